@@ -1,0 +1,111 @@
+"""What the checks look at, and what they answer: frozen facts, no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from runaudit.causes import CauseId
+from runaudit.evaluation.facts import EvaluationFacts, Interval
+from runaudit.runs.facts import DatasetFacts, RunFacts
+
+Outcome = Literal["failed", "warned", "passed", "inconclusive", "not_run"]
+Severity = Literal["critical", "major", "minor"]
+Direction = Literal["lowers", "inflates", "unjudgeable"]
+Grade = Literal["intervention", "oracle", "observational", "none"]
+Depth = Literal["curves", "standard", "deep"]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that is known of a run. What is None is absent, and `absent` says why, by the part's name."""
+
+    run: RunFacts
+    dataset: DatasetFacts | None = None
+    evaluation: EvaluationFacts | None = None
+    environment: dict[str, Any] = field(default_factory=dict)
+    absent: dict[str, str] = field(default_factory=dict)
+    """part (`curves`, `checkpoint`, `dataset`, `evaluation`) -> why it is missing, a sentence"""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One measured fact behind a finding. `source` is a place in the input, `results.csv:41` for one."""
+
+    name: str
+    value: float | int | str | bool | None
+    threshold: float | int | str | None = None
+    ci95: Interval | None = None
+    n: int | None = None
+    source: str | None = None
+
+
+@dataclass(frozen=True)
+class Impact:
+    """The mAP50-95 that a cause takes away or, where it inflates, that is not real. In [0, 1]."""
+
+    direction: Direction
+    value: float | None = None
+    ci95: Interval | None = None
+    grade: Grade = "none"
+    metric: str = "map50_95"
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """What would fix it: a config patch for the training arguments, and code where a patch is not enough."""
+
+    title: str
+    why: str
+    patch: dict[str, Any] = field(default_factory=dict)
+    code: str | None = None
+    reference: str | None = None
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A check that failed or warned. `affected` names classes and images."""
+
+    severity: Severity
+    title: str
+    explanation: str
+    evidence: tuple[Measurement, ...]
+    impact: Impact
+    remedies: tuple[Remedy, ...] = ()
+    affected_classes: tuple[str, ...] = ()
+    affected_images: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """The answer of one check. `finding` is present exactly if the outcome is failed or warned."""
+
+    cause: CauseId
+    outcome: Outcome
+    reason: str
+    effect: float | None = None
+    ci95: Interval | None = None
+    n: int | None = None
+    finding: Finding | None = None
+
+    def __post_init__(self) -> None:
+        if (self.finding is not None) != (self.outcome in ("failed", "warned")):
+            raise ValueError(f"{self.cause}: a finding goes with a check that failed or warned, and only with one")
+        if self.finding is not None and (self.outcome == "warned") != (self.finding.severity == "minor"):
+            raise ValueError(f"{self.cause}: a warned check gives a minor finding, a failed one a graver one")
+
+
+@dataclass(frozen=True)
+class Check:
+    """The test of one cause: its page (docs/checks/<cause>.md is made from these fields) and its function."""
+
+    cause: CauseId
+    title: str
+    question: str
+    statistic: str
+    thresholds: object
+    """a frozen dataclass; each field's docstring-like comment names the measurement or source that set it"""
+    false_positives: tuple[str, ...]
+    references: tuple[str, ...]
+    examine: Callable[[Evidence], CheckResult]

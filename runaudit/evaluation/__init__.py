@@ -1,0 +1,1 @@
+"""What the model really does: inference, matching, metrics and their confidence intervals."""

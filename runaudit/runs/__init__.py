@@ -1,0 +1,1 @@
+"""What a training left behind, read without executing any of it."""

@@ -1,0 +1,196 @@
+"""The facts that reading a run yields: plain frozen data, passed between processes as JSON."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, JsonValue
+
+Framework = Literal["yolov5", "yolov9", "ultralytics"]
+Task = Literal["detect", "segment", "pose", "obb", "classify"]
+RunStatus = Literal["finished", "early_stopped", "interrupted", "resumed", "inconsistent"]
+Split = Literal["train", "val", "test"]
+Column = tuple[float | None, ...]
+"""One value a row of results.csv, in the file's order. None: the cell is missing or not a number;
+NaN and infinity are kept as they stand, since they are evidence."""
+
+
+class Facts(BaseModel):
+    """Base of all facts: frozen, closed, and able to carry NaN and infinity through JSON (as strings)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+
+
+class Note(Facts):
+    """Something seen while reading that a check may cite.
+
+    `code` is stable (`row_length`, `label_out_of_bounds`, ...); `place` is `file:line` inside the artifact.
+    """
+
+    code: str
+    detail: str
+    place: str | None = None
+
+
+class Curves(Facts):
+    """results.csv, its columns told apart by meaning. All columns have one value a row.
+
+    `epochs` are counted from 1 whatever the file counts from; repeated or missing epochs are kept as they stand.
+    Metrics of the box task have the keys `precision`, `recall`, `map50`, `map50_95`.
+    Losses have the framework's names without prefix or suffix: `box`, `cls`, `dfl`, `l1`, `obj`, ...
+    Learning rates have one key a parameter group: `pg0`, `pg1`, ...
+    `seconds` is the cumulative wall clock that newer versions write.
+    """
+
+    source: str
+    lines: tuple[int, ...]
+    epochs: tuple[int, ...]
+    train_losses: dict[str, Column]
+    val_losses: dict[str, Column]
+    metrics: dict[str, Column]
+    learning_rates: dict[str, Column]
+    seconds: Column | None = None
+    other: dict[str, Column] = {}
+
+
+class Configuration(Facts):
+    """args.yaml (or opt.yaml with hyp.yaml): the values as written, and the line of each key for citing."""
+
+    sources: tuple[str, ...]
+    values: dict[str, JsonValue]
+    places: dict[str, str]
+    """key -> `args.yaml:17`"""
+
+
+class CheckpointFacts(Facts):
+    """What a checkpoint says of itself, read by the inert reader.
+
+    `problem` is set where the network can't be taken from it; `weights` then is None.
+    `weights` names the safetensors file in the job folder that holds its state dict.
+    `foreign_globals` are names in the pickle outside the known frameworks, `posix.system` for one.
+    """
+
+    source: str
+    sha256: str
+    size: int
+    problem: Note | None = None
+    foreign_globals: tuple[str, ...] = ()
+    framework: Framework | None = None
+    version: str | None = None
+    date: str | None = None
+    model_class: str | None = None
+    model_yaml: dict[str, JsonValue] | None = None
+    names: dict[int, str] = {}
+    stride: tuple[float, ...] = ()
+    task: Task | None = None
+    epoch: int | None = None
+    """as stored: -1 once the run was finished and the checkpoint stripped, else the 0-based epoch"""
+    best_fitness: float | None = None
+    optimizer_present: bool = False
+    updates: int | None = None
+    """optimizer steps, of an unstripped checkpoint"""
+    train_args: dict[str, JsonValue] = {}
+    train_metrics: dict[str, float] = {}
+    train_results: dict[str, Column] = {}
+    parameters: int = 0
+    tensors: int = 0
+    nonfinite_tensors: tuple[str, ...] = ()
+    weights: str | None = None
+
+    @property
+    def finished(self) -> bool:
+        """True if the training ended by itself: it then strips epoch and optimizer from the checkpoint."""
+        return self.epoch == -1 and not self.optimizer_present
+
+
+class RunFacts(Facts):
+    """One run: what it was asked to do, what it did, and the checkpoint it left.
+
+    `folder` is the run folder's path inside the artifact ("" for its root). `best_epoch` counts from 1 and is
+    recomputed with that version's own fitness. `status` follows design.md. Epoch counts are None without curves
+    or configuration.
+    """
+
+    folder: str
+    framework: Framework
+    framework_version: str | None = None
+    task: Task
+    architecture: str | None = None
+    curves: Curves | None = None
+    configuration: Configuration | None = None
+    checkpoint: CheckpointFacts | None = None
+    epochs_planned: int | None = None
+    epochs_run: int | None = None
+    best_epoch: int | None = None
+    best_row: int | None = None
+    """index into the curves' columns of the row that `best_epoch` names"""
+    status: RunStatus
+    notes: tuple[Note, ...] = ()
+
+    def argument(self, key: str) -> JsonValue:
+        """The run's training argument `key`, from the configuration, else from the checkpoint, else None."""
+        if self.configuration is not None and key in self.configuration.values:
+            return self.configuration.values[key]
+        if self.checkpoint is not None:
+            return self.checkpoint.train_args.get(key)
+        return None
+
+
+class SplitFacts(Facts):
+    """The census of one split. Counts are of what the labels really hold, after dropping what can't be used.
+
+    `class_instances` and `class_images` have one entry a class id from 0 to nc-1.
+    `background` images have no boxes: an empty label file, or (`missing_labels` of them) none at all.
+    `rejected` images would be dropped in silence by the framework; `notes` say why (capped, with counts).
+    """
+
+    source: str
+    images: int
+    labelled: int
+    background: int
+    missing_labels: int
+    rejected: int
+    instances: int
+    class_instances: tuple[int, ...]
+    class_images: tuple[int, ...]
+    notes: tuple[Note, ...] = ()
+
+
+class DatasetFacts(Facts):
+    """The data set as data.yaml describes it and as it was found. `source` is data.yaml's place in the artifact."""
+
+    source: str
+    names: dict[int, str]
+    splits: dict[Split, SplitFacts]
+    notes: tuple[Note, ...] = ()
+
+
+class ImageEntry(Facts):
+    """One image: its file relative to the index' root, its split, and its size in pixels as decoded (EXIF applied)."""
+
+    file: str
+    split: Split
+    width: int
+    height: int
+
+
+class ImageIndex(Facts):
+    """All usable images, in the order of `labels.safetensors`' `image` column.
+
+    `root` is an absolute folder that ingest verified each file to lie in. Labels are three arrays in
+    `labels.safetensors`: `image` int32 (n,) index into `images`; `cls` int32 (n,); `box` float64 (n, 4) as
+    normalised centre x, centre y, width, height in [0, 1].
+    """
+
+    root: str
+    images: tuple[ImageEntry, ...]
+
+
+class IngestFacts(Facts):
+    """Everything the ingest child hands on, written as `facts.json` into the job folder."""
+
+    run: RunFacts
+    dataset: DatasetFacts | None = None
+    dataset_absent: str | None = None
+    """why there is no data set, in words; None if there is one"""
+    seconds: dict[str, float] = {}

@@ -1,0 +1,1 @@
+"""Postgres rows, their repositories and the artifact blobs: the one place that both desks write to."""

@@ -1,0 +1,1 @@
+"""The workshop: claims jobs, supervises the child processes that do them, and stores the results."""
