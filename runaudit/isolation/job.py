@@ -1,14 +1,14 @@
 """A job folder: what the parent hands to the child processes, and what they leave for each other and for it.
 
-    job.json             JobSpec, written by the parent
-    unpacked/run/        the run archive, unpacked by the ingest child
-    unpacked/data/       the data archive, likewise
-    facts.json           IngestFacts, by ingest
-    images.json          ImageIndex, by ingest
-    labels.safetensors   the labels, by ingest
-    weights.safetensors  the state dict, by ingest
-    report.json          the Report, by the last child
-    problem.json         a problem document, by a child that found the input unreadable
+job.json             JobSpec, written by the parent
+unpacked/run/        the run archive, unpacked by the ingest child
+unpacked/data/       the data archive, likewise
+facts.json           IngestFacts, by ingest
+images.json          ImageIndex, by ingest
+labels.safetensors   the labels, by ingest
+weights.safetensors  the state dict, by ingest
+report.json          the Report, by the last child
+problem.json         a problem document, by a child that found the input unreadable
 """
 
 from __future__ import annotations

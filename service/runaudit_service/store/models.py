@@ -169,7 +169,7 @@ class AuditArtifact(Base):
 
 
 class Job(Base):
-    """A piece of work in the queue of record. Who claims it gets a lease and a fence; later fences void earlier ones."""
+    """A piece of work in the queue of record. A claim gives a lease and a fence; a later fence voids earlier ones."""
 
     __tablename__ = "jobs"
     __table_args__ = (

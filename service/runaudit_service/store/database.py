@@ -1,0 +1,22 @@
+"""Connections to PostgreSQL: an async engine for the API, a plain one for workers and migrations. One driver, psycopg 3."""
+
+from __future__ import annotations
+
+from sqlalchemy import Engine, create_engine, make_url
+from sqlalchemy.engine import URL
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+
+def sqlalchemy_url(database_url: str) -> URL:
+    """`postgresql://` or `postgres://`, as people write it, with the driver that both engines use."""
+    return make_url(database_url).set(drivername="postgresql+psycopg")
+
+
+def async_engine(database_url: str, *, pool_size: int = 10) -> AsyncEngine:
+    """An engine for asyncio; connections that died are replaced without an error."""
+    return create_async_engine(sqlalchemy_url(database_url), pool_size=pool_size, max_overflow=10, pool_pre_ping=True)
+
+
+def sync_engine(database_url: str, *, pool_size: int = 5) -> Engine:
+    """An engine for threads."""
+    return create_engine(sqlalchemy_url(database_url), pool_size=pool_size, max_overflow=5, pool_pre_ping=True)

@@ -1,0 +1,63 @@
+"""Settings of the service and its workers: environment variables with the prefix RUNAUDIT_."""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Each field is one variable: `database_url` is RUNAUDIT_DATABASE_URL. `runaudit doctor` lists them."""
+
+    model_config = SettingsConfigDict(env_prefix="RUNAUDIT_", env_ignore_empty=True, frozen=True)
+
+    database_url: str = Field(
+        default="", description="PostgreSQL URL (postgresql://...); empty: `runaudit serve` starts its own server"
+    )
+    broker_url: str = Field(
+        default="", description="Redis or Valkey URL (redis://...); empty: `runaudit serve` starts its own server"
+    )
+    data_dir: Path = Field(default=Path(".runaudit"), description="where the embedded servers and blobs keep data")
+    blob_url: str = Field(default="", description="where artifacts are kept; empty: the folder `blobs` of DATA_DIR")
+    work_dir: Path | None = Field(default=None, description="where workers make job folders; empty: `work` of DATA_DIR")
+    data_roots: str = Field(
+        default="", description="folders, separated by the path separator, below which data sets may be read by path"
+    )
+    max_upload_bytes: int = Field(default=20 * 2**30, ge=1, description="largest artifact that is taken in")
+    lease_seconds: float = Field(
+        default=60, gt=0, description="how long a worker may be silent before its job is retaken"
+    )
+    max_attempts: int = Field(default=3, ge=1, description="how often a job is tried before the audit fails")
+    audit_seconds: float = Field(default=7200, gt=0, description="wall clock that an audit's validation may take")
+    device: str = Field(default="auto", description="where workers run models: auto, cpu, or cuda:N")
+    host: str = Field(default="127.0.0.1", description="address that `runaudit serve` listens on")
+    port: int = Field(
+        default=8000, ge=0, le=65535, description="port that `runaudit serve` listens on; 0: any free one"
+    )
+    concurrency: int = Field(default=1, ge=1, description="audits that one worker process runs at a time")
+
+    @property
+    def blob_dir(self) -> Path:
+        """The blobs' folder; the only kind of blob store so far is a local one."""
+        return Path(self.blob_url.removeprefix("file://")) if self.blob_url else self.data_dir / "blobs"
+
+    @property
+    def job_dir(self) -> Path:
+        """The folder below which workers make job folders."""
+        return self.work_dir or self.data_dir / "work"
+
+    @property
+    def data_root_dirs(self) -> tuple[Path, ...]:
+        """The data roots, resolved."""
+
+        return tuple(Path(part).resolve() for part in self.data_roots.split(os.pathsep) if part)
+
+
+@lru_cache
+def settings() -> Settings:
+    """The process' settings, read once."""
+    return Settings()
