@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL: an async engine for the API, a plain one for workers and migrations. One driver, psycopg 3."""
+"""Connections to PostgreSQL by one driver, psycopg 3: async engines for the API, plain ones for workers."""
 
 from __future__ import annotations
 
