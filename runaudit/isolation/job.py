@@ -102,6 +102,14 @@ class JobFolder:
     def problem(self) -> Path:
         return self.root / "problem.json"
 
+    @property
+    def home(self) -> Path:
+        return self.root / "home"
+
+    @property
+    def log(self) -> Path:
+        return self.root / "child.log"
+
 
 class Progress(Facts):
     """How far an audit is. `done` of `total` images (or files) of the stage; 0 of 0 where it can't be counted."""

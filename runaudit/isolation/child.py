@@ -1,0 +1,76 @@
+"""The entry of a child process: raise the walls, do one stage of the job, leave plain files behind.
+
+Started as `python -I -m runaudit.isolation.child STAGE FOLDER PARENT PROGRESS_FD`. Exit codes: 0 done; 3 the input
+can't be audited, and problem.json says why; anything else is a crash.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from runaudit.errors import InputError, dump_input_error
+from runaudit.isolation import sandbox
+from runaudit.isolation.job import ChildName, JobFolder, JobSpec, Progress
+
+INPUT_ERROR = 3
+
+Report = Callable[[Progress], None]
+
+
+def progress_writer(descriptor: int) -> Report:
+    """A function that writes each progress as a line of JSON to the parent's pipe."""
+
+    def write(progress: Progress) -> None:
+        os.write(descriptor, progress.model_dump_json().encode() + b"\n")
+
+    return write
+
+
+def raise_walls(stage: ChildName, folder: JobFolder, spec: JobSpec) -> dict[str, str]:
+    """Confine this process for its stage; what each layer does, by name."""
+    ingest = stage == "ingest"
+    sandbox.limit_resources(
+        memory_bytes=spec.limits.memory_bytes if ingest else None, file_bytes=spec.limits.unpacked_bytes
+    )
+    writes = sandbox.confine_writes([folder.root])
+    # CUDA's own daemons are spoken to over Unix sockets; nothing else in a child needs a socket.
+    network = sandbox.block_network(allow_unix_sockets=not ingest)
+    return {"writes": writes, "network": network}
+
+
+def main(arguments: list[str]) -> int:
+    """Run one stage. Returns the exit code."""
+    stage, root, parent, descriptor = arguments
+    sandbox.die_with_parent(int(parent))
+    folder = JobFolder(Path(root))
+    spec = JobSpec.model_validate_json(folder.spec.read_bytes())
+    report = progress_writer(int(descriptor))
+    try:
+        if stage == "ingest":
+            walls = raise_walls("ingest", folder, spec)
+            from runaudit.isolation.ingest import ingest  # noqa: PLC0415 - parsers load behind the walls
+
+            ingest(folder, spec, report, walls)
+        else:
+            walls = raise_walls("evaluate", folder, spec)
+            from runaudit.isolation.evaluate import evaluate  # noqa: PLC0415 - torch loads in this child only
+
+            evaluate(folder, spec, report, walls)
+    except InputError as error:
+        folder.problem.write_text(json.dumps(dump_input_error(error)))
+        return INPUT_ERROR
+    except MemoryError:
+        error = InputError(
+            "Reading the input took more memory than a child process may use.", code="memory_limit_exceeded"
+        )
+        folder.problem.write_text(json.dumps(dump_input_error(error)))
+        return INPUT_ERROR
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,102 @@
+"""The end of every audit: evidence, checks, ranking, policy and the report, written into the job folder. No torch."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import time
+from collections.abc import Callable
+
+import runaudit
+from runaudit.diagnostics.catalogue import examine_all
+from runaudit.diagnostics.evidence import Evidence
+from runaudit.diagnostics.policy import Policy
+from runaudit.evaluation.facts import EvaluationFacts
+from runaudit.isolation.job import JobFolder, JobSpec, Progress
+from runaudit.reports.build import build_report
+from runaudit.reports.schema import Provenance
+from runaudit.runs.facts import CheckpointFacts, IngestFacts
+
+_VERSIONED = ("numpy", "opencv-python", "torch", "torchvision", "ultralytics")
+
+
+def why_no_checkpoint(checkpoint: CheckpointFacts | None) -> str | None:
+    """Why the checkpoint is missing from the evidence; None if it is there."""
+    return None if checkpoint is not None else "The run holds no checkpoint (weights/best.pt or weights/last.pt)."
+
+
+def evidence_of(
+    facts: IngestFacts, evaluation: EvaluationFacts | None, why_not_evaluated: str | None, spec: JobSpec
+) -> Evidence:
+    """All that is known of the run, with a sentence for each part that is missing."""
+    missing = {
+        "curves": None if facts.run.curves is not None else "The run holds no results.csv.",
+        "checkpoint": why_no_checkpoint(facts.run.checkpoint),
+        "dataset": facts.dataset_absent,
+        "evaluation": why_not_evaluated,
+    }
+    return Evidence(
+        run=facts.run,
+        dataset=facts.dataset,
+        evaluation=evaluation,
+        environment=dict(spec.environment),
+        absent={part: why for part, why in missing.items() if why is not None},
+    )
+
+
+def versions() -> dict[str, str]:
+    """Versions of the libraries that figures depend on, of those that are installed."""
+    found = {}
+    for name in _VERSIONED:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def provenance_of(spec: JobSpec, facts: IngestFacts, evidence: Evidence, walls: dict[str, str]) -> Provenance:
+    """Where the report comes from: versions, device, digests, walls, and seconds per stage."""
+    evaluation = evidence.evaluation
+    digests = {
+        "run": spec.run.sha256,
+        "data": spec.data.sha256 if spec.data is not None else None,
+        "checkpoint": facts.run.checkpoint.sha256 if facts.run.checkpoint is not None else None,
+    }
+    return Provenance(
+        runaudit_version=runaudit.__version__,
+        versions=versions(),
+        device=evaluation.device if evaluation is not None else None,
+        seeds={"bootstrap": 0} if evaluation is not None else {},
+        artifacts={role: digest for role, digest in digests.items() if digest is not None},
+        isolation=dict(walls),
+        seconds=facts.seconds | (evaluation.seconds if evaluation is not None else {}),
+        not_available=evidence.absent,
+    )
+
+
+def conclude(
+    folder: JobFolder,
+    spec: JobSpec,
+    facts: IngestFacts,
+    *,
+    evaluation: EvaluationFacts | None,
+    why_not_evaluated: str | None,
+    report: Callable[[Progress], None],
+    walls: dict[str, str],
+) -> None:
+    """Examine every cause, judge the policy, and leave report.json."""
+    report(Progress(stage="diagnose"))
+    start = time.perf_counter()
+    evidence = evidence_of(facts, evaluation, why_not_evaluated, spec)
+    results = examine_all(evidence)
+    provenance = provenance_of(spec, facts, evidence, walls)
+    finished = build_report(
+        evidence, results, Policy.model_validate(spec.policy), depth=spec.depth, provenance=provenance
+    )
+    seconds = finished.provenance.seconds | {"diagnose": round(time.perf_counter() - start, 4)}
+    finished = finished.model_copy(update={"provenance": finished.provenance.model_copy(update={"seconds": seconds})})
+    report(Progress(stage="report"))
+    # Written under another name first: a killed child must not leave half a report behind.
+    draft = folder.report.with_suffix(".tmp")
+    draft.write_text(finished.model_dump_json())
+    draft.replace(folder.report)

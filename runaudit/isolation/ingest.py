@@ -1,0 +1,122 @@
+"""The ingest stage: unpack the archives and read run, checkpoint and data into plain files. CPU only, no torch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from runaudit.errors import DatasetError
+from runaudit.isolation.conclude import conclude
+from runaudit.isolation.job import JobFolder, JobSpec, Limits, Progress, Source
+from runaudit.runs.archive import ArchiveLimits, unpack
+from runaudit.runs.dataset import find_data_yaml, read_dataset, write_labels
+from runaudit.runs.facts import DatasetFacts, IngestFacts, RunFacts
+from runaudit.runs.run import read_run
+
+Report = Callable[[Progress], None]
+
+
+@contextmanager
+def timed(seconds: dict[str, float], name: str) -> Iterator[None]:
+    """Add the wall clock of the block to `seconds[name]`."""
+    start = time.perf_counter()
+    yield
+    seconds[name] = round(seconds.get(name, 0) + time.perf_counter() - start, 4)
+
+
+def _archive_limits(limits: Limits) -> ArchiveLimits:
+    return ArchiveLimits(unpacked_bytes=limits.unpacked_bytes, members=limits.members, ratio=limits.ratio)
+
+
+def opened(source: Source, target: Path, limits: Limits, report: Report) -> Path:
+    """The folder that holds the source's files: the folder itself, or the archive unpacked into `target`."""
+    if source.kind == "folder":
+        return Path(source.path)
+    if source.kind == "data_yaml":
+        return Path(source.path).parent
+    target.mkdir(parents=True)
+    unpack(
+        Path(source.path),
+        target,
+        _archive_limits(limits),
+        lambda done, total: report(Progress(stage="unpack", done=done, total=total)),
+    )
+    return target
+
+
+def data_yaml_of(spec: JobSpec, run_root: Path, folder: JobFolder, report: Report) -> tuple[Path, Path] | None:
+    """The data set's root and its data.yaml; None if neither the request nor the run artifact holds one.
+
+    Raises DatasetError if the request names data that holds no data.yaml.
+    """
+    if spec.data is None:
+        found = find_data_yaml(run_root)
+        return None if found is None else (run_root, found)
+    root = opened(spec.data, folder.unpacked / "data", spec.limits, report)
+    found = Path(spec.data.path) if spec.data.kind == "data_yaml" else find_data_yaml(root)
+    if found is None:
+        raise DatasetError(
+            "The data hold no data.yaml: a YAML file with `names` and `train` or `val` is needed.",
+            code="data_yaml_missing",
+        )
+    return root, found
+
+
+def read_data(
+    spec: JobSpec, run_root: Path, folder: JobFolder, report: Report
+) -> tuple[DatasetFacts | None, str | None]:
+    """The data set's facts, or None and why there are none. Writes the image index and the labels."""
+    if spec.depth == "curves":
+        return None, "The audit was asked for with depth `curves`, which reads no data."
+    found = data_yaml_of(spec, run_root, folder, report)
+    if found is None:
+        return None, "No data set came with the run: no data.yaml in the artifact, and none was given beside it."
+    root, yaml_path = found
+    facts, index, labels = read_dataset(
+        root,
+        yaml_path,
+        own_machine=spec.own_machine,
+        on_progress=lambda done, total: report(Progress(stage="read_data", done=done, total=total)),
+    )
+    folder.images.write_text(index.model_dump_json())
+    write_labels(folder.labels, labels)
+    return facts, None
+
+
+def why_not_evaluated(spec: JobSpec, run: RunFacts, dataset: DatasetFacts | None, absent: str | None) -> str | None:
+    """Why the model can't be run, as a sentence; None if it can."""
+    if spec.depth == "curves":
+        return "The audit was asked for with depth `curves`, which runs no model."
+    if run.checkpoint is None:
+        return "The run holds no checkpoint (weights/best.pt or weights/last.pt)."
+    if run.checkpoint.problem is not None:
+        return f"The checkpoint can't be used: {run.checkpoint.problem.detail}"
+    if run.framework != "ultralytics" or run.task != "detect":
+        return f"Re-validation of {run.framework} {run.task} runs is not there yet."
+    if dataset is None:
+        return absent
+    if "val" not in dataset.splits:
+        return "The data set has no validation split that could be read."
+    if dataset.splits["val"].instances == 0:
+        return "No validation image has a label, so there is nothing to measure against."
+    return None
+
+
+def ingest(folder: JobFolder, spec: JobSpec, report: Report, walls: dict[str, str]) -> None:
+    """Do the stage: leaves facts.json and what evaluate needs or, where no model can be run, the report itself."""
+    seconds: dict[str, float] = {}
+    with timed(seconds, "unpack"):
+        run_root = opened(spec.run, folder.unpacked / "run", spec.limits, report)
+    report(Progress(stage="read_run"))
+    with timed(seconds, "read_run"):
+        run = read_run(run_root, weights_out=folder.weights)
+    with timed(seconds, "read_data"):
+        dataset, absent = read_data(spec, run_root, folder, report)
+    facts = IngestFacts(run=run, dataset=dataset, dataset_absent=absent, seconds=seconds)
+    why_not = why_not_evaluated(spec, run, dataset, absent)
+    if why_not is not None:
+        conclude(folder, spec, facts, evaluation=None, why_not_evaluated=why_not, report=report, walls=walls)
+        return
+    folder.facts.write_text(facts.model_dump_json())
