@@ -211,6 +211,25 @@ class ReportRow(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
+class IdempotencyKey(Base):
+    """A client's name for one request of one API key, and the answer that a retry gets.
+
+    Without an answer (`status` is NULL) the request is in flight, at most until `expires_at`.
+    """
+
+    __tablename__ = "idempotency_keys"
+    __table_args__ = (Index("ix_idempotency_keys_expires_at", "expires_at"),)
+    api_key_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("api_keys.id", ondelete="CASCADE"), primary_key=True)
+    operation: Mapped[str] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    fingerprint: Mapped[str | None]
+    status: Mapped[int | None] = mapped_column(Integer)
+    headers: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
+    body: Mapped[str | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    expires_at: Mapped[datetime]
+
+
 class Event(Base):
     """What happened to an audit, in order: the source of server-sent events and webhooks."""
 

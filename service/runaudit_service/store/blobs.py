@@ -1,0 +1,183 @@
+"""The blob store: artifacts as files named by their SHA-256, written once and shared by all who have the same bytes."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import hashlib
+import os
+import re
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self
+
+from runaudit.errors import InputError, RunauditError
+
+SHA256: Final = re.compile(r"[0-9a-f]{64}")
+# Bytes gathered before they go to a thread for hashing and writing: large enough that the hand-over (about 0.1 ms)
+# costs nothing beside it, small enough that an upload never holds more than two of these.
+BUFFER_BYTES: Final = 1 << 20
+# A file that is still being written is touched far more often than this.
+ABANDONED_SECONDS: Final = 24 * 3600
+# What a full disk, a used-up quota and a file system's or process' largest file answer.
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+class ArtifactTooLargeError(InputError):
+    """An artifact over RUNAUDIT_MAX_UPLOAD_BYTES."""
+
+    code = "artifact_too_large"
+    status = 413
+    title = "The artifact is too large"
+
+
+class StorageFullError(RunauditError):
+    """The blob store can't take more; nothing of the artifact is kept."""
+
+    code = "storage_full"
+    status = 507
+    title = "The artifact store is full"
+
+
+@dataclass(frozen=True)
+class Blob:
+    """Bytes in the store: their SHA-256 (64 lower-case hexadecimal digits) and their number."""
+
+    sha256: str
+    bytes: int
+
+
+class BlobStore:
+    """Blobs below one local folder: `ab/abcd...` for finished ones, `incoming/` for those being written."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.incoming = root / "incoming"
+
+    def path(self, sha256: str) -> Path:
+        """Where the blob of this digest lies, or would lie. Raises ValueError if it is no SHA-256."""
+        if SHA256.fullmatch(sha256) is None:
+            raise ValueError("a SHA-256 has 64 lower-case hexadecimal digits")
+        return self.root / sha256[:2] / sha256
+
+    def holds(self, sha256: str) -> bool:
+        """Whether the blob is here."""
+        return self.path(sha256).is_file()
+
+    def writer(self, max_bytes: int) -> BlobWriter:
+        """A writer of one new blob of at most `max_bytes`."""
+        return BlobWriter(self, max_bytes)
+
+    def remove_abandoned(self, older_than_seconds: float = ABANDONED_SECONDS) -> int:
+        """Delete what writers that were killed left in `incoming/`; the number of files deleted."""
+        if not self.incoming.is_dir():
+            return 0
+        limit = time.time() - older_than_seconds
+        abandoned = [path for path in self.incoming.iterdir() if path.stat().st_mtime < limit]
+        for path in abandoned:
+            path.unlink(missing_ok=True)
+        return len(abandoned)
+
+
+class BlobWriter:
+    """Takes one blob as it arrives, in constant memory, and puts it in its place when it is whole.
+
+    An asynchronous context manager: what was not committed on the way out is deleted.
+    """
+
+    def __init__(self, store: BlobStore, max_bytes: int) -> None:
+        self._store = store
+        self._max_bytes = max_bytes
+        self._digest = hashlib.sha256()
+        self._buffer = bytearray()
+        self._path = store.incoming / uuid.uuid4().hex
+        self._descriptor: int | None = None
+        self.bytes = 0
+
+    async def __aenter__(self) -> Self:
+        await asyncio.to_thread(self._open)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        # Shielded: a client that hangs up cancels the request, and its half artifact must still go.
+        await asyncio.shield(asyncio.to_thread(self._discard))
+
+    async def write(self, data: bytes) -> None:
+        """Take the next bytes. Raises ArtifactTooLargeError and StorageFullError."""
+        self.bytes += len(data)
+        if self.bytes > self._max_bytes:
+            raise ArtifactTooLargeError(
+                f"An artifact may have {self._max_bytes} bytes at most (RUNAUDIT_MAX_UPLOAD_BYTES); this one has more."
+            )
+        self._buffer += data
+        if len(self._buffer) >= BUFFER_BYTES:
+            await self._flush()
+
+    async def commit(self) -> Blob:
+        """Make the blob durable and put it in its place; the same bytes already there are replaced by themselves.
+
+        Raises StorageFullError; the blob is then not there.
+        """
+        await self._flush()
+        blob = Blob(self._digest.hexdigest(), self.bytes)
+        await asyncio.to_thread(self._place, blob)
+        return blob
+
+    async def _flush(self) -> None:
+        if self._buffer:
+            data, self._buffer = bytes(self._buffer), bytearray()
+            await asyncio.to_thread(self._append, data)
+
+    def _open(self) -> None:
+        with _full_disk_told():
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+
+    def _append(self, data: bytes) -> None:
+        if self._descriptor is None:
+            raise RuntimeError("written to after its end")
+        self._digest.update(data)
+        view = memoryview(data)
+        with _full_disk_told():
+            while view:
+                view = view[os.write(self._descriptor, view) :]
+
+    def _place(self, blob: Blob) -> None:
+        if self._descriptor is None:
+            raise RuntimeError("committed after its end")
+        target = self._store.path(blob.sha256)
+        with _full_disk_told():
+            os.fsync(self._descriptor)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            self._path.replace(target)
+            _sync_folder(target.parent)
+
+    def _discard(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+        self._path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _full_disk_told() -> Iterator[None]:
+    """Turn the operating system's words for a full disk into ours."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        raise StorageFullError("There is no room for this artifact. Free space, or try again later.") from error
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename in this folder survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
