@@ -1,4 +1,4 @@
-"""Real servers for tests: one PostgreSQL and one Valkey a run, which die with the test process, even when it is killed."""
+"""Real servers for tests: one PostgreSQL and one Valkey a run, which die with the test process, even a killed one."""
 
 from __future__ import annotations
 

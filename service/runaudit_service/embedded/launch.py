@@ -1,10 +1,10 @@
 """The step between fork and exec: ties a process to its parent's life, and gives up root where it must.
 
-Run by its path with the standard library only (`python -I -S launch.py OPTIONS -- COMMAND`), so that starting a part costs
-milliseconds and needs no code between fork and exec in a process that may have threads.
+Run by its path with the standard library only (`python -I -S launch.py OPTIONS -- COMMAND`), so that starting a part
+costs milliseconds and needs no code between fork and exec in a process that may have threads.
 
-Why capabilities: PostgreSQL refuses to run as root, but a virtual environment or a clone below /root can't be reached by
-any other account. Instead of changing the modes of a person's folders, the new account keeps the one capability to
+Why capabilities: PostgreSQL refuses to run as root, but a virtual environment or a clone below /root can't be reached
+by any other account. Instead of changing the modes of a person's folders, the new account keeps the one capability to
 read and traverse (capabilities(7), CAP_DAC_READ_SEARCH), as an ambient capability, so that it survives exec.
 SECBIT_NO_SETUID_FIXUP matters: access(2), by which postgres looks for its own files, ignores capabilities without it.
 """

@@ -38,7 +38,9 @@ def unprivileged_account() -> Account | None:
         except KeyError:
             continue
         return Account(entry.pw_uid, entry.pw_gid)
-    raise LookupError("PostgreSQL can't run as root, and there is no account " + " or ".join(ACCOUNTS) + " to run it as")
+    raise LookupError(
+        "PostgreSQL can't run as root, and there is no account " + " or ".join(ACCOUNTS) + " to run it as"
+    )
 
 
 @dataclass(frozen=True)

