@@ -58,9 +58,7 @@ class Valkey:
             'save ""',
             "daemonize no",
         ]
-        write_private(config, "
-".join(lines) + "
-")
+        write_private(config, "\n".join(lines) + "\n")
         return Part(
             name="valkey",
             command=[str(binary()), str(config.resolve())],
