@@ -1,1 +1,19 @@
-"""The client of the service (needs httpx only)."""
+"""The client of the service (needs httpx and pydantic only)."""
+
+from runaudit.client.client import Client
+from runaudit.client.credentials import Credentials, load_credentials
+from runaudit.client.errors import CredentialsError, ProblemError, ServiceUnreachableError, WaitTimeoutError
+from runaudit.client.models import Audit, AuditProgress, CreatedKey
+
+__all__ = [
+    "Audit",
+    "AuditProgress",
+    "Client",
+    "CreatedKey",
+    "Credentials",
+    "CredentialsError",
+    "ProblemError",
+    "ServiceUnreachableError",
+    "WaitTimeoutError",
+    "load_credentials",
+]

@@ -1,0 +1,202 @@
+"""The synchronous client: one method a call of the service's contract."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Literal, Self
+from urllib.parse import quote
+
+from runaudit.client.credentials import Credentials, load_credentials
+from runaudit.client.data_packing import pack_data
+from runaudit.client.errors import WaitTimeoutError
+from runaudit.client.models import Audit, CreatedKey
+from runaudit.client.packing import pack_run
+from runaudit.client.retry import Retry, retry_after
+from runaudit.client.transport import Part, Transport
+
+ReportFormat = Literal["json", "html", "markdown", "junit", "sarif"]
+Depth = Literal["curves", "standard", "deep"]
+LONG_POLL_SECONDS = 30.0
+WATCHED_POLL_SECONDS = 2.0
+
+
+class Client:
+    """A client of the service at `url`, opened by API key `key`. Use it as a context manager, or call `close`.
+
+    Every call raises ProblemError if the service refuses it and ServiceUnreachableError if no answer could be had;
+    429, 502, 503, 504 and broken connections are tried again first (`retry`). Posts carry an Idempotency-Key, so
+    that a request that is sent again is done once.
+    """
+
+    def __init__(self, url: str, key: str, *, retry: Retry | None = None, timeout: float = 60.0) -> None:
+        self._transport = Transport(url, key, retry=retry, timeout=timeout)
+
+    @classmethod
+    def from_environment(cls, credentials: Credentials | None = None) -> Self:
+        """A client with the credentials of the environment (see `load_credentials`). Raises CredentialsError."""
+        credentials = credentials or load_credentials()
+        return cls(credentials.url, credentials.key)
+
+    def close(self) -> None:
+        self._transport.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def submit(
+        self,
+        run: Path,
+        data: Path | None = None,
+        *,
+        depth: Depth | None = None,
+        policy: Mapping[str, Any] | None = None,
+        labels: Mapping[str, str] | None = None,
+        run_name: str | None = None,
+        project: str | None = None,
+        force: bool = False,
+        callback_url: str | None = None,
+        environment: Mapping[str, Any] | None = None,
+    ) -> Audit:
+        """Hand in a run folder (packed first) or an archive (sent as it is), with its data set if there is one.
+
+        `data` is a data.yaml, a data set's folder, or an archive. What is packed is written to a temporary file and
+        streamed from there, so memory stays constant. The same run again gives the earlier audit, unless `force`.
+
+        Raises InputError if `run` or `data` can't be packed.
+        """
+        request: dict[str, Any] = {
+            name: value
+            for name, value in (
+                ("depth", depth),
+                ("policy", policy),
+                ("labels", labels),
+                ("run_name", run_name),
+                ("project", project),
+                ("force", force or None),
+                ("callback_url", callback_url),
+                ("environment", environment),
+            )
+            if value is not None
+        }
+        with ExitStack() as opened:
+            # The request comes first, so that the service can refuse it before it takes in gigabytes.
+            parts = [Part("request", json.dumps(request).encode(), "application/json")]
+            parts.append(_artifact("artifact", run, pack_run, opened))
+            if data is not None:
+                parts.append(_artifact("data", data, pack_data, opened))
+            response = self._transport.post_parts("/v1/audits", parts)
+        return Audit.model_validate_json(response.content)
+
+    def get(self, audit_id: str, *, wait: float = 0) -> Audit:
+        """The audit as it stands; with `wait`, the service holds the answer that many seconds until it changes."""
+        return self._get(audit_id, wait)[0]
+
+    def wait(
+        self,
+        audit_id: str,
+        *,
+        timeout: float | None = None,
+        on_progress: Callable[[Audit], None] | None = None,
+    ) -> Audit:
+        """The audit once it has ended. `on_progress` is called with each answer on the way.
+
+        Raises WaitTimeoutError after `timeout` seconds; the audit itself goes on.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        poll = LONG_POLL_SECONDS if on_progress is None else WATCHED_POLL_SECONDS
+        while True:
+            left = None if deadline is None else deadline - time.monotonic()
+            asked_at = time.monotonic()
+            audit, pause = self._get(audit_id, poll if left is None else max(0.0, min(poll, left)))
+            if on_progress is not None:
+                on_progress(audit)
+            if audit.ended:
+                return audit
+            if deadline is not None and time.monotonic() >= deadline:
+                raise WaitTimeoutError(f"audit {audit_id} is still {audit.state} after {timeout:g} s")
+            # A service that does not hold the answer would otherwise be asked without a pause.
+            rest = min(pause, poll) - (time.monotonic() - asked_at)
+            if deadline is not None:
+                rest = min(rest, deadline - time.monotonic())
+            if rest > 0:
+                time.sleep(rest)
+
+    def report(self, audit_id: str, format: ReportFormat = "json") -> str:
+        """The report as text in one of the formats. A ProblemError with status 409 while the audit has not ended."""
+        response = self._transport.get(_audit_path(audit_id, "/report"), params={"format": format}, accept="*/*")
+        return response.content.decode("utf-8")
+
+    def list(
+        self,
+        *,
+        project: str | None = None,
+        state: str | None = None,
+        verdict: str | None = None,
+        cause: str | None = None,
+        framework: str | None = None,
+        page_size: int = 100,
+    ) -> Iterator[Audit]:
+        """All audits that fit, newest first; pages are fetched as they are needed."""
+        filters = {"project": project, "state": state, "verdict": verdict, "cause": cause, "framework": framework}
+        params: dict[str, str | int | float] = {name: value for name, value in filters.items() if value is not None}
+        params["page_size"] = page_size
+        while True:
+            page = self._transport.get("/v1/audits", params=params).json()
+            for item in page["items"]:
+                yield Audit.model_validate(item)
+            if not page["next_page_token"]:
+                return
+            params["page_token"] = page["next_page_token"]
+
+    def cancel(self, audit_id: str) -> Audit:
+        """Ask for an audit to be cancelled; `wait` tells when it has been."""
+        return Audit.model_validate_json(self._transport.post(_audit_path(audit_id, "/cancel")).content)
+
+    def rerun(self, audit_id: str) -> Audit:
+        """A new audit of the same artifacts."""
+        return Audit.model_validate_json(self._transport.post(_audit_path(audit_id, "/rerun")).content)
+
+    def create_key(self, name: str, scopes: Sequence[str] | None = None) -> CreatedKey:
+        """A new API key, with the service's default scopes where none are given."""
+        body: dict[str, Any] = {"name": name}
+        if scopes:
+            body["scopes"] = [*scopes]
+        return CreatedKey.model_validate_json(self._transport.post("/v1/keys", json=body).content)
+
+    def ready(self) -> dict[str, Any]:
+        """What /readyz says. A ProblemError if the service is not ready."""
+        body = self._transport.get("/readyz").json()
+        return body if isinstance(body, dict) else {"status": body}
+
+    def _get(self, audit_id: str, wait: float) -> tuple[Audit, float]:
+        params = {"wait": f"{wait:g}"} if wait else {}
+        response = self._transport.get(_audit_path(audit_id), params=params, longer=wait)
+        return Audit.model_validate_json(response.content), retry_after(response) or 1.0
+
+
+def _audit_path(audit_id: str, rest: str = "") -> str:
+    return f"/v1/audits/{quote(audit_id, safe='')}{rest}"
+
+
+def _artifact(role: str, path: Path, pack: Callable[[Path, IO[bytes]], None], opened: ExitStack) -> Part:
+    """`path` as a part: an archive as it is, a folder or a data.yaml packed into a temporary file.
+
+    `opened` closes what this opens.
+    """
+    if path.is_file() and path.suffix.lower() not in (".yaml", ".yml"):
+        return Part(role, opened.enter_context(path.open("rb")), "application/octet-stream", path.name)
+    packed = opened.enter_context(tempfile.TemporaryFile(prefix="runaudit-"))  # noqa: SIM115
+    pack(path, packed)
+    name = path.stem if path.is_file() else path.resolve().name
+    return Part(role, packed, "application/zip", f"{name or role}.zip")

@@ -1,0 +1,135 @@
+"""HTTP to the service: authentication, retries with an idempotency key, and problem documents as errors."""
+
+from __future__ import annotations
+
+import ipaddress
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import IO, Any
+
+import httpx
+
+from runaudit import __version__
+from runaudit.client.errors import ProblemError, ServiceUnreachableError
+from runaudit.client.retry import Retry
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of a multipart body: text if it has no file name, else a file, streamed from where it is."""
+
+    name: str
+    content: bytes | IO[bytes]
+    content_type: str
+    file_name: str | None = None
+
+
+class Transport:
+    """A connection pool to one service. Not for use by several threads at once while sending files."""
+
+    def __init__(self, url: str, key: str, *, retry: Retry | None = None, timeout: float = 60.0) -> None:
+        self._retry = retry or Retry()
+        self._timeout = timeout
+        self._url = url.rstrip("/")
+        self._http = httpx.Client(
+            base_url=self._url,
+            headers={"Authorization": f"Bearer {key}", "User-Agent": f"runaudit/{__version__}"},
+            timeout=httpx.Timeout(timeout, connect=min(10.0, timeout)),
+            # A proxy of the environment can't reach this machine's own loopback address.
+            trust_env=not is_loopback(httpx.URL(url).host),
+        )
+
+    def close(self) -> None:
+        self._http.close()
+
+    def get(
+        self,
+        path: str,
+        *,
+        params: Mapping[str, str | int | float] | None = None,
+        accept: str = "application/json",
+        longer: float = 0.0,
+    ) -> httpx.Response:
+        """GET `path`. `longer` seconds are added to the read timeout, for a long poll."""
+        request = self._http.build_request(
+            "GET", path, params=params, headers={"Accept": accept}, timeout=self._timeouts(longer)
+        )
+        return self._send(lambda: request)
+
+    def post(self, path: str, *, json: Any = None) -> httpx.Response:
+        """POST JSON. All retries carry one Idempotency-Key, so that it is done once."""
+        request = self._http.build_request("POST", path, json=json, headers={"Idempotency-Key": _new_idempotency_key()})
+        return self._send(lambda: request)
+
+    def post_parts(self, path: str, parts: list[Part]) -> httpx.Response:
+        """POST multipart/form-data. Files are read in small chunks, from their start at each attempt."""
+        idempotency_key = _new_idempotency_key()
+        # The boundary is part of the body; with a fixed one all attempts send the same bytes.
+        headers = {
+            "Idempotency-Key": idempotency_key,
+            "Content-Type": f"multipart/form-data; boundary=runaudit-{uuid.uuid4().hex}",
+        }
+
+        def build() -> httpx.Request:
+            files = [(part.name, (part.file_name, part.content, part.content_type)) for part in parts]
+            return self._http.build_request("POST", path, files=files, headers=headers)
+
+        return self._send(build)
+
+    def _timeouts(self, longer: float) -> httpx.Timeout:
+        return httpx.Timeout(self._timeout, connect=min(10.0, self._timeout), read=self._timeout + longer)
+
+    def _send(self, build: Callable[[], httpx.Request]) -> httpx.Response:
+        attempt = 0
+        while True:
+            attempt += 1
+            failure: httpx.TransportError | None = None
+            response: httpx.Response | None = None
+            try:
+                response = self._http.send(build())
+            except (httpx.UnsupportedProtocol, httpx.LocalProtocolError) as error:
+                raise ServiceUnreachableError(f"{self._url} is not the URL of a service: {error}") from error
+            except httpx.TransportError as error:
+                failure = error
+            if response is not None and response.status_code < 400:
+                return response
+            delay = self._retry.delay(attempt, response)
+            if delay is None:
+                if response is not None:
+                    raise _problem(response)
+                raise ServiceUnreachableError(
+                    f"{self._url} gave no answer in {attempt} attempts: {_words(failure)}"
+                ) from failure
+            time.sleep(delay)
+
+
+def is_loopback(host: str) -> bool:
+    """True for localhost and the loopback addresses."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _new_idempotency_key() -> str:
+    # The draft (httpapi-idempotency-key-header) makes it a structured-field string, which is quoted.
+    return f'"{uuid.uuid4()}"'
+
+
+def _problem(response: httpx.Response) -> ProblemError:
+    try:
+        document = response.json()
+    except ValueError:
+        document = None
+    if not isinstance(document, dict) or "code" not in document:
+        detail = f"the service answered {response.status_code} {response.reason_phrase}: {response.text[:200].strip()}"
+        document = {"title": response.reason_phrase, "status": response.status_code, "detail": detail}
+    return ProblemError(document, response.status_code)
+
+
+def _words(failure: Exception | None) -> str:
+    return str(failure) or type(failure).__name__

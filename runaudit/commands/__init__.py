@@ -1,0 +1,1 @@
+"""The commands of `runaudit`, a module for each group; each imports what it needs only when it runs."""

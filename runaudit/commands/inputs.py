@@ -1,0 +1,124 @@
+"""What the commands are given: runs, data sets, policies, formats; each checked before any work is done."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterable
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from runaudit.commands.outcome import UsageError
+
+if TYPE_CHECKING:
+    from runaudit.isolation.job import Source
+
+
+class Format(StrEnum):
+    """Renderings of a report."""
+
+    text = "text"
+    json = "json"
+    html = "html"
+    markdown = "markdown"
+    junit = "junit"
+    sarif = "sarif"
+
+
+class DepthOption(StrEnum):
+    """How much is examined: the curves alone, validation too, or everything."""
+
+    curves = "curves"
+    standard = "standard"
+    deep = "deep"
+
+
+RENDERED: Final = frozenset({Format.text, Format.json, Format.markdown})
+AUDIT_MODULES: Final = ("torch", "torchvision", "ultralytics", "safetensors", "PIL", "cv2")
+SERVICE_MODULES: Final = ("fastapi", "sqlalchemy", "celery", "uvicorn", "psycopg", "pydantic_settings")
+
+
+def require_extra(extra: str, modules: Iterable[str], purpose: str) -> None:
+    """Raises UsageError that names the extra to install, if one of the top-level `modules` is not installed."""
+    missing = [module for module in modules if importlib.util.find_spec(module) is None]
+    if missing:
+        raise UsageError(
+            f"{purpose} needs {', '.join(missing)}; install with: pip install 'runaudit[{extra}]'", code="extra_missing"
+        )
+
+
+def require_format(format: Format) -> None:
+    """Raises UsageError for a rendering that this version does not have."""
+    if format not in RENDERED:
+        raise UsageError(
+            f"--format {format} is not there yet; use one of {', '.join(sorted(RENDERED))}",
+            code="format_not_supported_yet",
+        )
+
+
+def refuse_labels(labels: list[str]) -> None:
+    """Raises UsageError: further annotators' labels can be named, but nothing looks at them yet."""
+    if labels:
+        raise UsageError(
+            "--labels: further annotators' labels are not evaluated yet; leave it out", code="labels_not_supported_yet"
+        )
+
+
+def run_source(run: Path) -> Source:
+    """RUN as the source of a job. Raises UsageError if it is not there."""
+    from runaudit.isolation.job import Source  # noqa: PLC0415
+
+    _require_path(run, "RUN")
+    return Source(kind="folder" if run.is_dir() else "archive", path=str(run.resolve()))
+
+
+def data_source(data: Path) -> Source:
+    """--data as the source of a job: a folder, a data.yaml, or an archive. Raises UsageError if it is not there."""
+    from runaudit.isolation.job import Source  # noqa: PLC0415
+
+    _require_path(data, "--data")
+    if data.is_dir():
+        return Source(kind="folder", path=str(data.resolve()))
+    # A description keeps its own place: paths in it are relative to where it is named, not to what a link leads to.
+    is_description = data.suffix.lower() in (".yaml", ".yml")
+    return Source(kind="data_yaml" if is_description else "archive", path=str(data.absolute()))
+
+
+def read_policy(path: Path | None) -> dict[str, Any]:
+    """The policy of a YAML or JSON file, validated; empty without one. Raises YamlError, UsageError."""
+    if path is None:
+        return {}
+    from pydantic import ValidationError  # noqa: PLC0415
+
+    from runaudit.diagnostics.policy import Policy  # noqa: PLC0415
+    from runaudit.runs.safe_yaml import load_yaml  # noqa: PLC0415
+
+    _require_path(path, "--policy")
+    document = load_yaml(path, source=path.name)
+    try:
+        policy = Policy.model_validate(document.values)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise UsageError(
+            f"{where}: {first['msg']}", code="policy_invalid", place=document.place(*map(str, first["loc"]))
+        ) from error
+    return policy.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
+
+
+def read_pairs(pairs: list[str], option: str) -> dict[str, str]:
+    """`NAME=VALUE` options as a mapping. Raises UsageError for one without `=` or a repeated name."""
+    values: dict[str, str] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise UsageError(f"{option} {pair}: give it as NAME=VALUE")
+        if name in values:
+            raise UsageError(f"{option} {name} is given twice")
+        values[name] = value
+    return values
+
+
+def _require_path(path: Path, what: str) -> None:
+    if not path.exists():
+        raise UsageError(f"{what}: {path} is not there", code="path_not_found")

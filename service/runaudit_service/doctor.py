@@ -1,0 +1,56 @@
+"""The settings as JSON, with secrets masked; a process of its own, so that the command line needs no service extra."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from typing import Any
+
+from pydantic import ValidationError
+
+from runaudit_service.store.settings import Settings
+
+PASSWORD_IN_URL = re.compile(r"(?<=://)([^/@\s]*):[^/\s]*@")
+
+
+def masked(text: str) -> str:
+    """`text` without the password of any URL in it. A password may hold `@`: all up to the last one is taken."""
+    return PASSWORD_IN_URL.sub(r"\1:***@", text)
+
+
+def listing() -> list[dict[str, Any]]:
+    """Each setting: `variable`, `value` and `default` as text, whether it `is_set`, and its `description`.
+
+    Raises ValidationError if the environment's values are not valid.
+    """
+    current = Settings()
+    prefix = str(Settings.model_config.get("env_prefix", ""))
+    return [
+        {
+            "variable": f"{prefix}{name}".upper(),
+            "value": masked(str(getattr(current, name))),
+            "default": masked(str(field.default)),
+            "is_set": name in current.model_fields_set,
+            "description": field.description or "",
+        }
+        for name, field in Settings.model_fields.items()
+    ]
+
+
+def main() -> None:
+    try:
+        answer: dict[str, Any] = {"settings": listing()}
+    except ValidationError as error:
+        # The values themselves stay out of it: one of them may be a secret.
+        answer = {
+            "errors": [
+                f"RUNAUDIT_{'.'.join(map(str, one['loc'])).upper()}: {one['msg']}"
+                for one in error.errors(include_url=False, include_input=False)
+            ]
+        }
+    sys.stdout.write(json.dumps(answer))
+
+
+if __name__ == "__main__":
+    main()
