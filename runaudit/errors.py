@@ -100,6 +100,13 @@ class ChildTimeoutError(ChildError):
     title = "The audit ran out of time"
 
 
+class WorkerLostError(RunauditError):
+    """A worker was not heard of any more while it held the audit, as often as an audit is tried."""
+
+    code = "worker_lost"
+    title = "The worker was lost"
+
+
 class CancelledError(RunauditError):
     """The audit was cancelled while it ran."""
 

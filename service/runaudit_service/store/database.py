@@ -6,6 +6,16 @@ from sqlalchemy import Engine, create_engine, make_url
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+# A server that vanished without a word must not hold a heartbeat or a request for the hours of TCP's own patience.
+# Seconds, but for tcp_user_timeout, which is in milliseconds; sockets on the same machine ignore all but the first.
+_IMPATIENCE = {
+    "connect_timeout": 10,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+}
+
 
 def sqlalchemy_url(database_url: str) -> URL:
     """`postgresql://` or `postgres://`, as people write it, with the driver that both engines use."""
@@ -14,9 +24,21 @@ def sqlalchemy_url(database_url: str) -> URL:
 
 def async_engine(database_url: str, *, pool_size: int = 10) -> AsyncEngine:
     """An engine for asyncio; connections that died are replaced without an error."""
-    return create_async_engine(sqlalchemy_url(database_url), pool_size=pool_size, max_overflow=10, pool_pre_ping=True)
+    return create_async_engine(
+        sqlalchemy_url(database_url),
+        pool_size=pool_size,
+        max_overflow=10,
+        pool_pre_ping=True,
+        connect_args=_IMPATIENCE,
+    )
 
 
 def sync_engine(database_url: str, *, pool_size: int = 5) -> Engine:
     """An engine for threads."""
-    return create_engine(sqlalchemy_url(database_url), pool_size=pool_size, max_overflow=5, pool_pre_ping=True)
+    return create_engine(
+        sqlalchemy_url(database_url),
+        pool_size=pool_size,
+        max_overflow=5,
+        pool_pre_ping=True,
+        connect_args=_IMPATIENCE,
+    )

@@ -39,6 +39,9 @@ class Settings(BaseSettings):
         default=8000, ge=0, le=65535, description="port that `runaudit serve` listens on; 0: any free one"
     )
     concurrency: int = Field(default=1, ge=1, description="audits that one worker process runs at a time")
+    grace_seconds: float = Field(
+        default=20, ge=0, description="how long a worker told to stop waits for its audits before it hands them back"
+    )
 
     @property
     def blob_dir(self) -> Path:

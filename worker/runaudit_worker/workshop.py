@@ -1,0 +1,170 @@
+"""The workshop: takes one job of the queue of record, does it, and stores how it ended."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError, OperationalError
+
+from runaudit.errors import CancelledError, ChildError, ChildTimeoutError, InputError, RunauditError
+from runaudit.isolation.audit import run_audit
+from runaudit.reports.schema import Report
+from runaudit_service.store import queue
+from runaudit_service.store.bell import Bell
+from runaudit_service.store.settings import Settings
+from runaudit_worker.folders import job_folder, remove_abandoned
+from runaudit_worker.heartbeat import Heartbeat
+from runaudit_worker.specification import job_spec
+
+_log = logging.getLogger(__name__)
+_Answer = TypeVar("_Answer")
+
+FIRST_RETRY_SECONDS = 1.0
+"""pause before the second attempt; each further one doubles it. What crashed by chance need not wait long."""
+STORE_SECONDS = 600.0
+"""how long the end of an audit is kept for a database that is away; past that, the lease has it done again"""
+_STORE_PAUSES = (0.2, 5.0)
+"""first and longest pause between tries to store, in seconds"""
+
+
+class Workshop:
+    """What one worker process does; its methods may be called from several threads."""
+
+    def __init__(self, engine: Engine, bell: Bell, settings: Settings) -> None:
+        self._engine = engine
+        self._bell = bell
+        self._settings = settings
+        self._owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+        self._stopping = threading.Event()
+
+    def tidy(self) -> None:
+        """Deletes what workers that were killed left in the job folder."""
+        removed = remove_abandoned(self._settings.job_dir)
+        if removed:
+            _log.info("deleted %d job folders of workers that are gone", removed)
+
+    def stop_now(self) -> None:
+        """Has the audits that run ended and handed back."""
+        self._stopping.set()
+
+    def answer_bell(self, queue_name: str) -> bool:
+        """Does the next due job of a queue, if there is one; says whether there was."""
+        if self._stopping.is_set():
+            return False
+        try:
+            claim = queue.claim(self._engine, [queue_name], self._owner, self._settings.lease_seconds)
+        except DBAPIError as error:
+            _log.warning("the database can't be asked for work; the reaper rings again: %s", error.orig)
+            return False
+        if claim is None:
+            return False
+        self._do(claim)
+        self._pass_the_bell_on(queue_name)
+        return True
+
+    def _do(self, claim: queue.Claim) -> None:
+        _log.info("audit %s: attempt %d of %d begins", claim.audit_id, claim.attempt, claim.max_attempts)
+        with Heartbeat(self._engine, claim) as heartbeat:
+            end = self._attempt(claim, heartbeat)
+            if heartbeat.lost:
+                _log.warning("audit %s: the job was taken away, its result is dropped", claim.audit_id)
+                return
+            said = _until_stored(lambda: end(claim), seconds=STORE_SECONDS)
+        _log.info("audit %s: %s", claim.audit_id, said)
+
+    def _attempt(self, claim: queue.Claim, heartbeat: Heartbeat) -> Callable[[queue.Claim], str]:
+        """Runs the audit; returns what to write of it."""
+        try:
+            with job_folder(self._settings.job_dir, f"{claim.job_id}-{claim.fence}") as folder:
+                report = self._run(claim, folder, heartbeat)
+        except CancelledError:
+            return self._cancel if heartbeat.cancel_requested else self._hand_back
+        except (InputError, ChildTimeoutError) as error:
+            return partial(self._fail, problem=error.problem())
+        except ChildError as error:
+            return partial(self._retry, problem=error.problem())
+        except Exception:
+            # Whatever else happens here is a fault of ours or of the machine; the audit must still come to an end.
+            _log.exception("audit %s: the attempt failed", claim.audit_id)
+            fault = RunauditError("The worker failed in a way that is not the input's fault; its log says how.")
+            return partial(self._retry, problem=fault.problem())
+        return partial(self._succeed, report=report)
+
+    def _run(self, claim: queue.Claim, folder: Path, heartbeat: Heartbeat) -> Report:
+        def should_stop() -> bool:
+            return heartbeat.lost or heartbeat.cancel_requested or self._stopping.is_set()
+
+        return run_audit(job_spec(claim, self._settings), folder, on_progress=heartbeat.report, should_stop=should_stop)
+
+    def _succeed(self, claim: queue.Claim, report: Report) -> str:
+        result = queue.Result(
+            verdict=report.verdict,
+            headline=report.headline,
+            causes=[finding.cause for finding in report.findings],
+            framework=report.run.framework,
+            schema_version=report.schema_version,
+            report=report.model_dump_json(),
+        )
+        return f"verdict {report.verdict}" if queue.succeed(self._engine, claim, result) else "lost, nothing stored"
+
+    def _fail(self, claim: queue.Claim, problem: queue.Problem) -> str:
+        stored = queue.fail(self._engine, claim, problem)
+        return f"failed: {problem['detail']}" if stored else "lost, nothing stored"
+
+    def _retry(self, claim: queue.Claim, problem: queue.Problem) -> str:
+        delay = FIRST_RETRY_SECONDS * 2 ** (claim.attempt - 1)
+        settled = queue.retry_later(self._engine, claim, problem, delay)
+        return f"{_said(settled)}: {problem['detail']}"
+
+    def _cancel(self, claim: queue.Claim) -> str:
+        return "cancelled" if queue.cancel(self._engine, claim) else "lost, nothing stored"
+
+    def _hand_back(self, claim: queue.Claim) -> str:
+        return f"handed back, {_said(queue.hand_back(self._engine, claim))}"
+
+    def _pass_the_bell_on(self, queue_name: str) -> None:
+        """Rings for the next job, unless a bell waits already. A worker heard one bell, and there may be more work."""
+        try:
+            due = queue.due_counts(self._engine)
+        except DBAPIError as error:
+            _log.warning("the database can't be asked for more work; the reaper rings again: %s", error.orig)
+            return
+        if queue_name in due and not self._bell.waiting(queue_name):
+            self._bell.ring(queue_name)
+
+
+def _said(settled: queue.Settled) -> str:
+    if settled.requeued:
+        return "waits again"
+    if settled.cancelled:
+        return "cancelled"
+    return "failed" if settled.failed else "lost, nothing stored"
+
+
+def _until_stored(store: Callable[[], _Answer], *, seconds: float) -> _Answer:
+    """Stores, again and again while the database is away. Safe: what is stored names the fence, and is stored once.
+
+    Raises:
+        OperationalError: it stayed away for `seconds`.
+    """
+    end = time.monotonic() + seconds
+    pause, longest = _STORE_PAUSES
+    while True:
+        try:
+            return store()
+        except OperationalError as error:
+            if time.monotonic() > end:
+                raise
+            _log.warning("the end of an audit can't be stored yet: %s", error.orig)
+        time.sleep(pause)
+        pause = min(pause * 2, longest)
