@@ -1,0 +1,353 @@
+"""Re-validates a checkpoint by the canonical protocol: network, images, detections, matches, metrics, intervals."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Literal
+
+import numpy as np
+import torch
+from pydantic import JsonValue
+
+from runaudit.errors import CheckpointError, InputError
+from runaudit.evaluation.average_precision import CONVENTION, DetectionMetrics, detection_metrics
+from runaudit.evaluation.batches import BATCH, PAD, frames, rectangular_batches, rounded_size
+from runaudit.evaluation.bootstrap import REPLICATES, Bootstrap, bootstrap, interval
+from runaudit.evaluation.facts import BoxMetrics, ClassMetrics, EvaluationFacts, Interval
+from runaudit.evaluation.framework import framework
+from runaudit.evaluation.images import LoadedBatch, load_batches
+from runaudit.evaluation.inference import (
+    CONFIDENCE,
+    IOU,
+    MAX_DETECTIONS,
+    describe_device,
+    raw_predictions,
+    select_device,
+    suppressed,
+)
+from runaudit.evaluation.labels import Labelled, labelled_images, no_labels
+from runaudit.evaluation.matching import Boxes, Matches, true_positives
+from runaudit.evaluation.network import Network, rebuild
+from runaudit.runs.facts import CheckpointFacts, ImageIndex, Note, RunFacts, Split
+
+OnProgress = Callable[[Literal["load_model", "validate"], int, int], None]
+"""called with the stage, images done and images in all; 0 of 0 where it can't be counted"""
+
+DEFAULT_IMGSZ: Final = 640
+"""the framework's, for a run that says nothing"""
+MOST_IMGSZ: Final = 8192
+"""beyond this a batch of 16 needs more than 12 GB for its input alone"""
+MOST_THREADS: Final = 8
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a validation yields: the facts for the report, and the matches and replicates that all else is read from."""
+
+    facts: EvaluationFacts
+    matches: Matches
+    replicates: Bootstrap
+
+
+@dataclass
+class _Clock:
+    """Seconds per stage, each stage possibly entered many times."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+
+def evaluate_checkpoint(
+    run: RunFacts,
+    *,
+    weights: Path,
+    index: ImageIndex,
+    labels: Path,
+    device: str = "auto",
+    on_progress: OnProgress | None = None,
+    split: Split = "val",
+    replicates: int = REPLICATES,
+    seed: int = 0,
+) -> EvaluationFacts:
+    """`measure`, without what only later computations need."""
+    return measure(
+        run,
+        weights=weights,
+        index=index,
+        labels=labels,
+        device=device,
+        on_progress=on_progress,
+        split=split,
+        replicates=replicates,
+        seed=seed,
+    ).facts
+
+
+def measure(
+    run: RunFacts,
+    *,
+    weights: Path,
+    index: ImageIndex,
+    labels: Path,
+    device: str = "auto",
+    on_progress: OnProgress | None = None,
+    split: Split = "val",
+    replicates: int = REPLICATES,
+    seed: int = 0,
+) -> Measured:
+    """Validate the run's checkpoint on a split, as `yolo val` of the installed version would by its defaults.
+
+    Args:
+        run: the facts of the run; its imgsz and single_cls are used, and its checkpoint.
+        weights: the checkpoint's tensors, as safetensors.
+        index: the images, with sizes as decoded.
+        labels: the labels, as ImageIndex describes them.
+        device: `auto`, `cpu` or `cuda:N`.
+        on_progress: called before and after the network is loaded and after each batch.
+        split: the split to validate on.
+        replicates: bootstrap replicates behind the intervals.
+        seed: of the bootstrap.
+
+    Raises CheckpointError (see `network.rebuild`; `checkpoint_unreadable` if the run has none), DatasetError
+    `no_labelled_validation_images`, or InputError `imgsz_invalid`.
+    """
+    report = on_progress or (lambda stage, done, total: None)
+    if run.checkpoint is None:
+        raise CheckpointError("The run holds no checkpoint to validate.")
+    clock = _Clock()
+    imgsz, single_cls = image_size(run), run.argument("single_cls") is True
+    report("load_model", 0, 0)
+    with clock.stage("load_model"):
+        network = rebuild(run.checkpoint, weights, select_device(device))
+    labelled = labelled_images(index, labels, split, classes=network.classes, single_cls=single_cls)
+    # The framework raises its default limit to the fullest image's labels (models/yolo/detect/val.py).
+    max_detections = max(MAX_DETECTIONS, labelled.most_in_an_image)
+    matches, skipped = _matched(
+        network, labelled, index, imgsz, max_detections, single_cls=single_cls, report=report, clock=clock
+    )
+    if not len(matches.gt_cls):
+        raise no_labels(split)
+    with clock.stage("metrics"):
+        metrics = detection_metrics(matches.tp, matches.det_conf, matches.det_cls, matches.gt_cls)
+    with clock.stage("bootstrap"):
+        samples = bootstrap(matches, replicates=replicates, seed=seed)
+    facts = EvaluationFacts(
+        split=split,
+        images=len(matches.image),
+        instances=len(matches.gt_cls),
+        metrics=_box_metrics(metrics),
+        ci95=_intervals(samples),
+        replicates=replicates,
+        confidence_threshold=metrics.confidence_threshold,
+        per_class=_per_class(run.checkpoint, network, matches, metrics, samples),
+        settings=_settings(network, imgsz, max_detections, single_cls=single_cls, unknown=labelled.unknown, seed=seed),
+        device=describe_device(network.device),
+        seconds={name: round(seconds, 4) for name, seconds in clock.seconds.items()},
+        skipped=skipped,
+    )
+    return Measured(facts=facts, matches=matches, replicates=samples)
+
+
+def image_size(run: RunFacts) -> int:
+    """The imgsz that the run is validated with: its own, of several the largest, rounded up to a multiple of 32.
+
+    Raises InputError `imgsz_invalid` if it is not a number of pixels from 1 to MOST_IMGSZ.
+    """
+    written = run.argument("imgsz")
+    sizes = written if isinstance(written, list) else [DEFAULT_IMGSZ if written is None else written]
+    numbers = [size for size in sizes if isinstance(size, int) and not isinstance(size, bool)]
+    if not numbers or len(numbers) < len(sizes) or not 1 <= max(numbers) <= MOST_IMGSZ:
+        place = run.configuration.places.get("imgsz") if run.configuration is not None else None
+        raise InputError(
+            f"The run's imgsz is {written!r:.80}; it has to be a whole number of pixels from 1 to {MOST_IMGSZ}.",
+            code="imgsz_invalid",
+            place=place,
+        )
+    return rounded_size(max(numbers))
+
+
+def _matched(
+    network: Network,
+    labelled: Labelled,
+    index: ImageIndex,
+    imgsz: int,
+    max_detections: int,
+    *,
+    single_cls: bool,
+    report: OnProgress,
+    clock: _Clock,
+) -> tuple[Matches, tuple[Note, ...]]:
+    """Run the network over all images, match each batch, and put the matches together."""
+    sizes = np.array([(entry.height, entry.width) for entry in labelled.entries], dtype=np.int64)
+    batches = rectangular_batches(sizes, imgsz, network.stride)
+    total, done = len(labelled.entries), 0
+    parts: list[Matches] = []
+    skipped: list[Note] = []
+    report("validate", 0, total)
+    loaded = load_batches(
+        labelled.entries,
+        Path(index.root),
+        batches,
+        imgsz=imgsz,
+        channels=network.channels,
+        threads=min(os.cpu_count() or 1, MOST_THREADS),
+    )
+    for batch in batches:
+        with clock.stage("decode"):
+            images = next(loaded)
+        if images.images:
+            parts.append(_match_batch(network, labelled, images, max_detections, single_cls=single_cls, clock=clock))
+        skipped.extend(images.skipped)
+        done += len(batch.images)
+        report("validate", done, total)
+    return _joined(parts), tuple(skipped)
+
+
+def _match_batch(
+    network: Network,
+    labelled: Labelled,
+    loaded: LoadedBatch,
+    max_detections: int,
+    *,
+    single_cls: bool,
+    clock: _Clock,
+) -> Matches:
+    """Detections of one batch, matched in the pixels of the batch, as the framework does, then put into the image's."""
+    with clock.stage("inference"):
+        predictions = raw_predictions(network, loaded.pixels)
+        if network.device.type == "cuda":
+            torch.cuda.synchronize(network.device)
+    with clock.stage("suppress"):
+        found = suppressed(predictions, max_detections=max_detections, agnostic=single_cls)
+    with clock.stage("match"):
+        det_cls = np.zeros_like(found.cls) if single_cls else found.cls
+        images = np.array(loaded.images)
+        count = labelled.start[images + 1] - labelled.start[images]
+        gt_image = np.repeat(np.arange(len(images), dtype=np.int32), count)
+        rows = np.arange(len(gt_image)) - np.repeat(np.cumsum(count) - count, count)
+        rows += np.repeat(labelled.start[images], count)
+        gains, offsets = frames(loaded.placements)
+        extent = np.array([(p.width, p.height) * 2 for p in loaded.placements], dtype=np.float64)
+        gt_cls, gt_box = labelled.cls[rows], labelled.box[rows] * extent[gt_image]
+        gt_in_batch = (gt_box * gains[gt_image] + offsets[gt_image]).astype(np.float32)
+        return Matches(
+            image=labelled.entry[images],
+            det_image=found.image,
+            det_cls=det_cls,
+            det_conf=found.conf,
+            det_box=((found.box - offsets[found.image]) / gains[found.image]).astype(np.float32),
+            tp=true_positives(Boxes(found.image, det_cls, found.box), Boxes(gt_image, gt_cls, gt_in_batch)),
+            gt_image=gt_image,
+            gt_cls=gt_cls,
+            gt_box=gt_box.astype(np.float32),
+        )
+
+
+def _joined(parts: list[Matches]) -> Matches:
+    """The matches of all batches in one, images counted through."""
+    before = np.cumsum([0, *(len(part.image) for part in parts)]).astype(np.int32)
+    return Matches(
+        image=np.concatenate([np.zeros(0, np.int32), *(part.image for part in parts)]),
+        det_image=np.concatenate(
+            [np.zeros(0, np.int32), *(part.det_image + shift for part, shift in zip(parts, before, strict=False))]
+        ),
+        det_cls=np.concatenate([np.zeros(0, np.int32), *(part.det_cls for part in parts)]),
+        det_conf=np.concatenate([np.zeros(0, np.float32), *(part.det_conf for part in parts)]),
+        det_box=np.concatenate([np.zeros((0, 4), np.float32), *(part.det_box for part in parts)]),
+        tp=np.concatenate([np.zeros((0, 10), bool), *(part.tp for part in parts)]),
+        gt_image=np.concatenate(
+            [np.zeros(0, np.int32), *(part.gt_image + shift for part, shift in zip(parts, before, strict=False))]
+        ),
+        gt_cls=np.concatenate([np.zeros(0, np.int32), *(part.gt_cls for part in parts)]),
+        gt_box=np.concatenate([np.zeros((0, 4), np.float32), *(part.gt_box for part in parts)]),
+    )
+
+
+def _box_metrics(metrics: DetectionMetrics) -> BoxMetrics:
+    return BoxMetrics(
+        map50=metrics.map50,
+        map50_95=metrics.map50_95,
+        precision=float(metrics.precision.mean()),
+        recall=float(metrics.recall.mean()),
+        f1=float(metrics.f1.mean()),
+    )
+
+
+def _intervals(samples: Bootstrap) -> dict[str, Interval]:
+    named = {"map50": interval(samples.map50), "map50_95": interval(samples.map50_95)}
+    return {name: found for name, found in named.items() if found is not None}
+
+
+def _per_class(
+    checkpoint: CheckpointFacts, network: Network, matches: Matches, metrics: DetectionMetrics, samples: Bootstrap
+) -> tuple[ClassMetrics, ...]:
+    """One entry a class of the network, with metrics where it has labels."""
+    pairs = np.unique(np.stack([matches.gt_image, matches.gt_cls]), axis=1)
+    images = np.bincount(pairs[1], minlength=network.classes)
+    row_of = {int(class_id): row for row, class_id in enumerate(metrics.classes)}
+    entries = []
+    for class_id in range(network.classes):
+        name, row = checkpoint.names.get(class_id, str(class_id)), row_of.get(class_id)
+        if row is None:
+            entries.append(ClassMetrics(class_id=class_id, name=name, images=0, instances=0))
+            continue
+        entries.append(
+            ClassMetrics(
+                class_id=class_id,
+                name=name,
+                images=int(images[class_id]),
+                instances=int(metrics.instances[row]),
+                precision=float(metrics.precision[row]),
+                recall=float(metrics.recall[row]),
+                f1=float(metrics.f1[row]),
+                map50=float(metrics.average_precision[row, 0]),
+                map50_95=float(metrics.average_precision[row].mean()),
+                map50_95_ci95=interval(samples.class_map50_95[:, row]),
+            )
+        )
+    return tuple(entries)
+
+
+def _settings(
+    network: Network, imgsz: int, max_detections: int, *, single_cls: bool, unknown: int, seed: int
+) -> dict[str, JsonValue]:
+    """All that the figures depend on."""
+    return {
+        "protocol": "ultralytics",
+        "framework_version": str(framework().__version__),
+        "task": "detect",
+        "imgsz": imgsz,
+        "batch": BATCH,
+        "rect": True,
+        "pad": PAD,
+        "stride": network.stride,
+        "single_cls": single_cls,
+        "conf": CONFIDENCE,
+        "iou": IOU,
+        "max_det": max_detections,
+        "max_det_raised": max_detections > MAX_DETECTIONS,
+        "multi_label": True,
+        "agnostic_nms": single_cls,
+        "nms_time_limit": None,
+        "head": "one-to-many" if network.two_heads else "single",
+        "half": False,
+        "fused": True,
+        "tf32": network.device.type == "cuda" and bool(torch.backends.cudnn.allow_tf32),
+        "augment": False,
+        "average_precision": CONVENTION,
+        "labels_of_unknown_classes": unknown,
+        "bootstrap_seed": seed,
+        "bootstrap_unit": "image",
+    }

@@ -1,0 +1,81 @@
+"""Runs the network over batches and keeps the detections that survive non-maximum suppression."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from runaudit.evaluation.framework import framework
+from runaudit.evaluation.network import Network
+
+CONFIDENCE: Final = 0.001
+IOU: Final = 0.7
+MAX_DETECTIONS: Final = 300
+
+
+@dataclass(frozen=True)
+class Detections:
+    """Detections of a batch, image by image and by falling confidence.
+
+    `image` (n,) int32 counts the images of the batch; `box` (n, 4) float32 is x1, y1, x2, y2 in pixels of the batch;
+    `conf` (n,) float32; `cls` (n,) int32.
+    """
+
+    image: NDArray[np.int32]
+    box: NDArray[np.float32]
+    conf: NDArray[np.float32]
+    cls: NDArray[np.int32]
+
+
+def select_device(name: str) -> torch.device:
+    """`auto`, `cpu`, `cuda` or `cuda:N` as a device; `auto` is the first GPU if there is one.
+
+    Raises RuntimeError (from torch) for a name that it doesn't know.
+    """
+    if name == "auto":
+        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+    return torch.device(name)
+
+
+def describe_device(device: torch.device) -> str:
+    """`cpu`, or the name of the GPU after its number."""
+    return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
+
+
+@torch.inference_mode()
+def raw_predictions(network: Network, pixels: NDArray[np.uint8]) -> Any:
+    """The network's output for (n, height, width, channels) uint8: (n, 4 + classes, anchors) float32 on its device."""
+    images = torch.from_numpy(pixels).permute(0, 3, 1, 2).to(network.device, non_blocking=True)
+    output = network.module(images.float() / 255)
+    return output[0] if isinstance(output, (list, tuple)) else output
+
+
+@torch.inference_mode()
+def suppressed(predictions: Any, *, max_detections: int, agnostic: bool) -> Detections:
+    """Non-maximum suppression as the framework validates with, but without its time limit.
+
+    A box may carry several classes. With the limit of 2 s + 0.05 s an image, the rest of a batch would get no
+    detections on a slow machine (research page yolo.md, A6).
+    """
+    per_image = framework().utils.nms.non_max_suppression(
+        predictions,
+        CONFIDENCE,
+        IOU,
+        multi_label=True,
+        agnostic=agnostic,
+        max_det=max_detections,
+        max_time_img=math.inf,
+    )
+    rows = torch.cat(per_image).cpu().numpy()
+    counts = [len(found) for found in per_image]
+    return Detections(
+        image=np.repeat(np.arange(len(counts), dtype=np.int32), counts),
+        box=np.ascontiguousarray(rows[:, :4]),
+        conf=np.ascontiguousarray(rows[:, 4]),
+        cls=rows[:, 5].astype(np.int32),
+    )

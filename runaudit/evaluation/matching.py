@@ -1,0 +1,127 @@
+"""Matches detections to labels once, at ten IoU thresholds; all metrics and intervals are read off the result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+IOU_THRESHOLDS: Final[NDArray[np.float32]] = np.linspace(0.5, 0.95, 10, dtype=np.float64).astype(np.float32)
+"""0.50, 0.55, ..., 0.95 in single precision, as the framework compares them"""
+_EPSILON: Final = np.float32(1e-7)
+
+
+@dataclass(frozen=True)
+class Matches:
+    """All detections and labels of a split, flat, matched once.
+
+    `image` (k,) int32 names the evaluated images by their position in the ImageIndex; `det_image` (n,) and `gt_image`
+    (m,) int32 are positions in `image`. Boxes are float32 (x1, y1, x2, y2) in pixels of the image as decoded, not
+    clipped to it. `det_conf` is float32 in [0, 1]; `det_cls` and `gt_cls` are int32. `tp` (n, 10) says at which
+    of IOU_THRESHOLDS a detection is a true positive. The detections of an image stand together, by falling confidence.
+    """
+
+    image: NDArray[np.int32]
+    det_image: NDArray[np.int32]
+    det_cls: NDArray[np.int32]
+    det_conf: NDArray[np.float32]
+    det_box: NDArray[np.float32]
+    tp: NDArray[np.bool_]
+    gt_image: NDArray[np.int32]
+    gt_cls: NDArray[np.int32]
+    gt_box: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """Boxes of many images: `image` (n,) and `cls` (n,) int, `box` (n, 4) float32 as x1, y1, x2, y2."""
+
+    image: NDArray[Any]
+    cls: NDArray[Any]
+    box: NDArray[np.float32]
+
+    @property
+    def group(self) -> NDArray[np.int64]:
+        """One number for each (image, class)."""
+        return (self.image.astype(np.int64) << 32) | self.cls.astype(np.int64)
+
+
+def box_iou(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float32]:
+    """IoU of boxes row by row: (n, 4) and (n, 4) as x1, y1, x2, y2 give (n,) in [0, 1], in single precision."""
+    overlap = np.maximum(np.minimum(first[:, 2:], second[:, 2:]) - np.maximum(first[:, :2], second[:, :2]), 0)
+    intersection = overlap[:, 0] * overlap[:, 1]
+    first_side, second_side = first[:, 2:] - first[:, :2], second[:, 2:] - second[:, :2]
+    union = first_side[:, 0] * first_side[:, 1] + second_side[:, 0] * second_side[:, 1] - intersection + _EPSILON
+    iou: NDArray[np.float32] = intersection / union
+    return iou
+
+
+def true_positives(detections: Boxes, labels: Boxes) -> NDArray[np.bool_]:
+    """At which thresholds each detection is a true positive, (n, 10).
+
+    Detections of an image must stand by falling confidence. Each takes, at each threshold by itself, the label of its
+    image and class that it overlaps most among those still free, if the IoU reaches the threshold; of equal overlaps
+    the first label. This is `match_predictions` of ultralytics 8.4.190 (engine/validator.py), which follows COCO's
+    order; versions before 8.4 matched by falling IoU (research page yolo.md, A6).
+
+    The work is done in rounds: the n-th candidate of every (image, class) at once. Candidates are detections that
+    overlap a label by the least threshold, so there are few rounds.
+    """
+    correct = np.zeros((len(detections.box), len(IOU_THRESHOLDS)), dtype=bool)
+    detection, label, iou = _candidate_pairs(detections, labels)
+    if not len(iou):
+        return correct
+    taken = np.zeros((len(labels.box), len(IOU_THRESHOLDS)), dtype=bool)
+    rounds = _rounds(detection, detections.group)
+    order = np.argsort(rounds, kind="stable")
+    detection, label, iou = detection[order], label[order], iou[order]
+    starts = np.searchsorted(rounds[order], np.arange(rounds.max() + 2))
+    columns = np.arange(len(IOU_THRESHOLDS))
+    for start, end in pairwise(starts):
+        turn, claimed = detection[start:end], label[start:end]
+        free = np.where(taken[claimed], np.float32(0), iou[start:end, None])
+        first_pair = np.flatnonzero(np.r_[True, turn[1:] != turn[:-1]])
+        best = np.maximum.reduceat(free, first_pair, axis=0)
+        length = np.diff(np.r_[first_pair, len(turn)])
+        is_best = free == np.repeat(best, length, axis=0)
+        position = np.where(is_best, np.arange(len(turn))[:, None], len(turn))
+        chosen = claimed[np.minimum.reduceat(position, first_pair, axis=0)]
+        hit = best >= IOU_THRESHOLDS
+        correct[turn[first_pair]] = hit
+        taken[chosen, columns] |= hit
+    return correct
+
+
+def _candidate_pairs(
+    detections: Boxes, labels: Boxes
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
+    """Detection, label and IoU of each pair of one image and class that reaches the least threshold.
+
+    Pairs are ordered by detection, then by label.
+    """
+    det_group, gt_group = detections.group, labels.group
+    by_group = np.argsort(gt_group, kind="stable")
+    first = np.searchsorted(gt_group[by_group], det_group, side="left")
+    count = np.searchsorted(gt_group[by_group], det_group, side="right") - first
+    detection = np.repeat(np.arange(len(det_group)), count)
+    offset = np.arange(len(detection)) - np.repeat(np.cumsum(count) - count, count)
+    label = by_group[np.repeat(first, count) + offset]
+    iou = box_iou(labels.box[label], detections.box[detection])
+    enough = iou >= IOU_THRESHOLDS[0]
+    return detection[enough], label[enough], iou[enough]
+
+
+def _rounds(detection: NDArray[np.intp], det_group: NDArray[np.int64]) -> NDArray[np.intp]:
+    """For each pair, how many candidates of its group come before its detection."""
+    candidates, inverse = np.unique(detection, return_inverse=True)
+    groups = det_group[candidates]
+    by_group = np.argsort(groups, kind="stable")
+    ordered = groups[by_group]
+    begins = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
+    rank_in_order = np.arange(len(ordered)) - np.repeat(begins, np.diff(np.r_[begins, len(ordered)]))
+    rank = np.empty(len(candidates), dtype=np.intp)
+    rank[by_group] = rank_in_order
+    return rank[inverse]

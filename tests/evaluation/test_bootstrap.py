@@ -1,0 +1,124 @@
+"""The weighted bootstrap against one that really copies the images, and its properties."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from runaudit.evaluation.average_precision import detection_metrics
+from runaudit.evaluation.bootstrap import bootstrap, image_draws, interval
+from runaudit.evaluation.matching import Matches
+
+
+def random_matches(seed: int, images: int, per_image: int, labels: int, classes: int) -> Matches:
+    """Matches as a detector of middling quality would give them; confidences without ties."""
+    rng = np.random.default_rng(seed)
+    det_image = np.repeat(np.arange(images, dtype=np.int32), per_image)
+    gt_image = np.sort(rng.integers(0, images, labels)).astype(np.int32)
+    gt_cls = rng.integers(0, classes, labels).astype(np.int32)
+    det_cls = rng.integers(0, classes, len(det_image)).astype(np.int32)
+    quality = np.full(len(det_image), 0.0)
+    for image, class_id in zip(*np.unique(np.stack([gt_image, gt_cls]), axis=1), strict=True):
+        room = int(((gt_image == image) & (gt_cls == class_id)).sum())
+        mine = np.flatnonzero((det_image == image) & (det_cls == class_id))[:room]
+        quality[mine] = rng.uniform(0.4, 1.0, len(mine))
+    ranking = np.argsort(np.argsort(rng.uniform(size=len(det_image)) + quality))
+    return Matches(
+        image=np.arange(images, dtype=np.int32),
+        det_image=det_image,
+        det_cls=det_cls,
+        det_conf=((ranking + 1) / (len(det_image) + 1)).astype(np.float32),
+        det_box=np.zeros((len(det_image), 4), np.float32),
+        tp=np.linspace(0.5, 0.95, 10) <= quality[:, None],
+        gt_image=gt_image,
+        gt_cls=gt_cls,
+        gt_box=np.zeros((labels, 4), np.float32),
+    )
+
+
+def copied(matches: Matches, draw: np.ndarray) -> tuple[float, float, dict[int, float]]:
+    """mAP50, mAP50-95 and the latter by class with the drawn images copied out, one after the other."""
+    det = np.concatenate([np.flatnonzero(matches.det_image == image) for image in draw])
+    gt = np.concatenate([np.flatnonzero(matches.gt_image == image) for image in draw])
+    if not len(gt):
+        return np.nan, np.nan, {}
+    metrics = detection_metrics(matches.tp[det], matches.det_conf[det], matches.det_cls[det], matches.gt_cls[gt])
+    by_class = dict(zip(metrics.classes.tolist(), metrics.average_precision.mean(axis=1).tolist(), strict=True))
+    return metrics.map50, metrics.map50_95, by_class
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 2**32),
+    images=st.integers(1, 25),
+    per_image=st.integers(0, 12),
+    labels=st.integers(1, 60),
+    classes=st.integers(1, 5),
+)
+def test_equal_to_copying_the_images(seed: int, images: int, per_image: int, labels: int, classes: int) -> None:
+    matches = random_matches(seed, images, per_image, labels, classes)
+    ours = bootstrap(matches, replicates=7, seed=seed)
+    for replicate, draw in enumerate(image_draws(images, 7, seed)):
+        map50, map50_95, by_class = copied(matches, draw)
+        assert ours.map50[replicate] == pytest.approx(map50, abs=1e-9, nan_ok=True)
+        assert ours.map50_95[replicate] == pytest.approx(map50_95, abs=1e-9, nan_ok=True)
+        for column, class_id in enumerate(ours.classes.tolist()):
+            expected = by_class.get(class_id, np.nan)
+            assert ours.class_map50_95[replicate, column] == pytest.approx(expected, abs=1e-9, nan_ok=True)
+
+
+def test_more_replicates_than_a_block_and_more_rows_than_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    matches = random_matches(1, images=30, per_image=10, labels=90, classes=3)
+    whole = bootstrap(matches, replicates=20, seed=5)
+    monkeypatch.setattr("runaudit.evaluation.bootstrap._BLOCK_CELLS", 30 * 3)
+    monkeypatch.setattr("runaudit.evaluation.bootstrap._ROW_CELLS", 3 * 4)
+    pieces = bootstrap(matches, replicates=20, seed=5)
+    assert np.array_equal(whole.map50_95, pieces.map50_95)
+    assert np.array_equal(whole.class_map50_95, pieces.class_map50_95)
+
+
+def test_the_same_seed_gives_the_same_replicates() -> None:
+    matches = random_matches(2, images=12, per_image=5, labels=30, classes=2)
+    first, again = bootstrap(matches, replicates=50, seed=3), bootstrap(matches, replicates=50, seed=3)
+    assert np.array_equal(first.map50, again.map50)
+    assert not np.array_equal(first.map50, bootstrap(matches, replicates=50, seed=4).map50)
+
+
+def test_one_image_has_an_interval_without_width() -> None:
+    matches = random_matches(3, images=1, per_image=20, labels=10, classes=2)
+    ends = interval(bootstrap(matches, replicates=30).map50_95)
+    assert ends is not None
+    assert ends[0] == ends[1]
+
+
+def test_interval_leaves_missing_replicates_out() -> None:
+    assert interval(np.array([np.nan, np.nan])) is None
+    assert interval(np.array([np.nan, 0.25, 0.25])) == (0.25, 0.25)
+
+
+def test_interval_covers_the_true_value_about_as_often_as_it_says() -> None:
+    """Detectors drawn from one population: the 95 % intervals of 80 samples hold the population's mAP in most."""
+    population = random_matches(10, images=3000, per_image=4, labels=9000, classes=1)
+    truth = detection_metrics(population.tp, population.det_conf, population.det_cls, population.gt_cls).map50_95
+    rng = np.random.default_rng(0)
+    held = 0
+    for _ in range(80):
+        chosen = np.sort(rng.choice(3000, 120, replace=False))
+        det, gt = np.isin(population.det_image, chosen), np.isin(population.gt_image, chosen)
+        sample = Matches(
+            image=chosen.astype(np.int32),
+            det_image=np.searchsorted(chosen, population.det_image[det]).astype(np.int32),
+            det_cls=population.det_cls[det],
+            det_conf=population.det_conf[det],
+            det_box=population.det_box[det],
+            tp=population.tp[det],
+            gt_image=np.searchsorted(chosen, population.gt_image[gt]).astype(np.int32),
+            gt_cls=population.gt_cls[gt],
+            gt_box=population.gt_box[gt],
+        )
+        ends = interval(bootstrap(sample, replicates=200).map50_95)
+        assert ends is not None
+        held += ends[0] <= truth <= ends[1]
+    assert 68 <= held <= 80  # binomial(80, 0.95): below 68 has a probability of 0.0006
