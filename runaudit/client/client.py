@@ -24,6 +24,8 @@ ReportFormat = Literal["json", "html", "markdown", "junit", "sarif"]
 Depth = Literal["curves", "standard", "deep"]
 LONG_POLL_SECONDS = 30.0
 WATCHED_POLL_SECONDS = 2.0
+DEFAULT_PAUSE_SECONDS = 1.0
+SHORTEST_PAUSE_SECONDS = 0.2
 
 
 class Client:
@@ -182,7 +184,9 @@ class Client:
     def _get(self, audit_id: str, wait: float) -> tuple[Audit, float]:
         params = {"wait": f"{wait:g}"} if wait else {}
         response = self._transport.get(_audit_path(audit_id), params=params, longer=wait)
-        return Audit.model_validate_json(response.content), retry_after(response) or 1.0
+        asked = retry_after(response)
+        pause = DEFAULT_PAUSE_SECONDS if asked is None else max(asked, SHORTEST_PAUSE_SECONDS)
+        return Audit.model_validate_json(response.content), pause
 
 
 def _audit_path(audit_id: str, rest: str = "") -> str:

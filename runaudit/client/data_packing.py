@@ -82,7 +82,7 @@ def _described_files(description: Path) -> list[str]:
                 raise DatasetError(
                     f"{split} names {entry}, which is not on this machine",
                     code="data_not_found",
-                    place=description.name,
+                    place=document.place(split),
                 )
             listed = source.is_file() and source.suffix == LIST_SUFFIX
             if listed:
