@@ -7,10 +7,8 @@ from typing import Any
 
 from celery import Celery
 from celery.signals import worker_shutting_down
-from kombu import Queue
 
 from runaudit_service.store.bell import TASK, celery_settings
-from runaudit_service.store.models import QUEUES
 from runaudit_service.store.settings import Settings
 from runaudit_worker.workshop import Workshop
 
@@ -20,7 +18,6 @@ def make_app(settings: Settings, workshop: Workshop) -> Celery:
     app = Celery("runaudit_worker", set_as_current=False)
     app.conf.update(
         celery_settings(settings.broker_url),
-        task_queues=[Queue(name) for name in QUEUES],
         # The bell is forgotten as soon as it is heard: the lease, not the broker, brings back a lost job.
         task_acks_late=False,
         # A busy worker must not take bells that an idle one could hear.

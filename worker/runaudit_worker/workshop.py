@@ -134,6 +134,8 @@ class Workshop:
 
     def _pass_the_bell_on(self, queue_name: str) -> None:
         """Rings for the next job, unless a bell waits already. A worker heard one bell, and there may be more work."""
+        if self._stopping.is_set():
+            return
         try:
             due = queue.due_counts(self._engine)
         except DBAPIError as error:

@@ -45,13 +45,18 @@ def unprivileged_account() -> Account | None:
 
 @dataclass(frozen=True)
 class Part:
-    """What to start. `death_signal` is what the kernel sends the process when its parent dies."""
+    """What to start, and how to stop it.
+
+    `stop_signal` asks it to stop, `hurry_signal` asks it not to take its time, and after `stop_seconds` it is killed;
+    `death_signal` is what the kernel sends it when its parent dies.
+    """
 
     name: str
     command: list[str]
     log: Path
     environment: Mapping[str, str] = field(default_factory=dict)
     stop_signal: signal.Signals = signal.SIGTERM
+    hurry_signal: signal.Signals | None = None
     stop_seconds: float = 10
     death_signal: signal.Signals = signal.SIGKILL
     account: Account | None = None

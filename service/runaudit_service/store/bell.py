@@ -6,6 +6,7 @@ import logging
 from typing import Any
 
 from celery import Celery
+from kombu import Exchange, Queue
 from kombu.exceptions import KombuError
 from redis.exceptions import RedisError
 
@@ -28,7 +29,9 @@ def celery_settings(broker_url: str) -> dict[str, Any]:
         "task_serializer": "json",
         "result_backend": None,
         "task_ignore_result": True,
-        "task_create_missing_queues": True,
+        # Each queue has an exchange of its own, so that a bell rings in one queue only.
+        "task_queues": [Queue(name, Exchange(name, type="direct"), routing_key=name) for name in QUEUES],
+        "task_create_missing_queues": False,
         "broker_connection_retry": True,
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,

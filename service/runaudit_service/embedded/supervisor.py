@@ -1,0 +1,97 @@
+"""Keeps parts running: starts them in order, starts again what dies, and stops them in the opposite order."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from runaudit_service.embedded.part import Part, stop
+
+FIRST_BACK_OFF_SECONDS = 0.5
+LONGEST_BACK_OFF_SECONDS = 30.0
+STABLE_SECONDS = 30.0
+"""a part that ran this long is forgiven its earlier deaths"""
+POLL_SECONDS = 0.1
+
+Say = Callable[[str], None]
+
+
+@dataclass
+class _Kept:
+    part: Part
+    process: subprocess.Popen[bytes]
+    started: float
+    back_off: float = FIRST_BACK_OFF_SECONDS
+    start_again_at: float | None = None
+
+
+@dataclass
+class Supervisor:
+    """Parts by the order of their start. Use it from one thread, the one that outlives them all (see Part.start)."""
+
+    say: Say
+    _kept: list[_Kept] = field(default_factory=list)
+
+    def start(self, part: Part) -> None:
+        """Starts a part and keeps it running from now on."""
+        process = part.start()
+        self._kept.append(_Kept(part, process, time.monotonic()))
+        self.say(f"{part.name} started (process {process.pid}, log {part.log})")
+
+    def watch(self) -> None:
+        """Looks at each part once: one that died is started again after a pause that doubles with each early death."""
+        now = time.monotonic()
+        for kept in self._kept:
+            if kept.start_again_at is not None:
+                if now >= kept.start_again_at:
+                    self._start_again(kept)
+            elif (code := kept.process.poll()) is not None:
+                self._plan_restart(kept, code)
+
+    def wait(self, condition: Callable[[], bool], *, seconds: float, what: str) -> None:
+        """Watches until `condition` is true.
+
+        Raises:
+            TimeoutError: it was not within `seconds`.
+        """
+        end = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > end:
+                raise TimeoutError(f"{what} is not ready after {seconds:.0f} s")
+            self.watch()
+            time.sleep(POLL_SECONDS)
+
+    def stop_all(self) -> None:
+        """Stops what was started last first."""
+        for kept in reversed(self._kept):
+            if kept.process.poll() is not None:
+                continue
+            begun = time.monotonic()
+            if stop(kept.process, kept.part):
+                self.say(f"{kept.part.name} stopped ({time.monotonic() - begun:.1f} s)")
+            else:
+                self.say(f"{kept.part.name} did not stop within {kept.part.stop_seconds:.0f} s and was killed")
+        self._kept.clear()
+
+    def hurry(self) -> None:
+        """Tells the parts that may take their time to stop not to."""
+        for kept in self._kept:
+            if kept.part.hurry_signal is not None and kept.process.poll() is None:
+                kept.process.send_signal(kept.part.hurry_signal)
+
+    def _plan_restart(self, kept: _Kept, code: int) -> None:
+        now = time.monotonic()
+        if now - kept.started >= STABLE_SECONDS:
+            kept.back_off = FIRST_BACK_OFF_SECONDS
+        kept.start_again_at = now + kept.back_off
+        how = f"signal {-code}" if code < 0 else f"exit code {code}"
+        self.say(f"{kept.part.name} ended ({how}, see {kept.part.log}); it starts again in {kept.back_off:g} s")
+        kept.back_off = min(kept.back_off * 2, LONGEST_BACK_OFF_SECONDS)
+
+    def _start_again(self, kept: _Kept) -> None:
+        kept.process = kept.part.start()
+        kept.started = time.monotonic()
+        kept.start_again_at = None
+        self.say(f"{kept.part.name} started (process {kept.process.pid})")
