@@ -24,7 +24,7 @@ app = typer.Typer(
 )
 app.command("check")(check.check)
 app.command("serve")(serving.serve)
-app.command("worker", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(serving.worker)
+app.command("worker")(serving.worker)
 app.command("submit")(service.submit)
 app.command("show")(service.show)
 app.command("list")(service.list_audits)

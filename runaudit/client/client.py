@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Literal, Self
@@ -23,7 +24,7 @@ from runaudit.client.transport import Part, Transport
 ReportFormat = Literal["json", "html", "markdown", "junit", "sarif"]
 Depth = Literal["curves", "standard", "deep"]
 LONG_POLL_SECONDS = 30.0
-WATCHED_POLL_SECONDS = 2.0
+WATCHED_POLL_SECONDS = 1.0
 DEFAULT_PAUSE_SECONDS = 1.0
 SHORTEST_PAUSE_SECONDS = 0.2
 
@@ -142,17 +143,33 @@ class Client:
     def list(
         self,
         *,
-        project: str | None = None,
-        state: str | None = None,
-        verdict: str | None = None,
-        cause: str | None = None,
-        framework: str | None = None,
+        project: str | Sequence[str] = (),
+        state: str | Sequence[str] = (),
+        verdict: str | Sequence[str] = (),
+        cause: str | Sequence[str] = (),
+        framework: str | Sequence[str] = (),
+        labels: Mapping[str, str] | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+        sort: Literal["-created_at", "created_at"] = "-created_at",
         page_size: int = 100,
     ) -> Iterator[Audit]:
-        """All audits that fit, newest first; pages are fetched as they are needed."""
-        filters = {"project": project, "state": state, "verdict": verdict, "cause": cause, "framework": framework}
-        params: dict[str, str | int | float] = {name: value for name, value in filters.items() if value is not None}
-        params["page_size"] = page_size
+        """All audits that fit, newest first; pages are fetched as they are needed.
+
+        A filter with several values takes any of them; all of `labels` are needed. Times must carry a zone.
+        """
+        params: dict[str, Any] = {
+            "project": project,
+            "state": state,
+            "verdict": verdict,
+            "cause": cause,
+            "framework": framework,
+            "label": [f"{key}:{value}" for key, value in (labels or {}).items()],
+            "created_after": created_after.isoformat() if created_after else (),
+            "created_before": created_before.isoformat() if created_before else (),
+            "sort": sort,
+            "page_size": page_size,
+        }
         while True:
             page = self._transport.get("/v1/audits", params=params).json()
             for item in page["items"]:

@@ -32,6 +32,7 @@ class ArtifactReference(Answer):
     role: Literal["run", "data"]
     sha256: str | None = None
     bytes: int | None = None
+    path: str | None = None
 
 
 class Audit(Answer):

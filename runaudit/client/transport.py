@@ -48,7 +48,7 @@ class Transport:
         self,
         path: str,
         *,
-        params: Mapping[str, str | int | float] | None = None,
+        params: Mapping[str, Any] | None = None,
         accept: str = "application/json",
         longer: float = 0.0,
     ) -> httpx.Response:

@@ -82,10 +82,13 @@ def show(audit_id: AuditId, as_json: AsJson = False) -> None:
     deliver(audit.model_dump_json(indent=2) if as_json else _described(audit), None)
 
 
-def list_audits(
-    state: Annotated[str | None, typer.Option(help="queued, running, succeeded, failed, cancelled, ...")] = None,
-    verdict: Annotated[str | None, typer.Option(help="pass, warn, fail, inconclusive")] = None,
-    project: Annotated[str | None, typer.Option()] = None,
+def list_audits(  # noqa: PLR0917 - typer makes options of them
+    state: Annotated[
+        list[str] | None, typer.Option(help="queued, fetching, running, succeeded, failed, cancelled; may be repeated.")
+    ] = None,
+    verdict: Annotated[list[str] | None, typer.Option(help="pass, warn, fail, inconclusive; may be repeated.")] = None,
+    project: Annotated[list[str] | None, typer.Option(help="Of this project; may be repeated.")] = None,
+    label: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="With this label.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 20,
     as_json: AsJson = False,
 ) -> None:
@@ -93,7 +96,13 @@ def list_audits(
     from itertools import islice  # noqa: PLC0415
 
     with _client() as client:
-        found = client.list(state=state, verdict=verdict, project=project, page_size=min(limit, 100))
+        found = client.list(
+            state=state or (),
+            verdict=verdict or (),
+            project=project or (),
+            labels=read_pairs(label or [], "--label"),
+            page_size=min(limit, 100),
+        )
         audits = [*islice(found, limit)]
     if as_json:
         deliver(json.dumps([audit.model_dump(mode="json") for audit in audits], indent=2), None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -31,18 +32,21 @@ def serve(
         "--workers": workers,
         "--concurrency": concurrency,
     }
-    given = [word for name, value in options.items() if value is not None for word in (name, str(value))]
-    _become("runaudit_service.embedded", given)
+    _become("runaudit_service.embedded", options)
 
 
-def worker(context: typer.Context) -> None:
-    """Start one worker for a service that runs elsewhere. Options are the worker's own: see `worker -- --help`."""
+def worker(
+    queues: Annotated[str | None, typer.Option(help="The queues it works on, separated by commas.")] = None,
+    concurrency: Annotated[int | None, typer.Option(min=1, help="Audits that it runs at a time.")] = None,
+) -> None:
+    """Start one worker of a service that runs elsewhere: RUNAUDIT_DATABASE_URL and RUNAUDIT_BROKER_URL name it."""
     require_extra("worker", (*SERVICE_MODULES, *AUDIT_MODULES), "worker")
-    _become("runaudit_worker", context.args)
+    _become("runaudit_worker", {"--queues": queues, "--concurrency": concurrency})
 
 
-def _become(module: str, arguments: list[str]) -> NoReturn:
-    """Replace this process, so that signals and the exit code are the service's own."""
+def _become(module: str, options: Mapping[str, object]) -> NoReturn:
+    """Replace this process, so that signals and the exit code are the module's own. Options of None are left out."""
+    arguments = [word for name, value in options.items() if value is not None for word in (name, str(value))]
     # -P: a module that lies in the working folder, which may be a stranger's run, is never imported.
     sys.stdout.flush()
     sys.stderr.flush()

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from runaudit_service.store.settings import Settings
 
-PASSWORD_IN_URL = re.compile(r"(?<=://)([^/@\s]*):[^/\s]*@")
+PASSWORD_IN_URL = re.compile(r"(?<=://)([^/@:\s]*):[^/\s]*@")
 
 
 def masked(text: str) -> str:

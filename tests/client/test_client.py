@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import zipfile
+from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
 
@@ -151,9 +152,20 @@ def test_list_follows_the_pages() -> None:
         assert next(found).run_name == "c"
         assert len(server.requests) == 1
         assert [one.run_name for one in found] == ["b", "a"]
-    assert httpx.URL(server.requests[0].path).params.get("state") == "queued"
+    assert str(httpx.URL(server.requests[0].path).params) == "state=queued&sort=-created_at&page_size=2"
     second = httpx.URL(server.requests[1].path).params
     assert (second["page_token"], second["page_size"], second["state"]) == ("t/1=", "2", "queued")
+
+
+def test_filters_may_have_several_values() -> None:
+    moment = datetime(2026, 11, 24, 8, tzinfo=UTC)
+    with peer(Answer(body={"items": [], "next_page_token": ""})) as server, client(server) as link:
+        found = link.list(verdict=["fail", "warn"], labels={"branch": "main", "ci": "1"}, created_after=moment)
+        assert list(found) == []
+    params = httpx.URL(server.requests[0].path).params
+    assert params.get_list("verdict") == ["fail", "warn"]
+    assert params.get_list("label") == ["branch:main", "ci:1"]
+    assert params["created_after"] == "2026-11-24T08:00:00+00:00"
 
 
 def test_cancel_rerun_and_create_key() -> None:
