@@ -33,7 +33,9 @@ def curves_run(epochs: int = 12) -> bytes:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         archive.writestr("exp/results.csv", "\n".join(lines) + "\n")
-        archive.writestr("exp/args.yaml", f"task: detect\nmode: train\nmodel: yolov8n.pt\nepochs: {epochs}\nimgsz: 640\n")
+        archive.writestr(
+            "exp/args.yaml", f"task: detect\nmode: train\nmodel: yolov8n.pt\nepochs: {epochs}\nimgsz: 640\n"
+        )
     return packed.getvalue()
 
 
