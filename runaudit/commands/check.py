@@ -5,9 +5,9 @@ from __future__ import annotations
 import signal
 import sys
 import tempfile
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
@@ -25,9 +25,9 @@ from runaudit.commands.inputs import (
     require_format,
     run_source,
 )
-from runaudit.commands.outcome import FailOn, exit_code
+from runaudit.commands.outcome import EXIT_OF_SIGNAL, FailOn, exit_code
 from runaudit.commands.output import deliver, say, shown_progress
-from runaudit.errors import CancelledError, RunauditError
+from runaudit.errors import RunauditError
 
 if TYPE_CHECKING:
     from runaudit.isolation.job import JobSpec
@@ -84,7 +84,7 @@ def _audit(spec: JobSpec) -> Report:
 
     with (
         tempfile.TemporaryDirectory(prefix="runaudit-") as folder,
-        _stop_on_signal() as stopped,
+        _stop_on_signal() as stop,
         shown_progress() as show,
     ):
 
@@ -92,30 +92,41 @@ def _audit(spec: JobSpec) -> Report:
             show(progress.stage, progress.done, progress.total)
 
         try:
-            return run_audit(spec, Path(folder), on_progress=on_progress, should_stop=stopped.is_set)
+            return run_audit(spec, Path(folder), on_progress=on_progress, should_stop=stop.asked)
         except RunauditError as error:
-            if stopped.is_set():
-                raise CancelledError("stopped; no process is left behind") from error
-            raise
+            if stop.number is None:
+                raise
+            say("runaudit: stopped; no process is left behind [cancelled]")
+            raise typer.Exit(EXIT_OF_SIGNAL + stop.number) from error
+
+
+@dataclass
+class _Stop:
+    """The signal that asked for an end, if one did."""
+
+    number: int | None = None
+
+    def asked(self) -> bool:
+        return self.number is not None
 
 
 @contextmanager
-def _stop_on_signal() -> Iterator[threading.Event]:
-    """An event that SIGINT and SIGTERM set, so that the audit ends its children in order.
+def _stop_on_signal() -> Iterator[_Stop]:
+    """Notes SIGINT and SIGTERM, so that the audit ends its children in order.
 
     A second signal of the same kind takes its default way.
     """
-    stopped = threading.Event()
+    stop = _Stop()
 
-    def stop(number: int, _: FrameType | None) -> None:
-        stopped.set()
+    def note(number: int, _: FrameType | None) -> None:
+        stop.number = number
         signal.signal(number, before[number])
 
     before = {int(number): signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     for number in before:
-        signal.signal(number, stop)
+        signal.signal(number, note)
     try:
-        yield stopped
+        yield stop
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -88,12 +88,12 @@ def read_policy(path: Path | None) -> dict[str, Any]:
     """The policy of a YAML or JSON file, validated; empty without one. Raises YamlError, UsageError."""
     if path is None:
         return {}
+    _require_path(path, "--policy")
     from pydantic import ValidationError  # noqa: PLC0415
 
     from runaudit.diagnostics.policy import Policy  # noqa: PLC0415
     from runaudit.runs.safe_yaml import load_yaml  # noqa: PLC0415
 
-    _require_path(path, "--policy")
     document = load_yaml(path, source=path.name)
     try:
         policy = Policy.model_validate(document.values)

@@ -12,8 +12,9 @@ EXIT_PASS: Final = 0
 EXIT_FINDINGS: Final = 1
 EXIT_INPUT: Final = 2
 EXIT_SERVICE: Final = 3
-EXIT_INTERRUPTED: Final = 130
-"""128 + SIGINT, as shells have it"""
+EXIT_OF_SIGNAL: Final = 128
+"""and the signal's number, as shells have it"""
+EXIT_INTERRUPTED: Final = EXIT_OF_SIGNAL + 2
 
 
 class FailOn(StrEnum):
