@@ -1,4 +1,4 @@
-"""Times the image bootstrap of mAP on one core, beside copying the images out for each replicate.
+"""Times the image bootstrap of mAP (which uses one core), beside copying the images out for each replicate.
 
     python -m benchmarks.bootstrap [--images N] [--per-image N] [--classes N] [--replicates N]
 
@@ -8,12 +8,8 @@ Prints seconds, the largest resident memory in MiB, and how long copying would t
 from __future__ import annotations
 
 import argparse
-import os
 import resource
 import time
-
-for threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ[threads] = "1"
 
 import numpy as np
 

@@ -6,12 +6,13 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import JsonValue
 
 from runaudit.errors import CheckpointError, InputError
@@ -193,7 +194,7 @@ def _matched(
     sizes = np.array([(entry.height, entry.width) for entry in labelled.entries], dtype=np.int64)
     batches = rectangular_batches(sizes, imgsz, network.stride)
     total, done = len(labelled.entries), 0
-    parts: list[Matches] = []
+    collected = _Collected()
     skipped: list[Note] = []
     report("validate", 0, total)
     loaded = load_batches(
@@ -208,11 +209,13 @@ def _matched(
         with clock.stage("decode"):
             images = next(loaded)
         if images.images:
-            parts.append(_match_batch(network, labelled, images, max_detections, single_cls=single_cls, clock=clock))
+            collected.add(_match_batch(network, labelled, images, max_detections, single_cls=single_cls, clock=clock))
         skipped.extend(images.skipped)
         done += len(batch.images)
         report("validate", done, total)
-    return _joined(parts), tuple(skipped)
+    if not collected.images:
+        raise no_labels(labelled.split)
+    return collected.joined(), tuple(skipped)
 
 
 def _match_batch(
@@ -255,24 +258,30 @@ def _match_batch(
         )
 
 
-def _joined(parts: list[Matches]) -> Matches:
-    """The matches of all batches in one, images counted through."""
-    before = np.cumsum([0, *(len(part.image) for part in parts)]).astype(np.int32)
-    return Matches(
-        image=np.concatenate([np.zeros(0, np.int32), *(part.image for part in parts)]),
-        det_image=np.concatenate(
-            [np.zeros(0, np.int32), *(part.det_image + shift for part, shift in zip(parts, before, strict=False))]
-        ),
-        det_cls=np.concatenate([np.zeros(0, np.int32), *(part.det_cls for part in parts)]),
-        det_conf=np.concatenate([np.zeros(0, np.float32), *(part.det_conf for part in parts)]),
-        det_box=np.concatenate([np.zeros((0, 4), np.float32), *(part.det_box for part in parts)]),
-        tp=np.concatenate([np.zeros((0, 10), bool), *(part.tp for part in parts)]),
-        gt_image=np.concatenate(
-            [np.zeros(0, np.int32), *(part.gt_image + shift for part, shift in zip(parts, before, strict=False))]
-        ),
-        gt_cls=np.concatenate([np.zeros(0, np.int32), *(part.gt_cls for part in parts)]),
-        gt_box=np.concatenate([np.zeros((0, 4), np.float32), *(part.gt_box for part in parts)]),
+@dataclass
+class _Collected:
+    """The columns of Matches batch by batch. Joining gives each column's pieces up, so that few are held twice."""
+
+    columns: dict[str, list[NDArray[Any]]] = field(
+        default_factory=lambda: {column.name: [] for column in fields(Matches)}
     )
+    images: int = 0
+
+    def add(self, part: Matches) -> None:
+        """Append the matches of a batch, its images counted on."""
+        shift = np.int32(self.images)
+        for name, pieces in self.columns.items():
+            column = getattr(part, name)
+            pieces.append(column + shift if name in ("det_image", "gt_image") else column)
+        self.images += len(part.image)
+
+    def joined(self) -> Matches:
+        """All that was added; at least one batch."""
+        joined = {}
+        for name, pieces in self.columns.items():
+            joined[name] = np.concatenate(pieces)
+            pieces.clear()
+        return Matches(**joined)
 
 
 def _box_metrics(metrics: DetectionMetrics) -> BoxMetrics:

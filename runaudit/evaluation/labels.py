@@ -28,6 +28,7 @@ class Labelled:
     cls: NDArray[np.int32]
     box: NDArray[np.float64]
     unknown: int
+    split: Split
 
     @property
     def most_in_an_image(self) -> int:
@@ -65,6 +66,7 @@ def labelled_images(index: ImageIndex, labels: Path, split: Split, *, classes: i
         cls=cls[known][order].astype(np.int32),
         box=np.hstack([centre - size / 2, centre + size / 2])[order],
         unknown=int(of_split.sum() - known.sum()),
+        split=split,
     )
 
 
