@@ -23,6 +23,8 @@ from runaudit.client.transport import Part, Transport
 
 ReportFormat = Literal["json", "html", "markdown", "junit", "sarif"]
 Depth = Literal["curves", "standard", "deep"]
+DEFAULT_SCOPES = ("audits:read", "audits:write")
+"""of a new key: what a training pipeline needs"""
 LONG_POLL_SECONDS = 30.0
 WATCHED_POLL_SECONDS = 1.0
 DEFAULT_PAUSE_SECONDS = 1.0
@@ -33,8 +35,9 @@ class Client:
     """A client of the service at `url`, opened by API key `key`. Use it as a context manager, or call `close`.
 
     Every call raises ProblemError if the service refuses it and ServiceUnreachableError if no answer could be had;
-    429, 502, 503, 504 and broken connections are tried again first (`retry`). Posts carry an Idempotency-Key, so
-    that a request that is sent again is done once.
+    429, 502, 503, 504 and broken connections are tried again first (`retry`). `submit` carries an Idempotency-Key, so
+    that it is done once however often it is sent; `rerun` and `create_key` are not sent again once they may have
+    been done.
     """
 
     def __init__(self, url: str, key: str, *, retry: Retry | None = None, timeout: float = 60.0) -> None:
@@ -180,18 +183,20 @@ class Client:
 
     def cancel(self, audit_id: str) -> Audit:
         """Ask for an audit to be cancelled; `wait` tells when it has been."""
-        return Audit.model_validate_json(self._transport.post(_audit_path(audit_id, "/cancel")).content)
+        return Audit.model_validate_json(
+            self._transport.post(_audit_path(audit_id, "/cancel"), repeatable=True).content
+        )
 
     def rerun(self, audit_id: str) -> Audit:
         """A new audit of the same artifacts."""
-        return Audit.model_validate_json(self._transport.post(_audit_path(audit_id, "/rerun")).content)
+        return Audit.model_validate_json(
+            self._transport.post(_audit_path(audit_id, "/rerun"), repeatable=False).content
+        )
 
-    def create_key(self, name: str, scopes: Sequence[str] | None = None) -> CreatedKey:
-        """A new API key, with the service's default scopes where none are given."""
-        body: dict[str, Any] = {"name": name}
-        if scopes:
-            body["scopes"] = [*scopes]
-        return CreatedKey.model_validate_json(self._transport.post("/v1/keys", json=body).content)
+    def create_key(self, name: str, scopes: Sequence[str] = DEFAULT_SCOPES) -> CreatedKey:
+        """A new API key that may do what `scopes` say."""
+        body = {"name": name, "scopes": [*scopes]}
+        return CreatedKey.model_validate_json(self._transport.post("/v1/keys", json=body, repeatable=False).content)
 
     def ready(self) -> dict[str, Any]:
         """What /readyz says. A ProblemError if the service is not ready."""

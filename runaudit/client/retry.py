@@ -10,7 +10,7 @@ from email.utils import parsedate_to_datetime
 import httpx
 
 RETRIED_STATUSES = frozenset({429, 502, 503, 504})
-IN_FLIGHT = "idempotency_in_flight"
+IN_FLIGHT = "idempotency_key_in_flight"
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,13 @@ def is_transient(response: httpx.Response) -> bool:
     if response.status_code in RETRIED_STATUSES:
         return True
     return response.status_code == 409 and problem_code(response) == IN_FLIGHT
+
+
+def surely_undone(response: httpx.Response | None, failure: httpx.TransportError | None) -> bool:
+    """True if the service did nothing: there was no connection, or it turned the request down for its rate (429)."""
+    if response is not None:
+        return response.status_code == 429
+    return isinstance(failure, httpx.ConnectError | httpx.ConnectTimeout)
 
 
 def problem_code(response: httpx.Response) -> str | None:

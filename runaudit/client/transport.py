@@ -13,7 +13,7 @@ import httpx
 
 from runaudit import __version__
 from runaudit.client.errors import ProblemError, ServiceUnreachableError
-from runaudit.client.retry import Retry
+from runaudit.client.retry import Retry, surely_undone
 
 
 @dataclass(frozen=True)
@@ -58,13 +58,18 @@ class Transport:
         )
         return self._send(lambda: request)
 
-    def post(self, path: str, *, json: Any = None) -> httpx.Response:
-        """POST JSON. All retries carry one Idempotency-Key, so that it is done once."""
-        request = self._http.build_request("POST", path, json=json, headers={"Idempotency-Key": _new_idempotency_key()})
-        return self._send(lambda: request)
+    def post(self, path: str, *, json: Any = None, repeatable: bool) -> httpx.Response:
+        """POST JSON. One that is not `repeatable`, because doing it twice differs from doing it once, is sent again
+        only if it surely was not done: it could not be connected, or was turned down for its rate.
+        """
+        request = self._http.build_request("POST", path, json=json)
+        return self._send(lambda: request, repeatable=repeatable)
 
     def post_parts(self, path: str, parts: list[Part]) -> httpx.Response:
-        """POST multipart/form-data. Files are read in small chunks, from their start at each attempt."""
+        """POST multipart/form-data. Files are read in small chunks, from their start at each attempt.
+
+        All attempts carry one Idempotency-Key, so that what is asked for is done once.
+        """
         idempotency_key = _new_idempotency_key()
         # The boundary is part of the body; with a fixed one all attempts send the same bytes.
         headers = {
@@ -81,7 +86,7 @@ class Transport:
     def _timeouts(self, longer: float) -> httpx.Timeout:
         return httpx.Timeout(self._timeout, connect=min(10.0, self._timeout), read=self._timeout + longer)
 
-    def _send(self, build: Callable[[], httpx.Request]) -> httpx.Response:
+    def _send(self, build: Callable[[], httpx.Request], *, repeatable: bool = True) -> httpx.Response:
         attempt = 0
         while True:
             attempt += 1
@@ -95,12 +100,12 @@ class Transport:
                 failure = error
             if response is not None and response.status_code < 400:
                 return response
-            delay = self._retry.delay(attempt, response)
+            delay = self._retry.delay(attempt, response) if repeatable or surely_undone(response, failure) else None
             if delay is None:
                 if response is not None:
                     raise _problem(response)
                 raise ServiceUnreachableError(
-                    f"{self._url} gave no answer in {attempt} attempts: {_words(failure)}"
+                    f"{self._url} gave no answer in {attempt} attempt{'s' * (attempt > 1)}: {_words(failure)}"
                 ) from failure
             time.sleep(delay)
 

@@ -128,11 +128,13 @@ def report(
 @keys.command("create")
 def create_key(
     name: Annotated[str, typer.Argument(metavar="NAME", help="What the key is for.")],
-    scope: Annotated[list[str] | None, typer.Option(help="What the key may do; may be repeated.")] = None,
+    scope: Annotated[
+        list[str] | None, typer.Option(help="What the key may do; may be repeated. Without: read and write audits.")
+    ] = None,
 ) -> None:
     """Make an API key and print it, this once."""
     with _client() as client:
-        created = client.create_key(name, scope)
+        created = client.create_key(name, scope) if scope else client.create_key(name)
     say(f"key {created.name} ({', '.join(created.scopes)}); it can't be shown again")
     deliver(created.key, None)
 

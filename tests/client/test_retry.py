@@ -27,7 +27,7 @@ def test_lasting_troubles_are_not(status: int) -> None:
 
 
 def test_a_conflict_is_tried_again_only_while_the_same_request_is_in_flight() -> None:
-    assert is_transient(response(409, json={"code": "idempotency_in_flight"}))
+    assert is_transient(response(409, json={"code": "idempotency_key_in_flight"}))
     assert not is_transient(response(409, json={"code": "audit_not_ended"}))
     assert not is_transient(response(409, text="conflict"))
 

@@ -41,7 +41,7 @@ def test_retry_after_is_waited_for() -> None:
 
 
 def test_all_attempts_of_a_post_carry_one_idempotency_key_and_the_same_bytes() -> None:
-    with peer(Answer(503), Answer(hang_up=True), problem(409, "idempotency_in_flight"), Answer(202, {})) as server:
+    with peer(Answer(503), Answer(hang_up=True), problem(409, "idempotency_key_in_flight"), Answer(202, {})) as server:
         content = io.BytesIO(b"\x00weights" * 50_000)
         transport(server).post_parts("/v1/audits", [Part("artifact", content, "application/zip", "run.zip")])
     assert len(server.requests) == 4
@@ -53,11 +53,24 @@ def test_all_attempts_of_a_post_carry_one_idempotency_key_and_the_same_bytes() -
 def test_two_posts_have_different_keys() -> None:
     with peer(Answer(202, {})) as server:
         link = transport(server)
-        link.post("/v1/keys", json={})
-        link.post("/v1/keys", json={})
+        for _ in range(2):
+            link.post_parts("/v1/audits", [Part("request", b"{}", "application/json")])
     first, second = (sent.headers["Idempotency-Key"] for sent in server.requests)
     assert first != second
     assert first.startswith('"') and first.endswith('"')
+
+
+@pytest.mark.parametrize("trouble", [Answer(502), Answer(503), Answer(504), Answer(hang_up=True)])
+def test_what_must_not_be_done_twice_is_not_sent_again_once_it_may_have_been_done(trouble: Answer) -> None:
+    with peer(trouble) as server, pytest.raises((ProblemError, ServiceUnreachableError)):
+        transport(server).post("/v1/keys", json={}, repeatable=False)
+    assert len(server.requests) == 1
+
+
+def test_what_was_turned_down_for_its_rate_is_sent_again() -> None:
+    with peer(Answer(429), Answer(201, {})) as server:
+        transport(server).post("/v1/keys", json={}, repeatable=False)
+    assert len(server.requests) == 2
 
 
 def test_a_problem_document_becomes_an_error_with_its_code_and_place() -> None:

@@ -110,10 +110,21 @@ def _codes_of_call(found: Sources, node: ast.Call, place: str) -> Iterator[Use]:
     given = [keyword.value for keyword in node.keywords if keyword.arg == "code"]
     if 0 <= position < len(node.args):
         given.append(node.args[position])
-    for value in given:
-        for constant in ast.walk(value):
-            if isinstance(constant, ast.Constant) and isinstance(constant.value, str) and CODE.match(constant.value):
-                yield Use(constant.value, error if error in found.classes else None, place)
+    for code in (code for value in given for code in _possible_codes(value)):
+        yield Use(code, error if error in found.classes else None, place)
+
+
+def _possible_codes(value: ast.expr) -> Iterator[str]:
+    """The text that an expression may be: itself, either branch of a choice, or the default of a `get`."""
+    match value:
+        case ast.Constant(value=str(text)) if CODE.match(text):
+            yield text
+        case ast.IfExp(body=body, orelse=orelse):
+            yield from (*_possible_codes(body), *_possible_codes(orelse))
+        case ast.BoolOp(values=values):
+            yield from (code for one in values for code in _possible_codes(one))
+        case ast.Call(func=ast.Attribute(attr="get"), args=[_, default]):
+            yield from _possible_codes(default)
 
 
 def _codes_of_table(node: ast.Assign | ast.AnnAssign, place: str) -> Iterator[Use]:
