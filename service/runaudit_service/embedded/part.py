@@ -90,15 +90,18 @@ def launch_command(
     return [sys.executable, "-I", "-S", str(_LAUNCHER), *options, "--", *command]
 
 
-def stop(process: subprocess.Popen[bytes], part: Part) -> bool:
-    """Ends a part: its stop signal, then SIGKILL after `stop_seconds`. True if it went by itself."""
-    if process.poll() is not None:
-        return True
-    process.send_signal(part.stop_signal)
+def ended(process: subprocess.Popen[bytes], seconds: float) -> bool:
+    """Waits for a process that was told to stop, and kills it after `seconds`. True if it went by itself."""
     try:
-        process.wait(part.stop_seconds)
+        process.wait(max(seconds, 0))
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
         return False
     return True
+
+
+def stop(process: subprocess.Popen[bytes], part: Part) -> bool:
+    """Ends a part: its stop signal, then SIGKILL after `stop_seconds`. True if it went by itself."""
+    process.send_signal(part.stop_signal)
+    return ended(process, part.stop_seconds)

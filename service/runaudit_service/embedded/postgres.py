@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import secrets
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -53,8 +54,12 @@ class Postgres:
 
     def part(self, log: Path, *, options: tuple[str, ...] = ()) -> Part:
         """The server process. SIGINT is PostgreSQL's fast shutdown: sessions end, a checkpoint is written."""
-        quoted_dir = '"' + str(self.socket_dir).replace('"', '""') + '"'
-        settings = ["listen_addresses=", f"unix_socket_directories={quoted_dir}", "max_connections=200", *options]
+        settings = [
+            "listen_addresses=",
+            f'unix_socket_directories="{self.socket_dir}"',
+            "max_connections=200",
+            *options,
+        ]
         arguments = [argument for setting in settings for argument in ("-c", setting)]
         return Part(
             name="postgres",
@@ -75,6 +80,10 @@ class Postgres:
                 return True
         except psycopg.OperationalError:
             return False
+
+    def remove_socket_dir(self) -> None:
+        """Removes the socket's folder once the server is down; `prepare` makes it anew."""
+        shutil.rmtree(self.socket_dir, ignore_errors=True)
 
     def create_database(self, name: str = DATABASE, *, template: str = "template1") -> None:
         """Creates a database unless it is there."""
@@ -144,15 +153,18 @@ def _owner(data: Path) -> Account | None:
 
 
 def _socket_dir(folder: Path) -> Path:
-    """A private folder for the socket: `folder`/socket, or one in the temporary folder where that path is too long."""
+    """A private folder for the socket: `folder`/socket, or one in the temporary folder where that path won't do."""
     inside = folder.resolve() / "socket"
-    if len(os.fsencode(inside / SOCKET_NAME)) <= LONGEST_SOCKET_PATH:
+    if _is_socket_dir(inside):
         inside.mkdir(mode=0o700, exist_ok=True)
         return inside
     short = Path(tempfile.mkdtemp(prefix="runaudit-"))
-    if len(os.fsencode(short / SOCKET_NAME)) > LONGEST_SOCKET_PATH:
+    if not _is_socket_dir(short):
         short.rmdir()
-        raise OSError(
-            f"the path of the temporary folder {short.parent} is too long for PostgreSQL's socket: set TMPDIR"
-        )
+        raise OSError(f"the path of the temporary folder {short.parent} won't do for PostgreSQL's socket: set TMPDIR")
     return short
+
+
+def _is_socket_dir(path: Path) -> bool:
+    """Whether a socket in it can be named: it is short enough, and no list (libpq splits a host at commas)."""
+    return len(os.fsencode(path / SOCKET_NAME)) <= LONGEST_SOCKET_PATH and not set(str(path)) & {",", '"'}

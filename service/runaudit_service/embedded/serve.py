@@ -7,7 +7,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -18,6 +18,7 @@ import redis
 from sqlalchemy.orm import Session
 
 from runaudit_service.embedded import folder, parts, postgres, valkey
+from runaudit_service.embedded.part import Part
 from runaudit_service.embedded.supervisor import POLL_SECONDS, Supervisor
 from runaudit_service.store.database import sqlalchemy_url, sync_engine
 from runaudit_service.store.keys import ensure_default
@@ -61,6 +62,7 @@ class Service:
         self._options = options
         self._settings = settings
         self._supervisor = Supervisor(say)
+        self._after_all = ExitStack()
         self._stop_requests = 0
 
     def run(self) -> None:
@@ -87,6 +89,7 @@ class Service:
             finally:
                 folder.forget_credentials(data_dir)
                 self._supervisor.stop_all()
+                self._after_all.close()
 
     def _start(self, data_dir: Path) -> None:
         begun = time.monotonic()
@@ -104,16 +107,7 @@ class Service:
 
         places = parts.Places(data_dir, database_url, broker_url, self._options.host, port)
         self._supervisor.start(parts.reaper(places, logs))
-        for number in range(1, self._options.workers + 1):
-            self._supervisor.start(
-                parts.worker(
-                    f"worker-{number}",
-                    places,
-                    logs,
-                    concurrency=self._options.concurrency,
-                    grace_seconds=self._settings.grace_seconds,
-                )
-            )
+        self._supervisor.start(*self._workers(places, logs))
         self._supervisor.start(parts.api(places, logs))
         self._wait(lambda: _api_ready(places.url), "the API")
 
@@ -123,11 +117,24 @@ class Service:
             say(f"API key (shown this once, kept in {path}): {new_key}")
         say("Ctrl-C stops it")
 
+    def _workers(self, places: parts.Places, logs: Path) -> list[Part]:
+        return [
+            parts.worker(
+                f"worker-{number}",
+                places,
+                logs,
+                concurrency=self._options.concurrency,
+                grace_seconds=self._settings.grace_seconds,
+            )
+            for number in range(1, self._options.workers + 1)
+        ]
+
     def _start_postgres(self, place: Path, logs: Path) -> str:
         try:
             server = postgres.prepare(place)
         except (LookupError, OSError, RuntimeError) as error:
             raise ServeError(str(error)) from error
+        self._after_all.callback(server.remove_socket_dir)
         self._supervisor.start(server.part(logs / "postgres.log"))
         self._wait(server.ready, "PostgreSQL")
         server.create_database()

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from runaudit_service.embedded.part import Part, stop
+from runaudit_service.embedded.part import Part, ended
 
 FIRST_BACK_OFF_SECONDS = 0.5
 LONGEST_BACK_OFF_SECONDS = 30.0
@@ -29,21 +29,24 @@ class _Kept:
 
 @dataclass
 class Supervisor:
-    """Parts by the order of their start. Use it from one thread, the one that outlives them all (see Part.start)."""
+    """Groups of parts in the order of their start. Use it from one thread, which outlives them all (see Part.start)."""
 
     say: Say
-    _kept: list[_Kept] = field(default_factory=list)
+    _groups: list[list[_Kept]] = field(default_factory=list)
 
-    def start(self, part: Part) -> None:
-        """Starts a part and keeps it running from now on."""
-        process = part.start()
-        self._kept.append(_Kept(part, process, time.monotonic()))
-        self.say(f"{part.name} started (process {process.pid}, log {part.log})")
+    def start(self, *parts: Part) -> None:
+        """Starts parts, and keeps them running from now on; they will be stopped together."""
+        group: list[_Kept] = []
+        self._groups.append(group)
+        for part in parts:
+            process = part.start()
+            group.append(_Kept(part, process, time.monotonic()))
+            self.say(f"{part.name} started (process {process.pid}, log {part.log})")
 
     def watch(self) -> None:
         """Looks at each part once: one that died is started again after a pause that doubles with each early death."""
         now = time.monotonic()
-        for kept in self._kept:
+        for kept in self._all():
             if kept.start_again_at is not None:
                 if now >= kept.start_again_at:
                     self._start_again(kept)
@@ -64,22 +67,27 @@ class Supervisor:
             time.sleep(POLL_SECONDS)
 
     def stop_all(self) -> None:
-        """Stops what was started last first."""
-        for kept in reversed(self._kept):
-            if kept.process.poll() is not None:
-                continue
+        """Stops the groups, what was started last first."""
+        while self._groups:
+            group = [kept for kept in self._groups[-1] if kept.process.poll() is None]
             begun = time.monotonic()
-            if stop(kept.process, kept.part):
-                self.say(f"{kept.part.name} stopped ({time.monotonic() - begun:.1f} s)")
-            else:
-                self.say(f"{kept.part.name} did not stop within {kept.part.stop_seconds:.0f} s and was killed")
-        self._kept.clear()
+            for kept in group:
+                kept.process.send_signal(kept.part.stop_signal)
+            for kept in group:
+                if ended(kept.process, kept.part.stop_seconds - (time.monotonic() - begun)):
+                    self.say(f"{kept.part.name} stopped ({time.monotonic() - begun:.1f} s)")
+                else:
+                    self.say(f"{kept.part.name} did not stop within {kept.part.stop_seconds:.0f} s and was killed")
+            self._groups.pop()
 
     def hurry(self) -> None:
         """Tells the parts that may take their time to stop not to."""
-        for kept in self._kept:
+        for kept in self._all():
             if kept.part.hurry_signal is not None and kept.process.poll() is None:
                 kept.process.send_signal(kept.part.hurry_signal)
+
+    def _all(self) -> list[_Kept]:
+        return [kept for group in self._groups for kept in group]
 
     def _plan_restart(self, kept: _Kept, code: int) -> None:
         now = time.monotonic()
