@@ -14,14 +14,11 @@ from runaudit.evaluation.facts import EvaluationFacts
 from runaudit.isolation.job import JobFolder, JobSpec, Progress
 from runaudit.reports.build import build_report
 from runaudit.reports.schema import Provenance
-from runaudit.runs.facts import CheckpointFacts, IngestFacts
+from runaudit.runs.facts import IngestFacts
 
 _VERSIONED = ("numpy", "opencv-python", "torch", "torchvision", "ultralytics")
 
-
-def why_no_checkpoint(checkpoint: CheckpointFacts | None) -> str | None:
-    """Why the checkpoint is missing from the evidence; None if it is there."""
-    return None if checkpoint is not None else "The run holds no checkpoint (weights/best.pt or weights/last.pt)."
+NO_CHECKPOINT = "The run holds no checkpoint (weights/best.pt or weights/last.pt)."
 
 
 def evidence_of(
@@ -30,7 +27,7 @@ def evidence_of(
     """All that is known of the run, with a sentence for each part that is missing."""
     missing = {
         "curves": None if facts.run.curves is not None else "The run holds no results.csv.",
-        "checkpoint": why_no_checkpoint(facts.run.checkpoint),
+        "checkpoint": None if facts.run.checkpoint is not None else NO_CHECKPOINT,
         "dataset": facts.dataset_absent,
         "evaluation": why_not_evaluated,
     }

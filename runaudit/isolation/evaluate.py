@@ -24,7 +24,7 @@ def with_problem(facts: IngestFacts, error: CheckpointError) -> IngestFacts:
 
 
 def evaluate(folder: JobFolder, spec: JobSpec, report: Report, walls: dict[str, str]) -> None:
-    """Do the stage: leaves report.json. A checkpoint that does not fit its own description is a finding, not a failure."""
+    """Do the stage: leaves report.json. A checkpoint that does not fit its description is a finding, not a failure."""
     facts = IngestFacts.model_validate_json(folder.facts.read_bytes())
     index = ImageIndex.model_validate_json(folder.images.read_bytes())
     evaluation, why_not = None, None

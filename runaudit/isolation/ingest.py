@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from runaudit.errors import DatasetError
-from runaudit.isolation.conclude import conclude
+from runaudit.isolation.conclude import NO_CHECKPOINT, conclude
 from runaudit.isolation.job import JobFolder, JobSpec, Limits, Progress, Source
 from runaudit.runs.archive import ArchiveLimits, unpack
 from runaudit.runs.dataset import find_data_yaml, read_dataset, write_labels
@@ -87,21 +87,27 @@ def read_data(
 
 def why_not_evaluated(spec: JobSpec, run: RunFacts, dataset: DatasetFacts | None, absent: str | None) -> str | None:
     """Why the model can't be run, as a sentence; None if it can."""
-    if spec.depth == "curves":
-        return "The audit was asked for with depth `curves`, which runs no model."
-    if run.checkpoint is None:
-        return "The run holds no checkpoint (weights/best.pt or weights/last.pt)."
-    if run.checkpoint.problem is not None:
-        return f"The checkpoint can't be used: {run.checkpoint.problem.detail}"
-    if run.framework != "ultralytics" or run.task != "detect":
-        return f"Re-validation of {run.framework} {run.task} runs is not there yet."
-    if dataset is None:
-        return absent
-    if "val" not in dataset.splits:
-        return "The data set has no validation split that could be read."
-    if dataset.splits["val"].instances == 0:
-        return "No validation image has a label, so there is nothing to measure against."
-    return None
+    checkpoint = run.checkpoint
+    validation = dataset.splits.get("val") if dataset is not None else None
+    reasons = (
+        (spec.depth == "curves", "The audit was asked for with depth `curves`, which runs no model."),
+        (checkpoint is None, NO_CHECKPOINT),
+        (
+            checkpoint is not None and checkpoint.problem is not None,
+            f"The checkpoint can't be used: {checkpoint.problem.detail}" if checkpoint and checkpoint.problem else "",
+        ),
+        (
+            run.framework != "ultralytics" or run.task != "detect",
+            f"Re-validation of {run.framework} {run.task} runs is not there yet.",
+        ),
+        (dataset is None, absent or ""),
+        (validation is None, "The data set has no validation split that could be read."),
+        (
+            validation is not None and validation.instances == 0,
+            "No validation image has a label, so there is nothing to measure against.",
+        ),
+    )
+    return next((reason for applies, reason in reasons if applies), None)
 
 
 def ingest(folder: JobFolder, spec: JobSpec, report: Report, walls: dict[str, str]) -> None:

@@ -1,6 +1,6 @@
 """The walls around a child process: no network, no privileges, bounded resources, death with its parent.
 
-Every layer is the kernel's and needs no root. A layer that this kernel lacks is reported, never silently taken as given.
+Every layer is the kernel's and needs no root. A layer that this kernel lacks is reported, never taken as given.
 Sources: seccomp(2), prctl(2), landlock(7), setrlimit(2); research/security.md E for the choice.
 """
 
@@ -77,7 +77,7 @@ def die_with_parent(parent: int) -> None:
 
 
 def limit_resources(*, memory_bytes: int | None, file_bytes: int, open_files: int = 4096) -> None:
-    """Bound address space (unless None: CUDA reserves far more than it uses), file size and open files; no core dumps."""
+    """Bound file size, open files and, unless None (CUDA reserves more than it uses), address space; no core dumps."""
     bounds = {resource.RLIMIT_CORE: 0, resource.RLIMIT_FSIZE: file_bytes, resource.RLIMIT_NOFILE: open_files}
     if memory_bytes is not None:
         bounds[resource.RLIMIT_AS] = memory_bytes

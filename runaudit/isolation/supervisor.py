@@ -58,13 +58,13 @@ def _running(stage: ChildName, folder: JobFolder) -> Iterator[tuple[subprocess.P
     """A started child and the reading end of its progress pipe; it is dead when the context ends, however it ends."""
     folder.home.mkdir(exist_ok=True)
     reading, writing = os.pipe()
+    arguments = [stage, str(folder.root), str(os.getpid()), str(writing)]
     os.set_blocking(reading, False)
     try:
         with folder.log.open("ab") as log:
             process = subprocess.Popen(
                 # -I: neither the working folder nor the environment add to what can be imported.
-                [sys.executable, "-I", "-m", "runaudit.isolation.child", stage, str(folder.root)]
-                + [str(os.getpid()), str(writing)],
+                [sys.executable, "-I", "-m", "runaudit.isolation.child", *arguments],
                 cwd=folder.home,
                 env=child_environment(stage, folder),
                 stdin=subprocess.DEVNULL,
