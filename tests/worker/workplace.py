@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import shutil
 import subprocess
 import sys
 import zipfile
@@ -105,8 +104,3 @@ class Workplace:
             yield process
         finally:
             stop(process, part)
-
-    def forget(self, digest: str) -> None:
-        """Takes a blob away."""
-        path = BlobStore(self.data_dir / "blobs").path(digest)
-        shutil.rmtree(path.parent)
