@@ -84,11 +84,9 @@ def detection_metrics(
     independent of the machine; the framework leaves their order to NumPy's unstable sort.
     """
     classes, instances = np.unique(gt_cls.astype(np.int64), return_counts=True)
-    order = np.argsort(-conf, kind="stable")
-    tp, conf, det_cls = tp[order], conf[order], det_cls[order]
-    by_class = np.argsort(det_cls, kind="stable")
-    starts = np.searchsorted(det_cls[by_class], classes, side="left")
-    ends = np.searchsorted(det_cls[by_class], classes, side="right")
+    order = np.lexsort((-conf, det_cls))
+    starts = np.searchsorted(det_cls, classes, side="left", sorter=order)
+    ends = np.searchsorted(det_cls, classes, side="right", sorter=order)
     average_precision = np.zeros((len(classes), tp.shape[1]))
     precision_curves = np.zeros((len(classes), CURVE_POINTS))
     recall_curves = np.zeros((len(classes), CURVE_POINTS))
@@ -96,13 +94,14 @@ def detection_metrics(
     for row, (start, end, labels) in enumerate(zip(starts, ends, instances, strict=True)):
         if start == end:
             continue
-        members = by_class[start:end]
-        cumulative = tp[members].cumsum(axis=0).astype(np.float64)
-        counted = np.arange(1, len(members) + 1, dtype=np.float64)
-        average_precision[row] = area(cumulative, counted[:, None], int(labels))
+        members = order[start:end]
+        hits = np.flatnonzero(tp[members].any(axis=1))
+        average_precision[row] = area(tp[members[hits]].cumsum(axis=0), hits[:, None] + 1, int(labels))
+        found = tp[members, 0].cumsum()
         falling = -conf[members]
-        precision_curves[row] = np.interp(-confidences, falling, cumulative[:, 0] / counted, left=1)
-        recall_curves[row] = np.interp(-confidences, falling, cumulative[:, 0] / labels, left=0)
+        counted = np.arange(1, len(members) + 1)
+        precision_curves[row] = np.interp(-confidences, falling, found / counted, left=1)
+        recall_curves[row] = np.interp(-confidences, falling, found / labels, left=0)
     f1_curves = 2 * precision_curves * recall_curves / (precision_curves + recall_curves + _TINY)
     best = int(_smoothed(f1_curves.mean(axis=0)).argmax()) if len(classes) else 0
     return DetectionMetrics(

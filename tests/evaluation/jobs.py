@@ -96,7 +96,7 @@ def write_data(root: Path, pictures: Sequence[Picture]) -> tuple[ImageIndex, Pat
     """The image index, and the path of the labels."""
     entries, image, rows = [], [], []
     for position, picture in enumerate(pictures):
-        width, height = picture.size or Image.open(root / picture.file).size
+        width, height = picture.size or upright_size(root / picture.file)
         entries.append(ImageEntry(file=picture.file, split=picture.split, width=width, height=height))
         image.extend([position] * len(picture.rows))
         rows.extend(picture.rows)
@@ -136,3 +136,10 @@ def vary_images(folder: Path) -> None:
         exif = Image.Exif()
         exif[274] = orientation
         picture.save(path, quality=92, exif=exif)
+
+
+def upright_size(path: Path) -> tuple[int, int]:
+    """(width, height) of an image with its EXIF orientation applied."""
+    with Image.open(path) as picture:
+        width, height = picture.size
+        return (height, width) if picture.getexif().get(274, 1) in (5, 6, 7, 8) else (width, height)
