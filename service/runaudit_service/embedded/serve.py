@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 
 from runaudit_service.embedded import folder, parts, postgres, valkey
 from runaudit_service.embedded.part import Part
-from runaudit_service.embedded.supervisor import POLL_SECONDS, Supervisor
+from runaudit_service.embedded.supervisor import POLL_SECONDS, PartFailedError, Supervisor
 from runaudit_service.store.database import sqlalchemy_url, sync_engine
 from runaudit_service.store.keys import ensure_default
 from runaudit_service.store.migrate import upgrade
@@ -84,8 +84,8 @@ class Service:
                     time.sleep(POLL_SECONDS)
             except _StopRequestedError:
                 pass
-            except TimeoutError as error:
-                raise ServeError(f"{error}; its log is in {data_dir / 'logs'}") from error
+            except (TimeoutError, PartFailedError) as error:
+                raise ServeError(f"{error} (logs are in {data_dir / 'logs'})") from error
             finally:
                 folder.forget_credentials(data_dir)
                 self._supervisor.stop_all()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from runaudit_service.embedded.part import Part, ended
 
@@ -14,6 +16,9 @@ LONGEST_BACK_OFF_SECONDS = 30.0
 STABLE_SECONDS = 30.0
 """a part that ran this long is forgiven its earlier deaths"""
 POLL_SECONDS = 0.1
+MOST_EARLY_DEATHS = 5
+"""a part that died this often in a row (over 7 s with the pauses between) while others wait for it will not get up"""
+LAST_LINE_BYTES = 4096
 
 Say = Callable[[str], None]
 
@@ -23,8 +28,12 @@ class _Kept:
     part: Part
     process: subprocess.Popen[bytes]
     started: float
-    back_off: float = FIRST_BACK_OFF_SECONDS
+    early_deaths: int = 0
     start_again_at: float | None = None
+
+
+class PartFailedError(Exception):
+    """A part dies whenever it is started."""
 
 
 @dataclass
@@ -58,12 +67,16 @@ class Supervisor:
 
         Raises:
             TimeoutError: it was not within `seconds`.
+            PartFailedError: a part died too often for it to become true.
         """
         end = time.monotonic() + seconds
         while not condition():
             if time.monotonic() > end:
                 raise TimeoutError(f"{what} is not ready after {seconds:.0f} s")
             self.watch()
+            for kept in self._all():
+                if kept.early_deaths >= MOST_EARLY_DEATHS:
+                    raise PartFailedError(f"{kept.part.name} can't be started: {last_line(kept.part.log)}")
             time.sleep(POLL_SECONDS)
 
     def stop_all(self) -> None:
@@ -77,7 +90,7 @@ class Supervisor:
                 if ended(kept.process, kept.part.stop_seconds - (time.monotonic() - begun)):
                     self.say(f"{kept.part.name} stopped ({time.monotonic() - begun:.1f} s)")
                 else:
-                    self.say(f"{kept.part.name} did not stop within {kept.part.stop_seconds:.0f} s and was killed")
+                    self.say(f"{kept.part.name} did not stop within {kept.part.stop_seconds:g} s and was killed")
             self._groups.pop()
 
     def hurry(self) -> None:
@@ -92,14 +105,24 @@ class Supervisor:
     def _plan_restart(self, kept: _Kept, code: int) -> None:
         now = time.monotonic()
         if now - kept.started >= STABLE_SECONDS:
-            kept.back_off = FIRST_BACK_OFF_SECONDS
-        kept.start_again_at = now + kept.back_off
+            kept.early_deaths = 0
+        back_off = min(FIRST_BACK_OFF_SECONDS * 2**kept.early_deaths, LONGEST_BACK_OFF_SECONDS)
+        kept.early_deaths += 1
+        kept.start_again_at = now + back_off
         how = f"signal {-code}" if code < 0 else f"exit code {code}"
-        self.say(f"{kept.part.name} ended ({how}, see {kept.part.log}); it starts again in {kept.back_off:g} s")
-        kept.back_off = min(kept.back_off * 2, LONGEST_BACK_OFF_SECONDS)
+        self.say(f"{kept.part.name} ended ({how}); it starts again in {back_off:g} s: {last_line(kept.part.log)}")
 
     def _start_again(self, kept: _Kept) -> None:
         kept.process = kept.part.start()
         kept.started = time.monotonic()
         kept.start_again_at = None
         self.say(f"{kept.part.name} started (process {kept.process.pid})")
+
+
+def last_line(log: Path) -> str:
+    """The last line of a log that says something."""
+    with log.open("rb") as file:
+        file.seek(0, os.SEEK_END)
+        file.seek(max(0, file.tell() - LAST_LINE_BYTES))
+        lines = [line.strip() for line in file.read().decode(errors="replace").splitlines() if line.strip()]
+    return lines[-1] if lines else "its log is empty"
