@@ -1,0 +1,83 @@
+"""Reading one run: results.csv, configuration and checkpoint, brought together as facts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from runaudit.errors import CurvesError
+from runaudit.runs.checkpoint import read_checkpoint
+from runaudit.runs.configuration import read_configuration
+from runaudit.runs.curves import Results, read_results
+from runaudit.runs.facts import CheckpointFacts, Note, RunFacts
+from runaudit.runs.fitness import best_row, fitness
+from runaudit.runs.identity import Sources, architecture_of, framework_of, scores_map50_95_only, task_of, version_of
+from runaudit.runs.locate import RESULTS, RunFolder, choose_checkpoint, find_run
+from runaudit.runs.status import plan_of, status_of
+
+
+def read_run(root: Path, *, weights_out: Path) -> RunFacts:
+    """Read the run that lies below `root` (or is `root`), executing nothing of it.
+
+    What is missing is None in the facts; what is damaged in one place only is a note. The checkpoint's state dict
+    is written to `weights_out` as safetensors, if its network can be read.
+
+    Raises
+    ------
+    RunNotFoundError, InputError : there is no run, or there are several (`locate.find_run`).
+    YamlError : args.yaml, opt.yaml or hyp.yaml is no plain YAML.
+    CurvesError : results.csv is no such file (`results_unreadable`), or it is empty and nothing else was left
+        behind (`results_empty`).
+    """
+    folder = find_run(root)
+    results, result_notes = _results(folder)
+    checkpoint, checkpoint_notes = _checkpoint(folder, weights_out)
+    sources = Sources(results, read_configuration(folder.path), checkpoint)
+    framework, framework_notes = framework_of(sources)
+    task, task_notes = task_of(sources)
+    plan = plan_of(sources)
+    curves = results.curves if results is not None else None
+    only_map50_95 = scores_map50_95_only(sources, framework)
+    values = fitness(curves, framework, task, map50_95_only=only_map50_95) if curves is not None else ()
+    row = best_row(values)
+    status, status_notes = status_of(sources, plan, values, framework, task)
+    return RunFacts(
+        folder=folder.folder,
+        framework=framework,
+        framework_version=version_of(sources),
+        task=task,
+        architecture=architecture_of(sources),
+        curves=curves,
+        configuration=sources.configuration,
+        checkpoint=checkpoint,
+        epochs_planned=plan.epochs,
+        epochs_run=len(set(curves.epochs)) if curves is not None else None,
+        best_epoch=curves.epochs[row] if curves is not None and row is not None else None,
+        best_row=row,
+        status=status,
+        notes=(*result_notes, *checkpoint_notes, *framework_notes, *task_notes, *status_notes),
+    )
+
+
+def _results(folder: RunFolder) -> tuple[Results | None, list[Note]]:
+    """results.csv, if there is one. An empty one is what a run leaves that died in its first epoch."""
+    if not folder.has_results:
+        return None, []
+    try:
+        results = read_results(folder.path / RESULTS, source=RESULTS)
+    except CurvesError as error:
+        if error.error_code == "results_empty" and folder.evidence > 1:
+            return None, [Note(code=error.error_code, detail=error.detail, place=error.place)]
+        raise
+    return results, list(results.notes)
+
+
+def _checkpoint(folder: RunFolder, weights_out: Path) -> tuple[CheckpointFacts | None, list[Note]]:
+    path = choose_checkpoint(folder)
+    if path is not None:
+        source = path.relative_to(folder.path).as_posix()
+        return read_checkpoint(path, source=source, weights_out=weights_out), []
+    if not folder.checkpoints:
+        return None, []
+    names = ", ".join(path.name for path in folder.checkpoints[:5])
+    detail = f"There are {len(folder.checkpoints)} checkpoints ({names}), none named best.pt or last.pt."
+    return None, [Note(code="checkpoint_ambiguous", detail=detail)]
