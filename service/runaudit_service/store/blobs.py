@@ -117,13 +117,17 @@ class BlobWriter:
         if len(self._buffer) >= BUFFER_BYTES:
             await self._flush()
 
+    async def digest(self) -> str:
+        """The SHA-256 of what was written so far, hexadecimal."""
+        await self._flush()
+        return self._digest.hexdigest()
+
     async def commit(self) -> Blob:
         """Make the blob durable and put it in its place; the same bytes already there are replaced by themselves.
 
         Raises StorageFullError; the blob is then not there.
         """
-        await self._flush()
-        blob = Blob(self._digest.hexdigest(), self.bytes)
+        blob = Blob(await self.digest(), self.bytes)
         await asyncio.to_thread(self._place, blob)
         return blob
 

@@ -1,0 +1,73 @@
+"""The application: routers, errors and what they share."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+from fastapi import FastAPI
+from fastapi.middleware import Middleware
+
+from runaudit import __version__
+from runaudit_service.api import errors, health
+from runaudit_service.api.audits import endpoints as audits
+from runaudit_service.api.audits.watch import Watcher
+from runaudit_service.api.database import Database
+from runaudit_service.api.keys import endpoints as keys
+from runaudit_service.api.metrics import HttpMetrics
+from runaudit_service.api.middleware import RequestContext
+from runaudit_service.api.openapi import describe
+from runaudit_service.api.projects import endpoints as projects
+from runaudit_service.api.resources import Resources
+from runaudit_service.store.bell import Bell
+from runaudit_service.store.blobs import BlobStore
+from runaudit_service.store.database import async_engine
+from runaudit_service.store.settings import Settings
+
+DESCRIPTION: Final = """\
+Audits finished YOLO training runs: re-validates the model, says why it fails validation and what would fix it.
+
+Send a run with `POST /v1/audits`, poll or wait on `GET /v1/audits/{id}`, read `GET /v1/audits/{id}/report`.
+Errors are problem documents (RFC 9457) with a stable `code`. Ids are UUIDs of version 7, times are UTC.
+"""
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The API on these settings. Connects when it is used first, so it starts while the database is away."""
+    database = Database(async_engine(settings.database_url))
+    resources = Resources(
+        settings=settings,
+        database=database,
+        blobs=BlobStore(settings.blob_dir),
+        bell=Bell(settings.broker_url) if settings.broker_url else None,
+        watcher=Watcher(database),
+        http_metrics=HttpMetrics(),
+    )
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await asyncio.to_thread(resources.blobs.remove_abandoned)
+        yield
+        await resources.watcher.stop()
+        await database.engine.dispose()
+        if resources.bell is not None:
+            await asyncio.to_thread(resources.bell.close)
+
+    app = FastAPI(
+        title="Runaudit",
+        version=__version__,
+        summary="Why a YOLO model fails validation, and what would fix it",
+        description=DESCRIPTION,
+        license_info={"name": "AGPL-3.0-or-later", "identifier": "AGPL-3.0-or-later"},
+        lifespan=lifespan,
+        redoc_url=None,
+        middleware=[Middleware(RequestContext, metrics=resources.http_metrics)],
+    )
+    app.state.resources = resources
+    errors.install(app)
+    for module in (audits, keys, projects, health):
+        app.include_router(module.router)
+    describe(app)
+    return app

@@ -1,0 +1,1 @@
+"""Audits over HTTP: taking them in, telling of them, ending them."""

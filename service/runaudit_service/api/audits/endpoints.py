@@ -1,0 +1,334 @@
+"""The calls about audits."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import uuid
+from contextlib import AsyncExitStack
+from typing import Annotated, Any, Final, cast
+
+from fastapi import APIRouter, BackgroundTasks, Depends, Header, Path, Query, Request
+from fastapi.responses import Response
+from runaudit.reports.markdown import render_markdown
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from runaudit.reports.schema import Report
+from runaudit_service.api import pagination
+from runaudit_service.api.audits import representations, sources
+from runaudit_service.api.audits.repository import AuditRecord, AuditRepository
+from runaudit_service.api.audits.schemas import AuditBody, AuditFilter, AuditList, AuditRequest, Role
+from runaudit_service.api.audits.service import AuditService, Stored, Submitted
+from runaudit_service.api.auth import Caller, Reader, Writer
+from runaudit_service.api.bodies import JSON_TYPE, content_type, parse_json, read_json
+from runaudit_service.api.errors import MediaTypeError, NotFoundError, responses
+from runaudit_service.api.idempotency import Answer, IdempotencyHeader, claimed
+from runaudit_service.api.multipart import MULTIPART_TYPE, Submission, read_submission
+from runaudit_service.api.resources import Resources, Shared
+
+MAX_WAIT_SECONDS: Final = 60
+
+router = APIRouter(prefix="/v1/audits", tags=["audits"])
+
+_AUDIT_HEADERS: Final[dict[str, Any]] = {
+    "Location": {"schema": {"type": "string"}, "description": "where the audit is"},
+    "Retry-After": {"schema": {"type": "integer"}, "description": "seconds; absent once the audit has ended"},
+}
+_BODY: Final[dict[str, Any]] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            MULTIPART_TYPE: {
+                "schema": {
+                    "type": "object",
+                    "properties": {
+                        "artifact": {
+                            "type": "string",
+                            "format": "binary",
+                            "description": "an archive (zip, tar, tar.gz) with the run folder anywhere inside",
+                        },
+                        "data": {
+                            "type": "string",
+                            "format": "binary",
+                            "description": "an archive with the data set: data.yaml, images, labels",
+                        },
+                        "request": {"$ref": "#/components/schemas/AuditRequest"},
+                    },
+                },
+                "encoding": {"request": {"contentType": JSON_TYPE}},
+            },
+            JSON_TYPE: {"schema": {"$ref": "#/components/schemas/AuditRequest"}},
+        },
+    }
+}
+
+
+def _audit_id(audit_id: Annotated[str, Path(json_schema_extra={"format": "uuid"})]) -> uuid.UUID:
+    """An id that is no UUID is an id that nothing has."""
+    try:
+        return uuid.UUID(audit_id)
+    except ValueError:
+        raise NotFoundError("There is no audit with this id.", code="audit_not_found") from None
+
+
+AuditId = Annotated[uuid.UUID, Depends(_audit_id)]
+
+
+@router.post(
+    "",
+    operation_id="create_audit",
+    summary="Audit a training run",
+    status_code=202,
+    response_model=AuditBody,
+    openapi_extra=_BODY,
+    responses=responses(
+        400,
+        401,
+        403,
+        404,
+        409,
+        413,
+        415,
+        422,
+        503,
+        507,
+        answers={
+            202: {"description": "Queued", "headers": _AUDIT_HEADERS},
+            200: {
+                "description": "The same was audited before: that audit",
+                "model": AuditBody,
+                "headers": _AUDIT_HEADERS,
+            },
+        },
+    ),
+)
+async def create_audit(
+    request: Request,
+    caller: Writer,
+    shared: Shared,
+    background: BackgroundTasks,
+    idempotency_key: IdempotencyHeader = None,
+) -> Response:
+    """Send the run's archive as the file part `artifact`, or name one that you sent before by its SHA-256.
+
+    The data set is a file part `data`, or is named in `request`, or lies in the run's archive; without any, only the
+    curves are audited. The parts may come in any order.
+    """
+    async with AsyncExitStack() as stack:
+        claim = await stack.enter_async_context(claimed(shared.database, caller, "POST /v1/audits", idempotency_key))
+        order, submission = await _read(request, shared, stack)
+        payload = await _payload_fingerprint(order, submission)
+        replayed = claim.replay(payload)
+        if replayed is not None:
+            return replayed
+        path = None
+        if order.data is not None and order.data.path is not None:
+            path = await asyncio.to_thread(sources.data_path, order.data.path, shared.settings.data_root_dirs)
+        stored = {
+            cast("Role", "run" if name == "artifact" else name): Stored(await upload.writer.commit(), upload.file_name)
+            for name, upload in submission.files.items()
+        }
+        async with shared.database.transaction() as session:
+            submitted = await _service(shared, session, caller).submit(order, stored, path)
+            answer = _answer(submitted)
+            await claim.keep(session, payload, answer)
+    return _queued(submitted, answer, shared, background)
+
+
+@router.get(
+    "",
+    operation_id="list_audits",
+    summary="The history of audits",
+    responses=responses(401, 403, 422, 503),
+)
+async def list_audits(caller: Reader, shared: Shared, wanted: Annotated[AuditFilter, Query()]) -> AuditList:
+    """Newest first, a page at a time: pass `next_page_token` as `page_token` until it is empty."""
+    filters = wanted.model_dump(mode="json", exclude={"page_size", "page_token"})
+    size = min(wanted.page_size, pagination.MAX_PAGE_SIZE)
+    after = pagination.decode(wanted.page_token, filters, caller.cursor_secret) if wanted.page_token else None
+    async with shared.database.reading() as session:
+        # One more than asked for tells whether there is a next page.
+        records = await AuditRepository(session, caller.tenant_id).page(wanted, after, size + 1)
+    token = ""
+    if len(records) > size:
+        last = records[size - 1].audit
+        token = pagination.encode(pagination.Position(last.created_at, last.id), filters, caller.cursor_secret)
+    return AuditList(items=[representations.body_of(record) for record in records[:size]], next_page_token=token)
+
+
+@router.get(
+    "/{audit_id}",
+    operation_id="get_audit",
+    summary="One audit",
+    response_model=AuditBody,
+    responses=responses(
+        401,
+        403,
+        404,
+        422,
+        503,
+        answers={
+            200: {
+                "description": "The audit; a failed one tells why in `error`",
+                "headers": {"ETag": {"schema": {"type": "string"}}, "Retry-After": _AUDIT_HEADERS["Retry-After"]},
+            },
+            304: {"description": "Unchanged since the version of If-None-Match"},
+        },
+    ),
+)
+async def get_audit(
+    caller: Reader,
+    audit_id: AuditId,
+    shared: Shared,
+    wait: Annotated[
+        float, Query(ge=0, le=MAX_WAIT_SECONDS, description="seconds to wait for the audit to end, if it has not")
+    ] = 0,
+    if_none_match: Annotated[str | None, Header(description="the ETag of the version that you have")] = None,
+) -> Response:
+    """State, progress and, at the end, the verdict. Poll it with If-None-Match, or wait with `?wait=`."""
+    async with shared.database.reading() as session:
+        if not wait and if_none_match is not None:
+            version = await AuditRepository(session, caller.tenant_id).version(audit_id)
+            if version is not None and representations.matches(if_none_match, version):
+                return Response(status_code=304, headers={"ETag": representations.entity_tag(version)})
+        record = await _service(shared, session, caller).get(audit_id)
+    if wait and not representations.has_ended(record.audit):
+        await shared.watcher.wait_until_ended(audit_id, wait)
+        async with shared.database.reading() as session:
+            record = await _service(shared, session, caller).get(audit_id)
+    headers = representations.headers_of(record)
+    if representations.matches(if_none_match, record.audit.version):
+        return Response(status_code=304, headers=headers)
+    return _json(representations.body_of(record).model_dump_json(), 200, headers)
+
+
+@router.get(
+    "/{audit_id}/report",
+    operation_id="get_audit_report",
+    summary="The report of an audit",
+    response_class=Response,
+    responses=responses(
+        401,
+        403,
+        404,
+        406,
+        409,
+        503,
+        answers={
+            200: {
+                "description": "The report",
+                "content": {JSON_TYPE: {"schema": {"$ref": "#/components/schemas/Report"}}, "text/markdown": {}},
+            }
+        },
+    ),
+)
+async def get_audit_report(
+    caller: Reader,
+    audit_id: AuditId,
+    shared: Shared,
+    format: Annotated[
+        str | None, Query(description="json or markdown; html, junit and sarif are not served yet", examples=["json"])
+    ] = None,
+    accept: Annotated[str | None, Header(description="used without `format`")] = None,
+) -> Response:
+    """By `?format=`, else by Accept. 409 while the audit goes on, and with the error's own code after it failed."""
+    chosen = representations.report_format(format, accept)
+    async with shared.database.reading() as session:
+        text = await _service(shared, session, caller).report(audit_id)
+    if chosen == "markdown":
+        text = await asyncio.to_thread(_markdown, text)
+    return Response(text, media_type=representations.MEDIA_TYPES[chosen], headers={"Vary": "Accept"})
+
+
+@router.post(
+    "/{audit_id}/cancel",
+    operation_id="cancel_audit",
+    summary="Stop an audit",
+    status_code=202,
+    responses=responses(401, 403, 404, 409, 503),
+)
+async def cancel_audit(caller: Writer, audit_id: AuditId, shared: Shared) -> AuditBody:
+    """One that waits is cancelled at once; one that runs, when its worker next looks, within seconds."""
+    async with shared.database.transaction() as session:
+        record = await _service(shared, session, caller).cancel(audit_id)
+    return representations.body_of(record)
+
+
+@router.post(
+    "/{audit_id}/rerun",
+    operation_id="rerun_audit",
+    summary="Audit the same again",
+    status_code=202,
+    response_model=AuditBody,
+    responses=responses(401, 403, 404, 503, answers={202: {"description": "Queued", "headers": _AUDIT_HEADERS}}),
+)
+async def rerun_audit(caller: Writer, audit_id: AuditId, shared: Shared, background: BackgroundTasks) -> Response:
+    """A new audit of the same artifacts with the same options; its `rerun_of` names the old one."""
+    async with shared.database.transaction() as session:
+        submitted = await _service(shared, session, caller).rerun(audit_id)
+    return _queued(submitted, _answer(submitted), shared, background)
+
+
+@router.delete(
+    "/{audit_id}",
+    operation_id="delete_audit",
+    summary="Forget an audit",
+    status_code=204,
+    responses=responses(401, 403, 404, 409, 503),
+)
+async def delete_audit(caller: Writer, audit_id: AuditId, shared: Shared) -> None:
+    """Its report goes with it. 409 while it runs: cancel it first."""
+    async with shared.database.transaction() as session:
+        await _service(shared, session, caller).delete(audit_id)
+
+
+async def _read(request: Request, shared: Resources, stack: AsyncExitStack) -> tuple[AuditRequest, Submission]:
+    """The order and the files of a request in either form."""
+    kind, parameters = content_type(request)
+    if kind == MULTIPART_TYPE and "boundary" in parameters:
+        limit = shared.settings.max_upload_bytes
+        submission = await read_submission(request, parameters["boundary"], shared.blobs, limit, stack)
+        order = parse_json(submission.request or b"{}", AuditRequest)
+    elif kind == JSON_TYPE:
+        submission, order = Submission(), await read_json(request, AuditRequest)
+    else:
+        raise MediaTypeError(f"Send the run as {MULTIPART_TYPE} with a boundary, or name it as {JSON_TYPE}.")
+    sources.require_one_source_each(order, submission)
+    return order, submission
+
+
+async def _payload_fingerprint(order: AuditRequest, submission: Submission) -> str:
+    """What tells two requests apart, whatever their boundaries and the order of their parts."""
+    files = {name: await upload.writer.digest() for name, upload in submission.files.items()}
+    same = json.dumps([order.model_dump(mode="json"), files], sort_keys=True)
+    return hashlib.sha256(same.encode()).hexdigest()
+
+
+def _service(shared: Resources, session: AsyncSession, caller: Caller) -> AuditService:
+    return AuditService(session, caller.tenant_id, shared.blobs, shared.settings.max_attempts)
+
+
+def _answer(submitted: Submitted) -> Answer:
+    record: AuditRecord = submitted.record
+    headers = representations.headers_of(record) | {"Location": f"/v1/audits/{record.audit.id}"}
+    status = 200 if submitted.queue is None else 202
+    return Answer(status, headers, representations.body_of(record).model_dump_json())
+
+
+def _queued(submitted: Submitted, answer: Answer, shared: Resources, background: BackgroundTasks) -> Response:
+    """The answer, with the bell to be rung after it: a broker that hangs keeps no client waiting."""
+    response = _json(answer.body, answer.status, answer.headers)
+    if submitted.queue is not None:
+        background.add_task(shared.ring, submitted.queue)
+        response.background = background
+    return response
+
+
+def _json(body: str, status: int, headers: Any) -> Response:
+    return Response(body, status, headers=dict(headers), media_type=JSON_TYPE)
+
+
+def _markdown(report: str) -> str:
+    markdown: str = render_markdown(Report.model_validate_json(report))
+    return markdown

@@ -1,0 +1,205 @@
+"""The rows of audits, for one tenant: no query here can see another tenant's."""
+
+from __future__ import annotations
+
+import uuid
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from sqlalchemy import Text, delete, func, select, tuple_
+from sqlalchemy import cast as sql_cast
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from runaudit_service.api.audits.schemas import AuditFilter, Role
+from runaudit_service.api.pagination import Position
+from runaudit_service.store.blobs import Blob
+from runaudit_service.store.models import Artifact, Audit, AuditArtifact, Event, Job, Project, ReportRow, new_id
+
+
+@dataclass(frozen=True)
+class Input:
+    """What an audit looks at in one role: a digest with its size, or a path."""
+
+    role: Role
+    sha256: str | None = None
+    bytes: int | None = None
+    path: str | None = None
+    artifact_id: uuid.UUID | None = None
+
+
+@dataclass(frozen=True)
+class AuditRecord:
+    """An audit with what its answer needs from other tables."""
+
+    audit: Audit
+    project: str
+    inputs: tuple[Input, ...]
+
+
+class AuditRepository:
+    """Audits, their artifacts, jobs, events and reports, as one tenant sees them."""
+
+    def __init__(self, session: AsyncSession, tenant_id: uuid.UUID) -> None:
+        self._session = session
+        self._tenant_id = tenant_id
+
+    async def get(self, audit_id: uuid.UUID) -> AuditRecord | None:
+        """The audit, or None if this tenant has none of that id."""
+        query = (
+            select(Audit, Project.name)
+            .join(Project, Project.id == Audit.project_id)
+            .where(Audit.id == audit_id, Audit.tenant_id == self._tenant_id)
+        )
+        row = (await self._session.execute(query)).tuples().one_or_none()
+        return (await self._with_inputs([row]))[0] if row is not None else None
+
+    async def version(self, audit_id: uuid.UUID) -> int | None:
+        """Only the version of the audit: what a conditional GET needs."""
+        query = select(Audit.version).where(Audit.id == audit_id, Audit.tenant_id == self._tenant_id)
+        return cast("int | None", await self._session.scalar(query))
+
+    async def page(self, wanted: AuditFilter, after: Position | None, size: int) -> list[AuditRecord]:
+        """Up to `size` audits in the wanted order, beginning after a position."""
+        query = (
+            select(Audit, Project.name)
+            .join(Project, Project.id == Audit.project_id)
+            .where(Audit.tenant_id == self._tenant_id, *_conditions(wanted))
+        )
+        key = tuple_(Audit.created_at, Audit.id)
+        if wanted.sort == "created_at":
+            query = query.order_by(Audit.created_at, Audit.id)
+        else:
+            query = query.order_by(Audit.created_at.desc(), Audit.id.desc())
+        if after is not None:
+            last = (after.created_at, after.id)
+            query = query.where(key > last if wanted.sort == "created_at" else key < last)
+        return await self._with_inputs((await self._session.execute(query.limit(size))).tuples().all())
+
+    async def earlier(self, project_id: uuid.UUID, fingerprint: str) -> AuditRecord | None:
+        """The newest audit of the same things in this project that did not fail and was not cancelled.
+
+        Holds a lock on the fingerprint until the transaction ends, so that of two equal requests one sees the other.
+        """
+        lock = func.pg_advisory_xact_lock(func.hashtextextended(f"{project_id} {fingerprint}", 0))
+        await self._session.execute(select(lock))
+        query = (
+            select(Audit.id)
+            .where(
+                Audit.tenant_id == self._tenant_id,
+                Audit.project_id == project_id,
+                Audit.fingerprint == fingerprint,
+                Audit.state.not_in(("failed", "cancelled")),
+                Audit.cancel_requested_at.is_(None),
+            )
+            .order_by(Audit.created_at.desc(), Audit.id.desc())
+            .limit(1)
+        )
+        audit_id = await self._session.scalar(query)
+        return await self.get(audit_id) if audit_id is not None else None
+
+    async def lock(self, audit_id: uuid.UUID) -> tuple[AuditRecord, Sequence[Job]] | None:
+        """The audit and its jobs, both locked: jobs first, as the queue does, against deadlocks."""
+        owned = select(Audit.id).where(Audit.id == audit_id, Audit.tenant_id == self._tenant_id)
+        jobs = select(Job).where(Job.audit_id.in_(owned)).order_by(Job.id).with_for_update()
+        locked_jobs = (await self._session.scalars(jobs)).all()
+        audit = select(Audit).where(Audit.id == audit_id, Audit.tenant_id == self._tenant_id).with_for_update()
+        if await self._session.scalar(audit) is None:
+            return None
+        record = await self.get(audit_id)
+        return (record, locked_jobs) if record is not None else None
+
+    async def artifact(self, sha256: str) -> Input | None:
+        """This tenant's artifact of a digest, without a role yet (`run` is put in)."""
+        query = select(Artifact).where(Artifact.tenant_id == self._tenant_id, Artifact.sha256 == sha256)
+        found = await self._session.scalar(query)
+        return Input("run", found.sha256, found.bytes, artifact_id=found.id) if found is not None else None
+
+    async def add_artifact(self, role: Role, blob: Blob, file_name: str | None) -> Input:
+        """This tenant's title to a blob; the one it has already, if it has."""
+        statement = insert(Artifact).values(
+            id=new_id(), tenant_id=self._tenant_id, sha256=blob.sha256, bytes=blob.bytes, file_name=file_name
+        )
+        statement = statement.on_conflict_do_update(
+            index_elements=[Artifact.tenant_id, Artifact.sha256],
+            set_={"file_name": func.coalesce(Artifact.file_name, statement.excluded.file_name)},
+        )
+        artifact_id = await self._session.scalar(statement.returning(Artifact.id))
+        return Input(role, blob.sha256, blob.bytes, artifact_id=artifact_id)
+
+    async def add(self, audit: Audit, inputs: Iterable[Input], job: Job) -> None:
+        """A new audit with its artifacts, its job, and the event that tells of it."""
+        audit.tenant_id = self._tenant_id
+        self._session.add(audit)
+        await self._session.flush()
+        self._session.add_all(
+            AuditArtifact(audit_id=audit.id, role=given.role, artifact_id=given.artifact_id, path=given.path)
+            for given in inputs
+        )
+        job.audit_id = audit.id
+        self._session.add(job)
+        await self.tell(audit, "audit.queued")
+        await self._session.refresh(audit)
+
+    async def tell(self, audit: Audit, event: str) -> None:
+        """Write an event of the audit."""
+        data = {"state": audit.state or "queued", "attempt": audit.attempt or 0}
+        self._session.add(Event(tenant_id=self._tenant_id, audit_id=audit.id, type=event, data=data))
+        await self._session.flush()
+
+    async def report_text(self, audit_id: uuid.UUID) -> str | None:
+        """The stored report as the JSON text that the worker wrote."""
+        query = (
+            select(sql_cast(ReportRow.body, Text))
+            .join(Audit, Audit.id == ReportRow.audit_id)
+            .where(ReportRow.audit_id == audit_id, Audit.tenant_id == self._tenant_id)
+        )
+        return cast("str | None", await self._session.scalar(query))
+
+    async def delete(self, audit_id: uuid.UUID) -> None:
+        """Remove the audit with its report, events and jobs. Its artifacts stay: other audits may use them."""
+        await self._session.execute(delete(Audit).where(Audit.id == audit_id, Audit.tenant_id == self._tenant_id))
+
+    async def _with_inputs(self, rows: Sequence[tuple[Audit, str]]) -> list[AuditRecord]:
+        query = (
+            select(AuditArtifact, Artifact)
+            .outerjoin(Artifact, Artifact.id == AuditArtifact.artifact_id)
+            .where(AuditArtifact.audit_id.in_([audit.id for audit, _ in rows]))
+            # `run` before `data`, as people read it.
+            .order_by(AuditArtifact.role.desc())
+        )
+        inputs: dict[uuid.UUID, list[Input]] = defaultdict(list)
+        for use, artifact in (await self._session.execute(query)).tuples() if rows else ():
+            inputs[use.audit_id].append(_input(use, artifact))
+        return [AuditRecord(audit, project, tuple(inputs[audit.id])) for audit, project in rows]
+
+
+def _input(use: AuditArtifact, artifact: Artifact | None) -> Input:
+    role = cast("Role", use.role)
+    if artifact is None:
+        return Input(role, path=use.path)
+    return Input(role, artifact.sha256, artifact.bytes, artifact_id=artifact.id)
+
+
+def _conditions(wanted: AuditFilter) -> list[Any]:
+    conditions: list[Any] = []
+    if wanted.project:
+        conditions.append(Project.name.in_(wanted.project))
+    if wanted.state:
+        conditions.append(Audit.state.in_(wanted.state))
+    if wanted.verdict:
+        conditions.append(Audit.verdict.in_(wanted.verdict))
+    if wanted.cause:
+        conditions.append(Audit.causes.overlap(wanted.cause))
+    if wanted.framework:
+        conditions.append(Audit.framework.in_(wanted.framework))
+    for label in wanted.label:
+        key, _, value = label.partition(":")
+        conditions.append(Audit.labels.contains({key: value}))
+    if wanted.created_after is not None:
+        conditions.append(Audit.created_at > wanted.created_after)
+    if wanted.created_before is not None:
+        conditions.append(Audit.created_at < wanted.created_before)
+    return conditions

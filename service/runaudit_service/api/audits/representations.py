@@ -1,0 +1,140 @@
+"""Audits and reports as they are sent: bodies, entity tags, and which of a report's formats a client gets."""
+
+from __future__ import annotations
+
+from typing import Final, Literal, get_args
+
+from runaudit_service.api.audits.repository import AuditRecord
+from runaudit_service.api.audits.schemas import ArtifactRef, AuditBody, Links, Progress
+from runaudit_service.api.errors import NotAcceptableError
+from runaudit_service.store.models import TERMINAL_STATES, Audit
+
+# An audit takes seconds at least, and a poll costs about 1 ms (research/service.md F).
+RETRY_AFTER_SECONDS: Final = 2
+
+ReportFormat = Literal["json", "html", "markdown", "junit", "sarif"]
+MEDIA_TYPES: Final[dict[ReportFormat, str]] = {"json": "application/json", "markdown": "text/markdown"}
+"""Those that this version serves."""
+
+
+def has_ended(audit: Audit) -> bool:
+    """Whether nothing about it will change any more."""
+    return audit.state in TERMINAL_STATES
+
+
+def body_of(record: AuditRecord) -> AuditBody:
+    """The audit as clients see it."""
+    audit = record.audit
+    place = f"/v1/audits/{audit.id}"
+    return AuditBody.model_validate(
+        {
+            "id": audit.id,
+            "project": record.project,
+            "run_name": audit.run_name,
+            "state": audit.state,
+            "verdict": audit.verdict,
+            "headline": audit.headline,
+            "progress": _progress(audit),
+            "created_at": audit.created_at,
+            "started_at": audit.started_at,
+            "ended_at": audit.ended_at,
+            "attempt": audit.attempt,
+            "labels": audit.labels,
+            "artifacts": [
+                ArtifactRef(role=given.role, sha256=given.sha256, bytes=given.bytes, path=given.path)
+                for given in record.inputs
+            ],
+            "error": audit.error,
+            "rerun_of": audit.rerun_of,
+            "links": Links(self=place, report=f"{place}/report", events=f"{place}/events"),
+        }
+    )
+
+
+def headers_of(record: AuditRecord) -> dict[str, str]:
+    """ETag, and when to ask again while the audit goes on."""
+    headers = {"ETag": entity_tag(record.audit.version), "Cache-Control": "private, no-cache"}
+    if not has_ended(record.audit):
+        headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    return headers
+
+
+def entity_tag(version: int) -> str:
+    """The strong tag of a version of an audit."""
+    return f'"{version}"'
+
+
+def matches(if_none_match: str | None, version: int) -> bool:
+    """Whether the client has this version already (If-None-Match compares weakly, RFC 9110 section 13.1.2)."""
+    if if_none_match is None:
+        return False
+    tags = {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}
+    return "*" in tags or entity_tag(version) in tags
+
+
+def report_format(wanted: str | None, accept: str | None) -> ReportFormat:
+    """The format of a report: `?format=` if given, else the best of the Accept header, JSON without one.
+
+    Raises NotAcceptableError if this version does not serve it.
+    """
+    if wanted is None:
+        return _negotiated(accept or "*/*")
+    for name in MEDIA_TYPES:
+        if name == wanted:
+            return name
+    if wanted in get_args(ReportFormat):
+        raise NotAcceptableError(
+            f"This version gives reports as {' and '.join(MEDIA_TYPES)}, not yet as {wanted}.",
+            code="report_format_not_supported_yet",
+            place="?format",
+        )
+    raise NotAcceptableError(
+        f"There is no format {wanted!r}; the formats are {', '.join(get_args(ReportFormat))}.",
+        code="report_format_unknown",
+        place="?format",
+    )
+
+
+def _progress(audit: Audit) -> Progress:
+    counted = min(audit.progress_done / audit.progress_total, 1.0) if audit.progress_total > 0 else 0.0
+    return Progress(
+        stage=audit.progress_stage,
+        fraction=1.0 if audit.state == "succeeded" else counted,
+        done=audit.progress_done,
+        total=audit.progress_total,
+    )
+
+
+def _negotiated(accept: str) -> ReportFormat:
+    ranges = [_media_range(part) for part in accept.split(",")]
+    best: tuple[float, ReportFormat] | None = None
+    for name, media_type in MEDIA_TYPES.items():
+        # Of the ranges that fit, the most specific one tells the quality (RFC 9110 section 12.5.1).
+        fits = [(specific, quality) for pattern, quality in ranges if (specific := _specificity(pattern, media_type))]
+        quality = max(fits)[1] if fits else 0.0
+        if quality > (best[0] if best else 0.0):
+            best = (quality, name)
+    if best is None:
+        raise NotAcceptableError(
+            f"This version gives reports as {' and '.join(MEDIA_TYPES.values())}.", place="header:Accept"
+        )
+    return best[1]
+
+
+def _media_range(part: str) -> tuple[str, float]:
+    pattern, *parameters = (piece.strip().lower() for piece in part.split(";"))
+    quality = 1.0
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name.strip() == "q":
+            try:
+                quality = float(value)
+            except ValueError:
+                quality = 0.0
+    return pattern, quality
+
+
+def _specificity(pattern: str, media_type: str) -> int:
+    """3 for the type itself, 2 for its family, 1 for anything, 0 for no match."""
+    family = media_type.partition("/")[0]
+    return {media_type: 3, f"{family}/*": 2, "*/*": 1}.get(pattern, 0)

@@ -1,0 +1,223 @@
+"""What happens to audits: submitted, cancelled, run again, deleted. Flushes only; the endpoint commits and rings."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any, Final, Literal
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from runaudit import __version__
+from runaudit_service.api.audits.repository import AuditRecord, AuditRepository, Input
+from runaudit_service.api.audits.schemas import AuditRequest, Role
+from runaudit_service.api.errors import ConflictError, InvalidRequestError, NotFoundError
+from runaudit_service.store.blobs import Blob, BlobStore
+from runaudit_service.store.models import TERMINAL_STATES, Audit, Job, Project, new_id
+
+Queue = Literal["cpu", "gpu"]
+# Curves are read and judged without a model, so they need not wait for a GPU.
+QUEUE_OF_DEPTH: Final[dict[str, Queue]] = {"curves": "cpu", "standard": "gpu", "deep": "gpu"}
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An artifact of this request that is in the blob store, and the name that it was sent under."""
+
+    blob: Blob
+    file_name: str | None
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """An audit that was asked for. `queue` is the bell to ring after the commit; None: it was there before."""
+
+    record: AuditRecord
+    queue: Queue | None
+
+
+class AuditService:
+    """The life of audits, for one tenant, inside the transaction of `session`."""
+
+    def __init__(self, session: AsyncSession, tenant_id: uuid.UUID, blobs: BlobStore, max_attempts: int) -> None:
+        self._session = session
+        self._tenant_id = tenant_id
+        self._blobs = blobs
+        self._max_attempts = max_attempts
+        self._audits = AuditRepository(session, tenant_id)
+
+    async def get(self, audit_id: uuid.UUID) -> AuditRecord:
+        """Raises NotFoundError."""
+        record = await self._audits.get(audit_id)
+        if record is None:
+            raise _no_audit(audit_id)
+        return record
+
+    async def submit(self, order: AuditRequest, stored: dict[Role, Stored], path: str | None) -> Submitted:
+        """A new audit of what was sent or named; `path` is the checked path of the data set, if it has one.
+
+        The same run, data and options, audited before by this version in this project, give that audit again, unless
+        `force`. Data by path is never the same: its content may have changed. Raises NotFoundError.
+        """
+        project = await self._project(order.project)
+        inputs = await self._inputs(order, stored, path)
+        policy = order.policy.model_dump(mode="json", exclude_none=True) if order.policy else project.default_policy
+        await self._require_baseline(policy)
+        audit = Audit(
+            id=new_id(),
+            project_id=project.id,
+            run_name=order.run_name,
+            depth=order.depth,
+            policy=policy,
+            labels=order.labels,
+            environment=order.environment,
+            auditor_version=__version__,
+            fingerprint=fingerprint(inputs, order.depth, policy, order.environment),
+        )
+        if not order.force and path is None:
+            earlier = await self._audits.earlier(project.id, audit.fingerprint)
+            if earlier is not None:
+                return Submitted(earlier, None)
+        return await self._queue(audit, inputs)
+
+    async def rerun(self, audit_id: uuid.UUID) -> Submitted:
+        """A new audit of the same artifacts with the same options. Raises NotFoundError."""
+        record = await self.get(audit_id)
+        old = record.audit
+        audit = Audit(
+            id=new_id(),
+            project_id=old.project_id,
+            run_name=old.run_name,
+            depth=old.depth,
+            policy=old.policy,
+            labels=old.labels,
+            environment=old.environment,
+            auditor_version=__version__,
+            fingerprint=fingerprint(record.inputs, old.depth, old.policy, old.environment),
+            rerun_of=old.id,
+        )
+        return await self._queue(audit, record.inputs)
+
+    async def cancel(self, audit_id: uuid.UUID) -> AuditRecord:
+        """Cancel at once what no worker holds; else ask the worker, which looks when it renews its lease.
+
+        Raises NotFoundError, and ConflictError if the audit has ended.
+        """
+        record, jobs = await self._lock(audit_id)
+        audit, now = record.audit, datetime.now(UTC)
+        if audit.state in TERMINAL_STATES:
+            raise ConflictError(f"The audit has ended already: it is {audit.state}.", code="audit_already_ended")
+        if any(job.state == "running" for job in jobs):
+            if audit.cancel_requested_at is None:
+                audit.cancel_requested_at = now
+                audit.version += 1
+            await self._session.flush()
+            return record
+        for job in jobs:
+            if job.state == "queued":
+                job.state, job.ended_at = "cancelled", now
+        audit.state, audit.ended_at, audit.cancel_requested_at = "cancelled", now, audit.cancel_requested_at or now
+        audit.progress_stage = "cancelled"
+        audit.version += 1
+        await self._audits.tell(audit, "audit.cancelled")
+        return record
+
+    async def delete(self, audit_id: uuid.UUID) -> None:
+        """Remove an audit that waits or has ended. Raises NotFoundError, and ConflictError while it runs."""
+        record, jobs = await self._lock(audit_id)
+        if record.audit.state in ("fetching", "running") or any(job.state == "running" for job in jobs):
+            raise ConflictError("The audit is running. Cancel it first.", code="audit_running")
+        await self._audits.delete(audit_id)
+
+    async def report(self, audit_id: uuid.UUID) -> str:
+        """The report's JSON text. Raises NotFoundError, and ConflictError if there is no report (yet)."""
+        record = await self.get(audit_id)
+        audit = record.audit
+        if audit.state == "failed":
+            error = audit.error or {}
+            reason = error.get("detail", "The audit failed.")
+            raise ConflictError(f"There is no report: {reason}", code=error.get("code", "audit_failed"))
+        if audit.state == "cancelled":
+            raise ConflictError("There is no report: the audit was cancelled.", code="cancelled")
+        text = await self._audits.report_text(audit_id)
+        if text is None:
+            raise ConflictError("There is no report yet: the audit has not ended.", code="audit_not_ended")
+        return text
+
+    async def _queue(self, audit: Audit, inputs: Sequence[Input]) -> Submitted:
+        queue = QUEUE_OF_DEPTH[audit.depth]
+        job = Job(kind="audit", queue=queue, max_attempts=self._max_attempts)
+        await self._audits.add(audit, inputs, job)
+        return Submitted(await self.get(audit.id), queue)
+
+    async def _lock(self, audit_id: uuid.UUID) -> tuple[AuditRecord, Sequence[Job]]:
+        locked = await self._audits.lock(audit_id)
+        if locked is None:
+            raise _no_audit(audit_id)
+        return locked
+
+    async def _project(self, name: str) -> Project:
+        query = select(Project).where(Project.tenant_id == self._tenant_id, Project.name == name)
+        project = await self._session.scalar(query)
+        if project is None:
+            raise NotFoundError(f"There is no project {name!r}.", code="project_not_found", place="/project")
+        return project
+
+    async def _inputs(self, order: AuditRequest, stored: dict[Role, Stored], path: str | None) -> list[Input]:
+        inputs = []
+        digests: dict[Role, str | None] = {
+            "run": order.artifact_sha256,
+            "data": order.data.sha256 if order.data else None,
+        }
+        for role, digest in digests.items():
+            if role in stored:
+                inputs.append(await self._audits.add_artifact(role, stored[role].blob, stored[role].file_name))
+            elif digest is not None:
+                inputs.append(await self._known(role, digest))
+        if path is not None:
+            inputs.append(Input("data", path=path))
+        return inputs
+
+    async def _known(self, role: Role, digest: str) -> Input:
+        found = await self._audits.artifact(digest)
+        if found is None or not self._blobs.holds(digest):
+            raise NotFoundError(
+                f"There is no artifact {digest}. Upload it as a part of the request.",
+                code="artifact_not_found",
+                place="/artifact_sha256" if role == "run" else "/data/sha256",
+            )
+        return replace(found, role=role)
+
+    async def _require_baseline(self, policy: dict[str, Any]) -> None:
+        written = policy.get("baseline_audit")
+        if written is None:
+            return
+        try:
+            baseline = await self._audits.get(uuid.UUID(str(written)))
+        except ValueError:
+            baseline = None
+        if baseline is None or baseline.audit.state != "succeeded":
+            raise InvalidRequestError(
+                "The baseline is no audit that succeeded.", code="baseline_not_found", place="/policy/baseline_audit"
+            )
+
+
+def fingerprint(inputs: Sequence[Input], depth: str, policy: dict[str, Any], environment: dict[str, Any]) -> str:
+    """What makes two audits the same: run, data, options, and the auditor's version. SHA-256, hexadecimal."""
+    same = {
+        "inputs": sorted([given.role, given.sha256 or "", given.path or ""] for given in inputs),
+        "depth": depth,
+        "policy": policy,
+        "environment": environment,
+        "auditor": __version__,
+    }
+    return hashlib.sha256(json.dumps(same, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _no_audit(audit_id: uuid.UUID) -> NotFoundError:
+    return NotFoundError(f"There is no audit {audit_id}.", code="audit_not_found")

@@ -1,0 +1,71 @@
+"""Who calls: a bearer key becomes a caller with a tenant and scopes, before anything of the body is read."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Final
+
+from fastapi import Depends, Request, Security
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from sqlalchemy import select, update
+
+from runaudit_service.api.database import Database
+from runaudit_service.api.errors import AuthenticationError, ScopeError
+from runaudit_service.api.resources import Shared
+from runaudit_service.store import keys
+from runaudit_service.store.models import ApiKey
+
+# `last_used_at` tells a person whether a key is in use; a write a minute is enough for that.
+LAST_USED_RESOLUTION: Final = timedelta(minutes=1)
+
+bearer = HTTPBearer(
+    scheme_name="ApiKey", bearerFormat="ra_...", description="An API key of this service", auto_error=False
+)
+
+
+@dataclass(frozen=True)
+class Caller:
+    """The key that a request came with. `cursor_secret` signs page tokens: the service's, one per key, never sent."""
+
+    key_id: uuid.UUID
+    tenant_id: uuid.UUID
+    scopes: frozenset[str]
+    cursor_secret: bytes
+
+
+def requires(scope: keys.Scope) -> Callable[..., Awaitable[Caller]]:
+    """A dependency that lets only keys with this scope pass. Raises AuthenticationError and ScopeError."""
+
+    async def authenticate(
+        request: Request, shared: Shared, credentials: Annotated[HTTPAuthorizationCredentials | None, Security(bearer)]
+    ) -> Caller:
+        if credentials is None:
+            raise AuthenticationError("Send the header `Authorization: Bearer ra_...` with an API key.")
+        caller = await _caller(shared.database, credentials.credentials)
+        if scope not in caller.scopes:
+            raise ScopeError(f"This call needs a key with the scope {scope}.")
+        return caller
+
+    return authenticate
+
+
+Reader = Annotated[Caller, Depends(requires("audits:read"))]
+Writer = Annotated[Caller, Depends(requires("audits:write"))]
+Administrator = Annotated[Caller, Depends(requires("admin"))]
+
+
+async def _caller(database: Database, text: str) -> Caller:
+    now = datetime.now(UTC)
+    lookup = keys.lookup_of(text)
+    async with database.reading() as session:
+        key = await session.scalar(select(ApiKey).where(ApiKey.lookup == (lookup or "")))
+    if not keys.is_valid(text, key, now) or key is None:
+        raise AuthenticationError("This API key is unknown, revoked or expired.")
+    if key.last_used_at is None or now - key.last_used_at > LAST_USED_RESOLUTION:
+        async with database.transaction() as session:
+            await session.execute(update(ApiKey).where(ApiKey.id == key.id).values(last_used_at=now))
+    # The stored hash is a secret of the service that every replica has; a token made under one key fits only that key.
+    return Caller(key.id, key.tenant_id, frozenset(key.scopes), bytes.fromhex(key.secret_hash))

@@ -1,0 +1,42 @@
+"""What the endpoints share: settings, database, blobs, bell, watcher and counters of one application."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from runaudit_service.api.audits.watch import Watcher
+from runaudit_service.api.database import Database
+from runaudit_service.api.metrics import HttpMetrics
+from runaudit_service.store.bell import Bell
+from runaudit_service.store.blobs import BlobStore
+from runaudit_service.store.settings import Settings
+
+
+@dataclass(frozen=True)
+class Resources:
+    """Made once by `create_app`, closed at its end."""
+
+    settings: Settings
+    database: Database
+    blobs: BlobStore
+    bell: Bell | None
+    watcher: Watcher
+    http_metrics: HttpMetrics
+
+    async def ring(self, queue: str) -> None:
+        """Say that a queue has work; call it after the commit. A broker that is down costs a delay, nothing else."""
+        if self.bell is not None:
+            await asyncio.to_thread(self.bell.ring, queue)
+
+
+def resources(request: Request) -> Resources:
+    """The resources of the application that serves this request."""
+    found: Resources = request.app.state.resources
+    return found
+
+
+Shared = Annotated[Resources, Depends(resources)]
