@@ -97,8 +97,12 @@ def serving(
     served = Served(process, data_dir, output)
     try:
         if wait:
-            ready = data_dir / "credentials.json"
-            wait_until(lambda: ready.exists() or process.poll() is not None, seconds=READY_SECONDS, what="serving")
+            # Not credentials.json: a killed service leaves it, until the next one starts.
+            wait_until(
+                lambda: "Runaudit is ready" in served.said() or process.poll() is not None,
+                seconds=READY_SECONDS,
+                what="serving",
+            )
             assert process.poll() is None, served.said()
         yield served
     finally:
