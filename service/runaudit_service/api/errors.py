@@ -176,7 +176,8 @@ def invalid_body(error: ValidationError) -> ApiError:
 def responses(*statuses: int, answers: Mapping[int, dict[str, Any]] | None = None) -> dict[int | str, dict[str, Any]]:
     """The `responses` of an endpoint for OpenAPI: its `answers`, and problems of these statuses."""
     content = {PROBLEM_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    described: dict[int | str, dict[str, Any]] = dict(answers or {})
+    described: dict[int | str, dict[str, Any]] = {}
+    described.update((answers or {}).items())
     for status in sorted(statuses):
         described[status] = {"description": HTTPStatus(status).phrase, "content": content}
     return described

@@ -42,16 +42,16 @@ async def store_metrics(session: AsyncSession) -> CollectorRegistry:
     )
     audits = Gauge("runaudit_audits", "Audits by state and verdict", ["state", "verdict"], registry=registry)
     jobs = select(Job.queue, Job.state, func.count()).group_by(Job.queue, Job.state)
-    for queue, state, count in (await session.execute(jobs)).tuples():
+    for queue, state, count in await session.execute(jobs):
         depth.labels(queue, state).set(count)
     waiting = (
         select(Job.queue, func.extract("epoch", func.now() - func.min(Job.run_after)))
         .where(Job.state == "queued", Job.run_after <= func.now())
         .group_by(Job.queue)
     )
-    for queue, seconds in (await session.execute(waiting)).tuples():
+    for queue, seconds in await session.execute(waiting):
         oldest.labels(queue).set(float(seconds))
     verdicts = select(Audit.state, func.coalesce(Audit.verdict, ""), func.count()).group_by(Audit.state, Audit.verdict)
-    for state, verdict, count in (await session.execute(verdicts)).tuples():
+    for state, verdict, count in await session.execute(verdicts):
         audits.labels(state, verdict).set(count)
     return registry

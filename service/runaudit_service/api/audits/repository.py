@@ -53,7 +53,7 @@ class AuditRepository:
             .join(Project, Project.id == Audit.project_id)
             .where(Audit.id == audit_id, Audit.tenant_id == self._tenant_id)
         )
-        row = (await self._session.execute(query)).tuples().one_or_none()
+        row = (await self._session.execute(query)).one_or_none()
         return (await self._with_inputs([row]))[0] if row is not None else None
 
     async def version(self, audit_id: uuid.UUID) -> int | None:
@@ -76,7 +76,7 @@ class AuditRepository:
         if after is not None:
             last = (after.created_at, after.id)
             query = query.where(key > last if wanted.sort == "created_at" else key < last)
-        return await self._with_inputs((await self._session.execute(query.limit(size))).tuples().all())
+        return await self._with_inputs((await self._session.execute(query.limit(size))).all())
 
     async def earlier(self, project_id: uuid.UUID, fingerprint: str) -> AuditRecord | None:
         """The newest audit of the same things in this project that did not fail and was not cancelled.
@@ -171,7 +171,7 @@ class AuditRepository:
             .order_by(AuditArtifact.role.desc())
         )
         inputs: dict[uuid.UUID, list[Input]] = defaultdict(list)
-        for use, artifact in (await self._session.execute(query)).tuples() if rows else ():
+        for use, artifact in (await self._session.execute(query)) if rows else ():
             inputs[use.audit_id].append(_input(use, artifact))
         return [AuditRecord(audit, project, tuple(inputs[audit.id])) for audit, project in rows]
 

@@ -51,11 +51,22 @@ def _storable(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
         text = json.dumps(value, allow_nan=False)
     except ValueError:
         raise ValueError("must not have NaN or an infinity; send null") from None
-    if re.search(r"(?<!\\)(?:\\\\)*\\u0000", text):
-        raise ValueError("must not have NUL characters")
+    _refuse_nul(text)
     if len(text) > MAX_ENVIRONMENT_BYTES:
         raise ValueError(f"must have at most {MAX_ENVIRONMENT_BYTES} bytes as JSON")
     return value
+
+
+def _refuse_nul(text: str) -> None:
+    """JSON text may hold the escape of a NUL (an even number of backslashes before it); PostgreSQL takes none."""
+    if re.search(r"(?<!\\)(?:\\\\)*\\u0000", text):
+        raise ValueError("must not have NUL characters")
+
+
+def _without_nul(policy: Policy) -> Policy:
+    """Names of classes are the only free texts of a policy."""
+    _refuse_nul(json.dumps(policy.model_dump(mode="json")))
+    return policy
 
 
 Instant = Annotated[AwareDatetime, AfterValidator(_utc)]
@@ -113,7 +124,9 @@ class AuditRequest(RequestModel):
     artifact_sha256: Sha256 | None = Field(default=None, description="an artifact that this tenant has uploaded before")
     data: DataSource | None = None
     depth: Depth = "standard"
-    policy: Policy | None = Field(default=None, description="without one: the project's default policy")
+    policy: Annotated[Policy, AfterValidator(_without_nul)] | None = Field(
+        default=None, description="without one: the project's default policy"
+    )
     labels: dict[LabelKey, LabelValue] = Field(default={}, max_length=MAX_LABELS)
     environment: Annotated[dict[str, JsonValue], AfterValidator(_storable)] = Field(
         default={}, description="what the training saw: GPU, memory, versions, resolved arguments, log tail"

@@ -66,7 +66,7 @@ class AuditService:
         """
         project = await self._project(order.project)
         inputs = await self._inputs(order, stored, path)
-        policy = order.policy.model_dump(mode="json", exclude_none=True) if order.policy else project.default_policy
+        policy = order.policy.model_dump(mode="json", exclude_defaults=True) if order.policy else project.default_policy
         await self._require_baseline(policy)
         audit = Audit(
             id=new_id(),
