@@ -1,0 +1,129 @@
+"""Reading a data set: its images and labels as data.yaml names them, counted split by split."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from runaudit.errors import DatasetError
+from runaudit.runs.data_yaml import DataYaml, read_data_yaml, resolve_split
+from runaudit.runs.facts import DatasetFacts, ImageEntry, ImageIndex, Note, Split, SplitFacts
+from runaudit.runs.image_files import ImageFile, list_images
+from runaudit.runs.label_arrays import LabelArrays, concatenate_labels
+from runaudit.runs.paths import Found, Paths
+from runaudit.runs.split import SplitJob, read_split
+
+Progress = Callable[[int, int], None]
+"""called with images done and images in all"""
+
+
+def read_dataset(
+    root: Path, yaml_path: Path, *, own_machine: bool, on_progress: Progress | None = None
+) -> tuple[DatasetFacts, ImageIndex, LabelArrays]:
+    """Read images and labels of all splits that `yaml_path` names.
+
+    Paths are resolved below `root` only, or anywhere with `own_machine` (`runaudit.runs.paths`). Image sizes come from
+    the headers. What the framework would drop in silence is counted as rejected, with notes of which a split keeps the
+    first few a kind. Label caches are pickles; they are noted and never opened.
+
+    Raises
+    ------
+    YamlError, DatasetError : the data.yaml can't be used (`read_data_yaml`).
+    DatasetError : `data_split_missing` if the images of no split are there, `data_no_images` if the folders hold none.
+    """
+    root, yaml_path = root.resolve(), yaml_path.resolve()
+    paths = Paths(root, own_machine)
+    data = read_data_yaml(yaml_path, source=paths.shown(yaml_path))
+    files, notes = _listed(data, paths)
+    base = _base(root, files.values(), own_machine)
+    progress = _Counting(on_progress, sum(map(len, files.values())))
+    splits: dict[Split, SplitFacts] = {}
+    images: list[ImageEntry] = []
+    labels: list[LabelArrays] = []
+    for split, listed in files.items():
+        job = SplitJob(split, listed, data.places[split], base, paths, len(data.names), data.keypoint_values)
+        read = read_split(job, progress.add)
+        splits[split] = read.facts
+        labels.append(replace(read.labels, image=read.labels.image + np.int32(len(images))))
+        images += read.images
+    facts = DatasetFacts(
+        source=data.source, names=data.names, splits=splits, notes=tuple(dict.fromkeys((*data.notes, *notes)))
+    )
+    return facts, ImageIndex(root=str(base), images=tuple(images)), concatenate_labels(labels)
+
+
+def _listed(data: DataYaml, paths: Paths) -> tuple[dict[Split, list[ImageFile]], list[Note]]:
+    """The image files of each split that is there, and notes on those that are not."""
+    files: dict[Split, list[ImageFile]] = {}
+    notes: list[Note] = []
+    resolved: dict[Split, list[Found]] = {}
+    for split in data.splits:
+        resolved[split], more = resolve_split(data, split, paths)
+        notes += more
+    for split in _doubtful(data, resolved):
+        detail = (
+            f"Only the end of its path is here, and another split was taken for the same images; {split} is left out."
+        )
+        notes.append(Note(code="data_split_missing", detail=detail, place=data.places[split]))
+        resolved[split] = []
+    for split, found in resolved.items():
+        listed, more = list_images(found, paths)
+        notes += more
+        if listed:
+            files[split] = listed
+        elif found:
+            detail = f"The {split} folder holds no images of a format that the framework reads."
+            notes.append(Note(code="data_no_images", detail=detail, place=data.places[split]))
+    if not files:
+        worst = next((note for note in notes if note.code in _FATAL), None)
+        raise DatasetError(
+            worst.detail if worst else "No images were found.",
+            code=worst.code if worst else "data_no_images",
+            place=worst.place if worst else f"{data.source}:1",
+        )
+    return files, notes
+
+
+_FATAL = ("data_split_missing", "data_path_ambiguous", "data_no_images", "list_unreadable")
+
+
+def _doubtful(data: DataYaml, resolved: dict[Split, list[Found]]) -> list[Split]:
+    """Splits that were written differently but matched by suffix to what another split has: a wrong match.
+
+    Taken as they stand they would look like leakage. Val is kept before train and test.
+    """
+    doubtful: list[Split] = []
+    taken: dict[Path, list[str]] = {}
+    order: tuple[Split, ...] = ("val", "train", "test")
+    for split in sorted(order, key=lambda split: any(hit.how == "by_suffix" for hit in resolved.get(split, []))):
+        written = [path.rstrip("/\\") for path in data.splits.get(split, ())]
+        for hit in resolved.get(split, []):
+            if hit.how == "by_suffix" and taken.setdefault(hit.path, written) != written and split not in doubtful:
+                doubtful.append(split)
+            taken.setdefault(hit.path, written)
+    return doubtful
+
+
+def _base(root: Path, files: Iterable[list[ImageFile]], own_machine: bool) -> Path:
+    """The folder that all image files lie in: `root`, unless one's own data.yaml leads elsewhere."""
+    folders = {image.folder for listed in files for image in listed}
+    inside = all(folder == str(root) or folder.startswith(f"{root}/") for folder in folders)
+    return root if inside or not own_machine else Path(os.path.commonpath(folders))
+
+
+@dataclass
+class _Counting:
+    """Progress over all splits."""
+
+    report: Progress | None
+    total: int
+    done: int = 0
+
+    def add(self, images: int) -> None:
+        self.done += images
+        if self.report is not None:
+            self.report(self.done, self.total)

@@ -1,0 +1,270 @@
+"""Reading one split: the header of each image, the labels beside it, and the census of both."""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from runaudit.runs.facts import ImageEntry, Note, Split, SplitFacts
+from runaudit.runs.image_files import Folder, ImageFile, list_folder
+from runaudit.runs.image_headers import ImageHeaderError, image_size
+from runaudit.runs.label_arrays import LabelArrays, concatenate_labels
+from runaudit.runs.labels import MAX_FILE_BYTES, parse_labels
+from runaudit.runs.paths import Paths, label_path
+
+BATCH_FILES = 2048
+BATCH_BYTES = 32 << 20
+MAX_NOTES = 20
+"""Notes of one split that are kept; the rest is counted by kind."""
+
+
+@dataclass(frozen=True)
+class SplitData:
+    """One split as read: its census, its usable images, and their labels (`image` counts from its first image)."""
+
+    facts: SplitFacts
+    images: tuple[ImageEntry, ...]
+    labels: LabelArrays
+
+
+@dataclass(frozen=True)
+class SplitJob:
+    """What to read: `base` is the folder that image files are named relative to, `source` cites the split."""
+
+    split: Split
+    files: Sequence[ImageFile]
+    source: str
+    base: Path
+    paths: Paths
+    classes: int
+    keypoint_values: int
+
+
+def read_split(job: SplitJob, on_images: Callable[[int], None]) -> SplitData:
+    """Read a split. `on_images` is called with the number of images done since its last call."""
+    notes = _Notes()
+    reader = _Reader(job, notes)
+    entries: list[ImageEntry] = []
+    arrays: list[LabelArrays] = []
+    missing = 0
+    for batch in _batched(map(reader.sample, job.files)):
+        kept, labels, without = _judge([sample for sample in batch if sample is not None], job, notes, len(entries))
+        entries += kept
+        arrays.append(labels)
+        missing += without
+        on_images(len(batch))
+    labels = concatenate_labels(arrays)
+    return SplitData(_census(job, entries, labels, missing, notes), tuple(entries), labels)
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """An image with a readable header; `content` is its label file, None if there is none."""
+
+    file: ImageFile
+    width: int
+    height: int
+    label: str
+    content: bytes | None
+
+    @property
+    def weight(self) -> int:
+        return len(self.content or b"")
+
+
+@dataclass
+class _Notes:
+    """The first notes of a split, and how many there were of each kind."""
+
+    kept: list[Note] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+    rows: Counter[str] = field(default_factory=Counter)
+    rejected: int = 0
+
+    def add(self, note: Note) -> None:
+        self.counts[note.code] += 1
+        if len(self.kept) < MAX_NOTES:
+            self.kept.append(note)
+
+    def reject(self, note: Note) -> None:
+        self.rejected += 1
+        self.add(note)
+
+    def listed(self) -> tuple[Note, ...]:
+        shown = Counter(note.code for note in self.kept)
+        more = [
+            Note(code=code, detail=f"{number - shown[code]} more images of this kind.")
+            for code, number in self.counts.items()
+            if number > shown[code]
+        ]
+        rows = [
+            Note(code=code, detail=detail.format(n=self.rows[code]))
+            for code, detail in _ROW_NOTES.items()
+            if self.rows[code]
+        ]
+        return (*self.kept, *more, *rows)
+
+
+_ROW_NOTES = {
+    "label_duplicates": "{n} rows repeat an earlier row of their file; as in the framework they count once.",
+    "label_zero_area": "{n} boxes have no area.",
+    "label_polygons": "{n} rows are polygons; the boxes around them are used.",
+}
+
+
+class _Reader:
+    """Opens the images and label files of a split, never a link out of the root, a pipe or a label cache."""
+
+    def __init__(self, job: SplitJob, notes: _Notes) -> None:
+        self._paths = job.paths
+        self._notes = notes
+        self._folders: dict[str, Folder] = {}
+
+    def sample(self, image: ImageFile) -> _Sample | None:
+        """The image's size and label file; None if the framework would drop it, which is noted."""
+        label = label_path(image.path)
+        try:
+            width, height = _size(image.path)
+            content = self._label(label)
+        except _DroppedError as dropped:
+            place = self._paths.shown(image.path if dropped.code.startswith("image") else label)
+            self._notes.reject(Note(code=dropped.code, detail=f"{dropped.detail} It is left out.", place=place))
+            return None
+        return _Sample(image, width, height, self._paths.shown(label), content)
+
+    def _label(self, path: str) -> bytes | None:
+        folder, name = path.rpartition("/")[::2]
+        if folder not in self._folders:
+            self._folders[folder] = self._open_folder(folder)
+        listed = self._folders[folder]
+        if name not in listed.files and not (name in listed.links and self._paths.allows_file(folder, name)):
+            return None
+        try:
+            with _Regular(path) as file:
+                content = file.read(MAX_FILE_BYTES + 1)
+        except OSError as error:
+            raise _DroppedError("label_unreadable", f"It can't be opened: {error.strerror}.") from None
+        if len(content) > MAX_FILE_BYTES:
+            raise _DroppedError("label_too_large", f"It is larger than {MAX_FILE_BYTES >> 20} MiB.")
+        return content
+
+    def _open_folder(self, folder: str) -> Folder:
+        """The files of a folder of labels, once it is known to lie below the root; caches are noted."""
+        if not self._paths.allows(Path(folder)):
+            detail = "The labels are a link that leaves the data; they are not read."
+            self._notes.add(Note(code="link_refused", detail=detail, place=self._paths.shown(folder)))
+            return Folder(frozenset(), frozenset())
+        listed = list_folder(folder)
+        caches = [f"{folder}/{name}" for name in sorted(listed.files) if name.endswith(".cache")]
+        beside = Path(f"{folder}.cache")
+        for cache in (*caches, *([str(beside)] if beside.is_file() else [])):
+            detail = "A label cache is present; it is a pickle, may be stale or foreign, and was not opened."
+            self._notes.add(Note(code="label_cache_ignored", detail=detail, place=self._paths.shown(cache)))
+        return listed
+
+
+class _DroppedError(Exception):
+    """An image that can't be used; `code` is the note's and begins with `image` or `label`."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+
+
+def _size(path: str) -> tuple[int, int]:
+    try:
+        with _Regular(path) as file:
+            return image_size(file)
+    except ImageHeaderError as error:
+        raise _DroppedError(error.code, error.detail) from None
+    except OSError as error:
+        raise _DroppedError("image_unreadable", f"It can't be opened: {error.strerror}.") from None
+
+
+class _Regular:
+    """A regular file opened for reading without a buffer; a pipe or device raises OSError instead of blocking."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def __enter__(self) -> io.FileIO:
+        descriptor = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise OSError(0, "it is no regular file")
+        self._file = io.FileIO(descriptor)
+        return self._file
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+
+def _batched(samples: Iterable[_Sample | None]) -> Iterator[list[_Sample | None]]:
+    """Batches of at most `BATCH_FILES` images and about `BATCH_BYTES` of labels."""
+    batch: list[_Sample | None] = []
+    weight = 0
+    for sample in samples:
+        batch.append(sample)
+        weight += sample.weight if sample is not None else 0
+        if len(batch) >= BATCH_FILES or weight >= BATCH_BYTES:
+            yield batch
+            batch, weight = [], 0
+    if batch:
+        yield batch
+
+
+def _judge(
+    samples: list[_Sample], job: SplitJob, notes: _Notes, first: int
+) -> tuple[list[ImageEntry], LabelArrays, int]:
+    """The images of a batch that stay, their labels (images counted from `first`), and how many have no label file."""
+    with_label = [index for index, sample in enumerate(samples) if sample.content is not None]
+    parsed = parse_labels(
+        [samples[index].content or b"" for index in with_label],
+        [samples[index].label for index in with_label],
+        classes=job.classes,
+        keypoint_values=job.keypoint_values,
+    )
+    for file in sorted(parsed.rejected):
+        notes.reject(parsed.rejected[file])
+    notes.rows["label_duplicates"] += parsed.duplicates
+    notes.rows["label_zero_area"] += parsed.zero_area
+    notes.rows["label_polygons"] += parsed.polygons
+    dropped = {with_label[file] for file in parsed.rejected}
+    kept = [index for index in range(len(samples)) if index not in dropped]
+    position = np.full(len(samples), -1, np.int32)
+    position[kept] = np.arange(first, first + len(kept), dtype=np.int32)
+    images = position[np.asarray(with_label, np.int64)][parsed.file]
+    entries = [_entry(samples[index], job) for index in kept]
+    without = sum(samples[index].content is None for index in kept)
+    return entries, LabelArrays(images, parsed.cls, parsed.box), without
+
+
+def _entry(sample: _Sample, job: SplitJob) -> ImageEntry:
+    file = sample.file.path.removeprefix(f"{job.base}/") if str(job.base) != "/" else sample.file.path[1:]
+    return ImageEntry(file=file, split=job.split, width=sample.width, height=sample.height)
+
+
+def _census(job: SplitJob, entries: list[ImageEntry], labels: LabelArrays, missing: int, notes: _Notes) -> SplitFacts:
+    """Counts of the usable images: `images` = `labelled` + `background`; rejected ones are not among them."""
+    labelled = len(np.unique(labels.image))
+    pairs = np.unique(labels.image.astype(np.int64) * job.classes + labels.cls)
+    return SplitFacts(
+        source=job.source,
+        images=len(entries),
+        labelled=labelled,
+        background=len(entries) - labelled,
+        missing_labels=missing,
+        rejected=notes.rejected,
+        instances=len(labels.cls),
+        class_instances=tuple(np.bincount(labels.cls, minlength=job.classes).tolist()),
+        class_images=tuple(np.bincount(pairs % job.classes, minlength=job.classes).tolist()),
+        notes=notes.listed(),
+    )
