@@ -50,6 +50,7 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[postgr
     process = _started(part, server.ready)
     yield server
     stop(process, part)
+    server.remove_socket_dir()
 
 
 @pytest.fixture(scope="session")
