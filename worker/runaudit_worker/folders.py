@@ -49,7 +49,8 @@ def remove_abandoned(root: Path) -> int:
 def _remove(folder: Path) -> None:
     """Deletes a tree, also where an archive's own modes would forbid it."""
     for parent, folders, _ in os.walk(folder):
-        for name in folders:
+        for path in (Path(parent) / name for name in folders):
             with suppress(OSError):
-                (Path(parent) / name).chmod(0o700, follow_symlinks=False)
+                if not path.is_symlink():
+                    path.chmod(0o700)
     shutil.rmtree(folder, ignore_errors=True)
