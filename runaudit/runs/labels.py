@@ -140,9 +140,10 @@ def _tokenise(contents: Sequence[bytes]) -> _Rows:
     buffer = np.frombuffer(joined, np.uint8)
     if not _PLAIN[buffer].all():
         raise ValueError("a byte that no number has")
-    values = np.fromstring(joined.decode("ascii"), dtype=np.float64, sep=" ")
     blank = buffer <= 32
     starts = np.flatnonzero(~blank & np.r_[True, blank[:-1]][: len(blank)])
+    # NumPy makes one number out of white space alone.
+    values = np.fromstring(joined.decode("ascii"), dtype=np.float64, sep=" ") if len(starts) else np.empty(0)
     if len(starts) != len(values):
         raise ValueError("a token that is no number")
     ends_of_line = np.flatnonzero(buffer == 10)
