@@ -9,6 +9,9 @@ from typing import Any, Self
 
 import httpx
 from fastapi import FastAPI
+from sqlalchemy import Engine
+
+from runaudit_service.store import queue
 
 
 class Api:
@@ -59,3 +62,12 @@ def code_of(response: httpx.Response) -> str:
     assert {"type", "title", "status", "detail", "code", "request_id"} <= body.keys()
     assert body["status"] == response.status_code
     return str(body["code"])
+
+
+def claim(engine: Engine, audit_id: str) -> queue.Claim:
+    """A worker takes jobs until it has this audit's."""
+    while True:
+        claimed = queue.claim(engine, ["gpu", "cpu"], "worker", 60)
+        assert claimed is not None
+        if str(claimed.audit_id) == audit_id:
+            return claimed

@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 
 PROBLEM_TYPE: Final = "application/problem+json"
 RETRY_SECONDS: Final = 5
+REQUEST_ID_HEADER: Final = "X-Request-ID"
 
 
 class ProblemPlace(BaseModel):
@@ -153,8 +154,15 @@ _HTTP_CODES: Final = {
 
 def problem_response(request: Request, body: dict[str, Any], headers: Mapping[str, str] | None = None) -> JSONResponse:
     """The answer that carries a problem; the request's id is added here."""
-    body = body | {"request_id": getattr(request.state, "request_id", "")}
-    return JSONResponse(body, status_code=body["status"], media_type=PROBLEM_TYPE, headers=dict(headers or {}))
+    request_id = getattr(request.state, "request_id", "")
+    # The middleware adds its headers to every answer but that to an unexpected error, which is made outside of it.
+    common = {REQUEST_ID_HEADER: request_id, "Cache-Control": "no-store, private", "X-Content-Type-Options": "nosniff"}
+    return JSONResponse(
+        body | {"request_id": request_id},
+        status_code=body["status"],
+        media_type=PROBLEM_TYPE,
+        headers=common | dict(headers or {}),
+    )
 
 
 def invalid(errors: Sequence[ErrorDetails], *, drop: int = 0) -> InvalidRequestError:

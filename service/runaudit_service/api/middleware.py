@@ -9,10 +9,10 @@ from typing import Final
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from runaudit_service.api.errors import REQUEST_ID_HEADER
 from runaudit_service.api.metrics import HttpMetrics
 from runaudit_service.store.models import new_id
 
-REQUEST_ID_HEADER: Final = "X-Request-ID"
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 
 

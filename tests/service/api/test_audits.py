@@ -22,7 +22,7 @@ from runaudit_service.store import queue
 from runaudit_service.store.bell import Bell
 from runaudit_service.store.models import Audit, Event, Job, Project
 from runaudit_service.store.settings import Settings
-from tests.service.clients import Api, code_of
+from tests.service.clients import Api, claim, code_of
 from tests.service.conftest import Owner
 
 AUDIT_KEYS = {
@@ -42,15 +42,6 @@ REPORT: dict[str, Any] = {
     "curves": None,
     "provenance": {"runaudit_version": "0"},
 }
-
-
-def claim(engine: Engine, audit_id: str) -> queue.Claim:
-    """A worker takes jobs until it has this audit's."""
-    while True:
-        claimed = queue.claim(engine, ["gpu", "cpu"], "worker", 60)
-        assert claimed is not None
-        if str(claimed.audit_id) == audit_id:
-            return claimed
 
 
 def succeed(engine: Engine, audit_id: str, **result: Any) -> None:

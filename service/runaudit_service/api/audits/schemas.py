@@ -20,10 +20,10 @@ from pydantic import (
     model_serializer,
     model_validator,
 )
-from runaudit.diagnostics.policy import Policy
 
 from runaudit.causes import CauseId
 from runaudit.diagnostics.evidence import Depth
+from runaudit.diagnostics.policy import Policy
 from runaudit.reports.schema import Verdict
 from runaudit.runs.facts import Framework
 

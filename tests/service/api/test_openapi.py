@@ -1,0 +1,92 @@
+"""The committed OpenAPI document is what the service serves, and the service does what it says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import schemathesis
+from fastapi import FastAPI
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from runaudit_service.api import openapi
+from tests.service.clients import Api
+from tests.service.live import Live, live
+
+COMMITTED = Path(__file__).parents[3] / "openapi" / "openapi.json"
+CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
+
+
+def operations(app: FastAPI) -> list[dict[str, Any]]:
+    return [operation for item in app.openapi()["paths"].values() for operation in item.values()]
+
+
+def test_the_committed_document_is_the_services(app: FastAPI) -> None:
+    again = "write it again: python -m runaudit_service.api.openapi > openapi/openapi.json"
+    assert COMMITTED.read_text() == openapi.text(app), again
+
+
+def test_the_document_is_served_without_a_key(api: Api) -> None:
+    assert api.get("/openapi.json").json() == json.loads(COMMITTED.read_text())
+
+
+def test_every_operation_is_described(app: FastAPI) -> None:
+    ids = [operation["operationId"] for operation in operations(app)]
+    assert len(ids) == len(set(ids))
+    for operation in operations(app):
+        assert operation["tags"] and operation["summary"] and operation["description"], operation["operationId"]
+
+
+def test_every_error_is_a_problem(app: FastAPI) -> None:
+    problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    for operation in operations(app):
+        for status, response in operation["responses"].items():
+            if status >= "400":
+                assert response["content"] == problem, (operation["operationId"], status)
+
+
+def test_every_reference_leads_somewhere(app: FastAPI) -> None:
+    document = app.openapi()
+    names = {part.split('"')[0] for part in json.dumps(document).split("#/components/schemas/")[1:]}
+    assert names <= document["components"]["schemas"].keys()
+
+
+@pytest.fixture(scope="module")
+def running(postgres_url: str, valkey_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    with live(postgres_url, valkey_url, tmp_path_factory.mktemp("live")) as api:
+        # Something for the generated requests to find.
+        httpx.post(f"{api.url}/v1/audits", files={"artifact": ("run.zip", b"run")}, headers=api.headers)
+        yield api
+
+
+def operation_labels() -> list[str]:
+    paths = json.loads(COMMITTED.read_text())["paths"]
+    return [f"{method.upper()} {path}" for path, item in paths.items() for method in item]
+
+
+@pytest.mark.slow  # some hundred generated requests, good and bad, over sockets
+@pytest.mark.parametrize("label", operation_labels())
+def test_the_service_does_what_the_document_says(running: Live, label: str) -> None:
+    document = schemathesis.openapi.from_url(f"{running.url}/openapi.json")
+    method, path = label.split()
+    operation = document[path][method]
+
+    @given(operation.as_strategy())
+    @hypothesis_settings(
+        max_examples=30, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+    )
+    def call(case: schemathesis.Case) -> None:
+        case.call_and_validate(headers=running.headers, checks=CHECKS)
+
+    call()

@@ -1,0 +1,120 @@
+"""The API as a process: sockets, memory, a full disk, and its end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.service.clients import code_of
+from tests.service.live import Live, live
+
+MEBIBYTE = 1 << 20
+FORM = {"Content-Type": "multipart/form-data; boundary=b"}
+HEAD = b'--b\r\nContent-Disposition: form-data; name="artifact"; filename="run.zip"\r\n\r\n'
+END = b"\r\n--b--\r\n"
+
+
+@pytest.fixture
+def api(fresh_postgres_url: str, valkey_url: str, tmp_path: Path) -> Iterator[Live]:
+    with live(fresh_postgres_url, valkey_url, tmp_path) as running:
+        yield running
+
+
+def zeros(mebibytes: int) -> Iterator[bytes]:
+    """A form with an artifact of this size."""
+    chunk = bytes(MEBIBYTE)
+    yield HEAD
+    for _ in range(mebibytes):
+        yield chunk
+    yield END
+
+
+def eventually(condition: Callable[[], bool]) -> bool:
+    end = time.monotonic() + 10
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.05)
+    return condition()
+
+
+def test_it_serves_and_ends_on_sigterm_though_clients_wait(api: Live) -> None:
+    with httpx.Client(base_url=api.url, headers=api.headers, timeout=40) as client:
+        audit = client.post("/v1/audits", files={"artifact": ("run.zip", b"run")}).json()
+        answers: list[httpx.Response] = []
+        waiting = threading.Thread(target=lambda: answers.append(client.get(f"/v1/audits/{audit['id']}?wait=30")))
+        waiting.start()
+        time.sleep(1)
+        started = time.monotonic()
+        api.process.send_signal(signal.SIGTERM)
+        code = api.process.wait(20)
+        waiting.join()
+    assert time.monotonic() - started < 5
+    assert [(answer.status_code, answer.json()["state"]) for answer in answers] == [(200, "queued")]
+    assert code in (0, -signal.SIGTERM)
+    assert "Traceback" not in api.log.read_text()
+
+
+def test_a_body_is_not_read_for_a_stranger(api: Live) -> None:
+    """The answer comes though the announced gigabyte never does."""
+    host, port = api.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as stranger:
+        stranger.sendall(
+            b"POST /v1/audits HTTP/1.1\r\nHost: x\r\nContent-Length: 1073741824\r\n"
+            b"Content-Type: multipart/form-data; boundary=b\r\n\r\n" + HEAD
+        )
+        assert stranger.recv(12) == b"HTTP/1.1 401"
+    assert api.artifacts() == []
+
+
+def test_a_client_that_hangs_up_leaves_nothing(api: Live) -> None:
+    host, port = api.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as client:
+        client.sendall(
+            b"POST /v1/audits HTTP/1.1\r\nHost: x\r\nContent-Length: 1073741824\r\n"
+            b"Authorization: Bearer " + api.key.encode() + b"\r\n"
+            b"Content-Type: multipart/form-data; boundary=b\r\n\r\n" + HEAD + bytes(3 * MEBIBYTE)
+        )
+        assert eventually(lambda: sum(path.stat().st_size for path in api.artifacts()) >= 2 * MEBIBYTE)
+    assert eventually(lambda: api.artifacts() == [])
+    assert httpx.get(f"{api.url}/healthz").status_code == 200
+    assert "Traceback" not in api.log.read_text()
+
+
+def test_a_full_disk_is_told_and_survived(fresh_postgres_url: str, valkey_url: str, tmp_path: Path) -> None:
+    """The process may write files of 4 MiB at most; the system answers a longer one as it answers a full disk."""
+    with live(fresh_postgres_url, valkey_url, tmp_path, largest_file=4 * MEBIBYTE) as api:
+        response = httpx.post(f"{api.url}/v1/audits", content=zeros(8), headers=api.headers | FORM)
+        assert (response.status_code, code_of(response)) == (507, "storage_full")
+        assert api.artifacts() == []
+        assert httpx.post(f"{api.url}/v1/audits", content=zeros(2), headers=api.headers | FORM).status_code == 202
+
+
+@pytest.mark.slow  # sends 200 MiB
+def test_memory_stays_flat_while_an_artifact_comes_in(api: Live) -> None:
+    httpx.post(f"{api.url}/v1/audits", content=zeros(4), headers=api.headers | FORM, timeout=60)
+    before = api.peak_memory()
+    response = httpx.post(f"{api.url}/v1/audits", content=zeros(200), headers=api.headers | FORM, timeout=120)
+    assert response.json()["artifacts"][0]["bytes"] == 200 * MEBIBYTE
+    assert api.peak_memory() - before < 16 * MEBIBYTE
+
+
+def test_a_port_in_use_is_an_error(api: Live, fresh_postgres_url: str, valkey_url: str, tmp_path: Path) -> None:
+
+    environment = {
+        **os.environ,
+        "RUNAUDIT_DATABASE_URL": fresh_postgres_url,
+        "RUNAUDIT_BROKER_URL": valkey_url,
+        "RUNAUDIT_DATA_DIR": str(tmp_path / "second"),
+        "RUNAUDIT_PORT": api.url.rpartition(":")[2],
+    }
+    second = subprocess.run([sys.executable, "-m", "runaudit_service.api"], env=environment, timeout=60, check=False)
+    assert second.returncode != 0
