@@ -26,10 +26,13 @@ from runaudit.evaluation.inference import (
     CONFIDENCE,
     IOU,
     MAX_DETECTIONS,
+    MOST_THREADS,
     describe_device,
     raw_predictions,
     select_device,
     suppressed,
+    threads,
+    worker_threads,
 )
 from runaudit.evaluation.labels import Labelled, labelled_images, no_labels
 from runaudit.evaluation.matching import Boxes, Matches, true_positives
@@ -43,7 +46,6 @@ DEFAULT_IMGSZ: Final = 640
 """the framework's, for a run that says nothing"""
 MOST_IMGSZ: Final = 8192
 """beyond this a batch of 16 needs more than 12 GB for its input alone"""
-MOST_THREADS: Final = 8
 
 
 @dataclass(frozen=True)
@@ -135,9 +137,10 @@ def measure(
     labelled = labelled_images(index, labels, split, classes=network.classes, single_cls=single_cls)
     # The framework raises its default limit to the fullest image's labels (models/yolo/detect/val.py).
     max_detections = max(MAX_DETECTIONS, labelled.most_in_an_image)
-    matches, skipped = _matched(
-        network, labelled, index, imgsz, max_detections, single_cls=single_cls, report=report, clock=clock
-    )
+    with threads(worker_threads()):
+        matches, skipped = _matched(
+            network, labelled, index, imgsz, max_detections, single_cls=single_cls, report=report, clock=clock
+        )
     if not len(matches.gt_cls):
         raise no_labels(split)
     with clock.stage("metrics"):

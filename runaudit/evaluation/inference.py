@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,6 +19,7 @@ from runaudit.evaluation.network import Network
 CONFIDENCE: Final = 0.001
 IOU: Final = 0.7
 MAX_DETECTIONS: Final = 300
+MOST_THREADS: Final = 8
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,26 @@ def select_device(name: str) -> torch.device:
 def describe_device(device: torch.device) -> str:
     """`cpu`, or the name of the GPU after its number."""
     return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
+
+
+def worker_threads() -> int:
+    """Threads for the network on a CPU: all processors but one, which decodes, and at most 8, as the framework takes.
+
+    Never more than torch has been given. OMP_NUM_THREADS itself says nothing here: importing the framework sets it.
+    """
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(MOST_THREADS, max(1, available - 1), torch.get_num_threads())
+
+
+@contextmanager
+def threads(number: int) -> Iterator[None]:
+    """Let torch use `number` threads, and as many as before when the context ends."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @torch.inference_mode()
