@@ -129,13 +129,13 @@ _INPUT_ERRORS: dict[str, type[InputError]] = {
 }
 
 
-def dump_input_error(error: InputError) -> dict[str, str | None]:
-    """An input error as plain data, for another process; `load_input_error` is its inverse."""
+def dump_error(error: RunauditError) -> dict[str, str | None]:
+    """An error as plain data, for another process; `load_input_error` is its inverse for input errors."""
     kind = type(error).__name__
     return {"kind": kind, "code": error.error_code, "detail": error.detail, "place": error.place}
 
 
 def load_input_error(data: dict[str, str | None]) -> InputError:
-    """The input error that `dump_input_error` wrote. An unknown kind becomes a plain InputError."""
+    """The input error that `dump_error` wrote. An unknown kind becomes a plain InputError."""
     kind = _INPUT_ERRORS.get(data.get("kind") or "", InputError)
     return kind(data.get("detail") or kind.title, code=data.get("code"), place=data.get("place"))

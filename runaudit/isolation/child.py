@@ -1,7 +1,7 @@
 """The entry of a child process: raise the walls, do one stage of the job, leave plain files behind.
 
 Started as `python -I -m runaudit.isolation.child STAGE FOLDER PARENT PROGRESS_FD`. Exit codes: 0 done; 3 the input
-can't be audited, and problem.json says why; anything else is a crash.
+can't be audited, 4 this machine failed it (a full disk), and problem.json says why; anything else is a crash.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from runaudit.errors import InputError, dump_input_error
+from runaudit.errors import InputError, RunauditError, dump_error
 from runaudit.isolation import sandbox
 from runaudit.isolation.job import ChildName, JobFolder, JobSpec, Progress
 
 INPUT_ERROR = 3
+MACHINE_ERROR = 4
 
 Report = Callable[[Progress], None]
 
@@ -60,14 +61,14 @@ def main(arguments: list[str]) -> int:
             from runaudit.isolation.evaluate import evaluate  # noqa: PLC0415 - torch loads in this child only
 
             evaluate(folder, spec, report, walls)
-    except InputError as error:
-        folder.problem.write_text(json.dumps(dump_input_error(error)))
-        return INPUT_ERROR
+    except RunauditError as error:
+        folder.problem.write_text(json.dumps(dump_error(error)))
+        return INPUT_ERROR if isinstance(error, InputError) else MACHINE_ERROR
     except MemoryError:
-        error = InputError(
+        too_much = InputError(
             "Reading the input took more memory than a child process may use.", code="memory_limit_exceeded"
         )
-        folder.problem.write_text(json.dumps(dump_input_error(error)))
+        folder.problem.write_text(json.dumps(dump_error(too_much)))
         return INPUT_ERROR
     return 0
 

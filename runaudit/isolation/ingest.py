@@ -7,12 +7,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from runaudit.errors import DatasetError
+from runaudit.errors import DatasetError, YamlError
 from runaudit.isolation.conclude import NO_CHECKPOINT, conclude
 from runaudit.isolation.job import JobFolder, JobSpec, Limits, Progress, Source
-from runaudit.runs.archive import ArchiveLimits, unpack
-from runaudit.runs.dataset import find_data_yaml, read_dataset, write_labels
+from runaudit.runs.archive import unpack
+from runaudit.runs.archive_limits import ArchiveLimits
+from runaudit.runs.data_yaml import find_data_yaml
+from runaudit.runs.dataset import read_dataset
 from runaudit.runs.facts import DatasetFacts, IngestFacts, RunFacts
+from runaudit.runs.label_arrays import write_labels
 from runaudit.runs.run import read_run
 
 Report = Callable[[Progress], None]
@@ -46,16 +49,12 @@ def opened(source: Source, target: Path, limits: Limits, report: Report) -> Path
     return target
 
 
-def data_yaml_of(spec: JobSpec, run_root: Path, folder: JobFolder, report: Report) -> tuple[Path, Path] | None:
-    """The data set's root and its data.yaml; None if neither the request nor the run artifact holds one.
-
-    Raises DatasetError if the request names data that holds no data.yaml.
-    """
-    if spec.data is None:
-        found = find_data_yaml(run_root)
-        return None if found is None else (run_root, found)
-    root = opened(spec.data, folder.unpacked / "data", spec.limits, report)
-    found = Path(spec.data.path) if spec.data.kind == "data_yaml" else find_data_yaml(root)
+def given_data_yaml(
+    data: Source, run: RunFacts, folder: JobFolder, limits: Limits, report: Report
+) -> tuple[Path, Path]:
+    """Root and data.yaml of the data that came beside the run. Raises DatasetError if they hold no data.yaml."""
+    root = opened(data, folder.unpacked / "data", limits, report)
+    found = Path(data.path) if data.kind == "data_yaml" else find_data_yaml(root, named=named_data(run))
     if found is None:
         raise DatasetError(
             "The data hold no data.yaml: a YAML file with `names` and `train` or `val` is needed.",
@@ -64,16 +63,37 @@ def data_yaml_of(spec: JobSpec, run_root: Path, folder: JobFolder, report: Repor
     return root, found
 
 
+def named_data(run: RunFacts) -> str | None:
+    """The data.yaml that the training was started with, as it was written."""
+    data = run.argument("data")
+    return data if isinstance(data, str) else None
+
+
 def read_data(
-    spec: JobSpec, run_root: Path, folder: JobFolder, report: Report
+    spec: JobSpec, run: RunFacts, run_root: Path, folder: JobFolder, report: Report
 ) -> tuple[DatasetFacts | None, str | None]:
-    """The data set's facts, or None and why there are none. Writes the image index and the labels."""
+    """The data set's facts, or None and why there are none. Writes the image index and the labels.
+
+    Data that were handed in beside the run must be readable: raises DatasetError or YamlError. Those found inside the
+    run artifact may be leftovers; what is wrong with them is told as the reason for their absence.
+    """
     if spec.depth == "curves":
         return None, "The audit was asked for with depth `curves`, which reads no data."
-    found = data_yaml_of(spec, run_root, folder, report)
-    if found is None:
-        return None, "No data set came with the run: no data.yaml in the artifact, and none was given beside it."
-    root, yaml_path = found
+    if spec.data is not None:
+        root, yaml_path = given_data_yaml(spec.data, run, folder, spec.limits, report)
+        return write_data(root, yaml_path, spec, folder, report), None
+    try:
+        found = find_data_yaml(run_root, named=named_data(run))
+        if found is None:
+            return None, "No data set came with the run: no data.yaml in the artifact, and none was given beside it."
+        return write_data(run_root, found, spec, folder, report), None
+    except (DatasetError, YamlError) as error:
+        place = f"{error.place}: " if error.place else ""
+        return None, f"The data set in the run artifact can't be used ({error.error_code}). {place}{error.detail}"
+
+
+def write_data(root: Path, yaml_path: Path, spec: JobSpec, folder: JobFolder, report: Report) -> DatasetFacts:
+    """Read the data set; its index and labels go into the job folder, its facts are returned."""
     facts, index, labels = read_dataset(
         root,
         yaml_path,
@@ -82,7 +102,7 @@ def read_data(
     )
     folder.images.write_text(index.model_dump_json())
     write_labels(folder.labels, labels)
-    return facts, None
+    return facts
 
 
 def why_not_evaluated(spec: JobSpec, run: RunFacts, dataset: DatasetFacts | None, absent: str | None) -> str | None:
@@ -119,7 +139,7 @@ def ingest(folder: JobFolder, spec: JobSpec, report: Report, walls: dict[str, st
     with timed(seconds, "read_run"):
         run = read_run(run_root, weights_out=folder.weights)
     with timed(seconds, "read_data"):
-        dataset, absent = read_data(spec, run_root, folder, report)
+        dataset, absent = read_data(spec, run, run_root, folder, report)
     facts = IngestFacts(run=run, dataset=dataset, dataset_absent=absent, seconds=seconds)
     why_not = why_not_evaluated(spec, run, dataset, absent)
     if why_not is not None:

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pydantic import ValidationError
 
 from runaudit.errors import CancelledError, ChildError, ChildTimeoutError, load_input_error
-from runaudit.isolation.child import INPUT_ERROR
+from runaudit.isolation.child import INPUT_ERROR, MACHINE_ERROR
 from runaudit.isolation.job import ChildName, JobFolder, Progress
 
 # What a child may know of its parent's environment: where programs and libraries lie, which GPU it may use, and how
@@ -143,6 +143,9 @@ def run_child(
         return
     if code == INPUT_ERROR:
         raise load_input_error(json.loads(folder.problem.read_bytes()))
+    if code == MACHINE_ERROR:
+        problem = json.loads(folder.problem.read_bytes())
+        raise ChildError(problem["detail"], code=problem["code"])
     how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
     tail = _log_tail(folder)
     last_line = tail.splitlines()[-1] if tail else "it printed nothing"
