@@ -10,12 +10,14 @@ from pathlib import Path
 import numpy as np
 
 from runaudit.errors import DatasetError
-from runaudit.runs.data_yaml import DataYaml, read_data_yaml, resolve_split
+from runaudit.runs.data_yaml import DataYaml, find_data_yaml, read_data_yaml, resolve_split
 from runaudit.runs.facts import DatasetFacts, ImageEntry, ImageIndex, Note, Split, SplitFacts
 from runaudit.runs.image_files import ImageFile, list_images
-from runaudit.runs.label_arrays import LabelArrays, concatenate_labels
+from runaudit.runs.label_arrays import LabelArrays, concatenate_labels, read_labels, write_labels
 from runaudit.runs.paths import Found, Paths
 from runaudit.runs.split import SplitJob, read_split
+
+__all__ = ["LabelArrays", "find_data_yaml", "read_dataset", "read_labels", "write_labels"]
 
 Progress = Callable[[int, int], None]
 """called with images done and images in all"""
@@ -59,17 +61,16 @@ def read_dataset(
 def _listed(data: DataYaml, paths: Paths) -> tuple[dict[Split, list[ImageFile]], list[Note]]:
     """The image files of each split that is there, and notes on those that are not."""
     files: dict[Split, list[ImageFile]] = {}
-    notes: list[Note] = []
     resolved: dict[Split, list[Found]] = {}
+    notes_of: dict[Split, list[Note]] = {}
     for split in data.splits:
-        resolved[split], more = resolve_split(data, split, paths)
-        notes += more
-    for split in _doubtful(data, resolved):
+        resolved[split], notes_of[split] = resolve_split(data, split, paths)
+    for split in _doubtful(resolved):
         detail = (
-            f"Only the end of its path is here, and another split was taken for the same images; {split} is left out."
+            f"Only the end of the {split} path is here, and it leads to the images of another split; it is left out."
         )
-        notes.append(Note(code="data_split_missing", detail=detail, place=data.places[split]))
-        resolved[split] = []
+        resolved[split], notes_of[split] = [], [_missing(detail, data.places[split])]
+    notes = [note for split_notes in notes_of.values() for note in split_notes]
     for split, found in resolved.items():
         listed, more = list_images(found, paths)
         notes += more
@@ -91,20 +92,22 @@ def _listed(data: DataYaml, paths: Paths) -> tuple[dict[Split, list[ImageFile]],
 _FATAL = ("data_split_missing", "data_path_ambiguous", "data_no_images", "list_unreadable")
 
 
-def _doubtful(data: DataYaml, resolved: dict[Split, list[Found]]) -> list[Split]:
-    """Splits that were written differently but matched by suffix to what another split has: a wrong match.
+def _missing(detail: str, place: str) -> Note:
+    return Note(code="data_split_missing", detail=detail, place=place)
 
-    Taken as they stand they would look like leakage. Val is kept before train and test.
+
+def _doubtful(resolved: dict[Split, list[Found]]) -> list[Split]:
+    """Splits that were matched by their last part only, to what another split has that was written differently.
+
+    Taken as they stand they would look like leakage. What was found as written is kept, then val before the others.
     """
-    doubtful: list[Split] = []
-    taken: dict[Path, list[str]] = {}
     order: tuple[Split, ...] = ("val", "train", "test")
-    for split in sorted(order, key=lambda split: any(hit.how == "by_suffix" for hit in resolved.get(split, []))):
-        written = [path.rstrip("/\\") for path in data.splits.get(split, ())]
-        for hit in resolved.get(split, []):
-            if hit.how == "by_suffix" and taken.setdefault(hit.path, written) != written and split not in doubtful:
-                doubtful.append(split)
-            taken.setdefault(hit.path, written)
+    hits = [(split, hit) for split in order for hit in resolved.get(split, [])]
+    taken: dict[Path, str] = {}
+    doubtful: list[Split] = []
+    for split, hit in sorted(hits, key=lambda item: item[1].matched == 1):
+        if taken.setdefault(hit.path, hit.sought) != hit.sought and hit.matched == 1 and split not in doubtful:
+            doubtful.append(split)
     return doubtful
 
 

@@ -85,7 +85,9 @@ def parse_labels(
     wrong: list[tuple[str, _Rows]] = []
     is_pose = rows.columns == 5 + keypoint_values if keypoint_values else np.zeros(len(rows.start), bool)
     is_box = (rows.columns == 5) | is_pose
-    is_polygon = (rows.columns >= 7) & (rows.columns % 2 == 1) & ~is_pose
+    # A file with a row of more than 6 columns is one of polygons, also its rows of a single point.
+    of_polygons = np.isin(rows.file, rows.file[(rows.columns > 6) & ~is_pose])
+    is_polygon = of_polygons & (rows.columns >= 3) & (rows.columns % 2 == 1) & ~is_box
     wrong.append(("label_columns", rows.of(~is_box & ~is_polygon)))
     mixed = np.intersect1d(rows.file[is_box], rows.file[is_polygon])
     first_of_mixed = np.isin(rows.file, mixed) & np.r_[True, rows.file[1:] != rows.file[:-1]][: len(rows.file)]

@@ -23,17 +23,21 @@ IMAGE_SUFFIXES = frozenset(
 MAX_ENTRIES = 5_000_000
 MAX_PATH = 4096
 
+_SPLIT_WORDS = frozenset(("train", "training", "val", "valid", "validation", "test", "testing"))
 _DRIVE = re.compile(r"[A-Za-z]:")
 How = Literal["as_written", "by_suffix"]
 
 
 @dataclass(frozen=True)
 class Found:
-    """Where a written path led, and how; `matched` counts the last parts of it that agree."""
+    """Where a written path led, and how. Of one found by suffix, `matched` counts the last parts that agree, and
+    `sought` is the path that was looked for.
+    """
 
     path: Path
     how: How
     matched: int = 0
+    sought: str = ""
 
 
 @dataclass
@@ -92,8 +96,8 @@ class Paths:
         """An absolute path counts only on one's own machine, or where it leads into the root itself."""
         path = Path(os.path.normpath(text))
         if self.own_machine:
-            return path if path.exists() else None
-        return path if path.is_relative_to(self.root) and path.exists() and self.allows(path) else None
+            return path if _exists(path) else None
+        return path if path.is_relative_to(self.root) and _exists(path) and self.allows(path) else None
 
     def _relative(self, text: str, bases: Sequence[Path]) -> Path | None:
         shapes = [text]
@@ -103,7 +107,7 @@ class Paths:
             for shape in shapes:
                 path = Path(os.path.normpath(base / shape))
                 inside = self.own_machine or path.is_relative_to(self.root)
-                if inside and path.exists() and self.allows(path):
+                if inside and _exists(path) and self.allows(path):
                     return path
         return None
 
@@ -111,7 +115,8 @@ class Paths:
         parts = tuple(part for part in _DRIVE.sub("", text, count=1).split("/") if part not in ("", ".", ".."))
         if not parts:
             return None
-        scored = [(_common_suffix(parts, candidate), candidate) for candidate in self._tree.get(parts[-1], ())]
+        named_alike = self._tree.get(parts[-1], ())
+        scored = [(score, other) for other in named_alike if (score := _common_suffix(parts, other))]
         if not scored:
             return None
         longest = max(score for score, _ in scored)
@@ -125,7 +130,7 @@ class Paths:
                 code="data_path_ambiguous",
             )
         path = self.root.joinpath(*best[0])
-        return Found(path, "by_suffix", longest) if self.allows(path) else None
+        return Found(path, "by_suffix", longest, "/".join(parts)) if self.allows(path) else None
 
     @cached_property
     def _tree(self) -> dict[str, list[tuple[str, ...]]]:
@@ -163,10 +168,18 @@ def label_path(image: str) -> str:
     return (f"{head}/labels/{tail}" if separator else image).rpartition(".")[0] + ".txt"
 
 
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a part too long for the file system
+        return False
+
+
 def _common_suffix(parts: tuple[str, ...], candidate: tuple[str, ...]) -> int:
+    """How many last parts agree; 0 if the parts before them name two different splits."""
     length = 0
     for written, existing in zip(reversed(parts), reversed(candidate), strict=False):
         if written != existing:
-            break
+            return 0 if written in _SPLIT_WORDS and existing in _SPLIT_WORDS else length
         length += 1
     return length
