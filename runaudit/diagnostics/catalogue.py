@@ -1,0 +1,45 @@
+"""The ordered registry of checks: one for every cause, every time."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from runaudit.causes import CAUSES, CauseId
+from runaudit.diagnostics import (
+    checkpoint_integrity,
+    class_imbalance,
+    insufficient_epochs,
+    learning_rate,
+    metric_mismatch,
+    numerical_divergence,
+    overfitting,
+    validation_set_too_small,
+)
+from runaudit.diagnostics.evidence import Check, CheckResult, Evidence
+from runaudit.diagnostics.unchecked import UNCHECKED
+
+_BY_CAUSE: Final[dict[CauseId, Check]] = {
+    check.cause: check
+    for check in (
+        *UNCHECKED,
+        class_imbalance.CHECK,
+        validation_set_too_small.CHECK,
+        overfitting.CHECK,
+        learning_rate.CHECK,
+        insufficient_epochs.CHECK,
+        numerical_divergence.CHECK,
+        checkpoint_integrity.CHECK,
+        metric_mismatch.CHECK,
+    )
+}
+
+CHECKS: Final[tuple[Check, ...]] = tuple(_BY_CAUSE[cause] for cause in CAUSES)
+
+
+def examine_all(evidence: Evidence) -> list[CheckResult]:
+    """The answer of every check, in the order of the causes.
+
+    A check that raises is a bug and is let through: the child then ends with a code, instead of a report that lacks
+    a cause without saying so.
+    """
+    return [check.examine(evidence) for check in CHECKS]

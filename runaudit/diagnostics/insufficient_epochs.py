@@ -1,0 +1,256 @@
+"""Was training cut short: killed, ended within its warm-up, or still improving before the learning rate decayed?"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from runaudit.diagnostics.answers import found, inconclusive, not_run, passed, why_absent
+from runaudit.diagnostics.evidence import Check, CheckResult, Evidence, Impact, Measurement, Remedy, Severity
+from runaudit.diagnostics.history import History, history_of, number, warmup_epochs
+from runaudit.diagnostics.remedies import longer_schedule, resume_interrupted
+from runaudit.diagnostics.robust import PowerLaw, fit_power_law, noise_sigma, theil_sen
+from runaudit.diagnostics.thresholds import threshold
+from runaudit.runs.facts import RunFacts
+
+CAUSE: Final = "insufficient_epochs"
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    gain: float = threshold(0.02, "The report contract's 2 points of mAP50-95; diagnostics.md B8(b).")
+    gain_lower: float = threshold(0.005, "diagnostics.md B8(b): lower end of the projected gain's interval.")
+    short_gain: float = threshold(
+        0.05,
+        "Gain of doubling under a logarithmic law, for runs too short for a power law. A logarithm never "
+        "saturates and so overestimates; 5 points leave room for that.",
+    )
+    short_rows: int = threshold(
+        20, "Below this a power law of three parameters is not fitted: its interval is empty talk."
+    )
+    best_within: float = threshold(
+        0.15,
+        "The best epoch must lie in this last part of the run. A run that still improves has its best row at the end, "
+        "give or take noise (yolo.md C8, row 43).",
+    )
+    interrupted_share: float = threshold(
+        0.9,
+        "An interrupted run that did this share of its schedule has annealed its rate to a tenth of lr0 under a "
+        "linear decay (yolo.md A9), and lost little.",
+    )
+    steps: int = threshold(
+        300,
+        "Optimizer steps below which the exponential average of the weights lags so far behind that validation is near "
+        "0 (EMA decay 0.9999(1-exp(-u/2000)); yolo.md A4).",
+    )
+    unlearnt: float = threshold(0.05, "mAP50-95 below which a run of so few steps has not shown what its data can do.")
+
+
+LIMITS = Thresholds()
+
+
+def examine(evidence: Evidence) -> CheckResult:
+    run = evidence.run
+    history = history_of(run)
+    if history is None:
+        return not_run(CAUSE, why_absent(evidence, "curves"))
+    if run.status == "interrupted" and history.epochs[-1] < (run.epochs_planned or 0):
+        return _interrupted(run, history)
+    if history.size <= warmup_epochs(run) and history.epochs[-1] <= warmup_epochs(run):
+        return _within_warmup(run, history)
+    steps = optimizer_steps(evidence)
+    if steps is not None and steps < LIMITS.steps and _best(history) < LIMITS.unlearnt:
+        return _few_steps(history, steps)
+    if np.isfinite(history.metric).sum() < 3 or not history.metric_name:
+        return inconclusive(
+            CAUSE, "The curves hold fewer than three values of mAP, so that no trend can be told.", n=history.size
+        )
+    return _trend(run, history)
+
+
+def _interrupted(run: RunFacts, history: History) -> CheckResult:
+    planned = run.epochs_planned or 0
+    reached = history.epochs[-1]
+    share = reached / planned
+    law = _law(history)
+    gain = law.gain(reached, planned) if law else None
+    interval = law.gain_ci95(reached, planned) if law else None
+    severity: Severity = "minor" if share >= LIMITS.interrupted_share else "major"
+    # A start that is broken off may have been restarted elsewhere; even so this model is not what was asked for.
+    return found(
+        CAUSE,
+        severity,
+        f"Training was interrupted after {reached:g} of {planned} epochs",
+        "The run has fewer rows than epochs were asked for, and early stopping by its own rule doesn't explain that. "
+        "The learning rate was still on its way down, and the largest gains often come at its end.",
+        evidence=(
+            Measurement("epochs run", int(reached), threshold=planned, source=history.place(history.size - 1)),
+            Measurement("share of the schedule", round(share, 4), threshold=LIMITS.interrupted_share, n=history.size),
+        ),
+        impact=Impact("lowers", gain, interval, "observational" if gain is not None else "none"),
+        remedies=(resume_interrupted(planned), longer_schedule(planned)),
+        effect=share,
+        n=history.size,
+    )
+
+
+def _within_warmup(run: RunFacts, history: History) -> CheckResult:
+    warm = warmup_epochs(run)
+    return found(
+        CAUSE,
+        "major",
+        f"The run ended within its warm-up ({history.epochs[-1]:g} of {warm:g} warm-up epochs)",
+        "The learning rate never reached the value that was asked for, and nothing about the model or its data can be "
+        "concluded from such a run.",
+        evidence=(
+            Measurement(
+                "epochs run", int(history.epochs[-1]), threshold=warm, n=history.size, source=history.place(-1)
+            ),
+        ),
+        remedies=(longer_schedule(max(50, 10 * math.ceil(warm))),),
+        effect=float(history.epochs[-1]),
+        n=history.size,
+    )
+
+
+def optimizer_steps(evidence: Evidence) -> int | None:
+    """Optimizer steps of the whole run: as the checkpoint counted them, else epochs * batches / accumulation.
+
+    The frameworks accumulate round(64 / batch) batches a step (yolo.md A4). None where images or batch are not known.
+    """
+    run = evidence.run
+    if run.checkpoint is not None and run.checkpoint.updates is not None:
+        return run.checkpoint.updates
+    split = evidence.dataset.splits.get("train") if evidence.dataset is not None else None
+    batch = number(run.argument("batch") or run.argument("batch_size"), 0.0)
+    if split is None or run.epochs_run is None or batch < 1:
+        return None
+    usable = max(0, split.images - split.rejected)
+    accumulated = max(1, round(number(run.argument("nbs"), 64.0) / batch))
+    return int(run.epochs_run * max(1, math.ceil(usable / batch) // accumulated)) if usable else 0
+
+
+def _few_steps(history: History, steps: int) -> CheckResult:
+    return found(
+        CAUSE,
+        "major",
+        f"The run took only about {steps} optimizer steps",
+        "Validation uses an exponential average of the weights. After so few steps that average still holds mostly the "
+        "first weights, so that mAP stays near 0 even where the training loss falls.",
+        evidence=(
+            Measurement("optimizer steps", steps, threshold=LIMITS.steps, source=history.place(-1)),
+            Measurement("best mAP50-95", _best(history), threshold=LIMITS.unlearnt, n=history.size),
+        ),
+        remedies=(
+            longer_schedule(max(100, math.ceil(history.size * 2 * LIMITS.steps / max(steps, 1)))),
+            Remedy(
+                "Use a smaller batch", "More steps an epoch; the frameworks add up to 64 images a step.", {"nbs": 16}
+            ),
+        ),
+        effect=float(steps),
+        n=history.size,
+    )
+
+
+def _best(history: History) -> float:
+    finite = history.metric[np.isfinite(history.metric)]
+    return float(finite.max()) if finite.size else 0.0
+
+
+def _law(history: History) -> PowerLaw | None:
+    """The power law of the part of the curve that the end of the schedule doesn't bend: not warm-up, not closed mosaic,
+    and, where enough rows are left, not below half of the peak learning rate."""
+    usable = np.isfinite(history.metric) & ~history.warmup & ~history.mosaic_closed
+    known = np.isfinite(history.rate)
+    if (usable & known).any():
+        high = usable & known & (history.rate >= 0.5 * history.rate[usable & known].max())
+        if high.sum() >= LIMITS.short_rows:
+            usable = high
+    if usable.sum() < LIMITS.short_rows:
+        return None
+    return fit_power_law(history.epochs[usable], history.metric[usable])
+
+
+def _trend(run: RunFacts, history: History) -> CheckResult:
+    finite = np.isfinite(history.metric)
+    epochs, metric = history.epochs[finite], history.metric[finite]
+    reached = float(epochs[-1])
+    best_at = float(epochs[int(np.argmax(metric))])
+    late_best = best_at > reached * (1.0 - LIMITS.best_within)
+    law = _law(history)
+    if law is not None:
+        gain = law.gain(reached, 2 * reached)
+        interval: tuple[float, float] | None = law.gain_ci95(reached, 2 * reached)
+        method, cut = "power law of the rows before the decay", LIMITS.gain
+        grows = gain >= cut and interval is not None and interval[0] >= LIMITS.gain_lower
+    else:
+        half = metric.size // 3
+        slope = theil_sen(np.log(epochs[half:]), metric[half:])
+        gain, interval = max(0.0, slope * math.log(2.0)), None
+        method, cut = "logarithmic law of the last two thirds", LIMITS.short_gain
+        # Without an interval the gain must at least stand out of what noise alone makes of so few rows.
+        noise = noise_sigma(metric) or 0.0
+        grows = gain >= max(cut, 3.0 * noise)
+    gain = min(gain, 1.0 - float(metric.max()))
+    if grows and late_best and gain >= LIMITS.gain:
+        return found(
+            CAUSE,
+            "major",
+            "The model was still improving when training ended",
+            f"mAP was rising before the learning rate decayed, and its best row is epoch {best_at:g} of {reached:g}. "
+            f"Twice the epochs are projected to add {gain:.3f} (by the {method}). This is an extrapolation, not a "
+            "measurement.",
+            evidence=(
+                Measurement("projected gain of twice the epochs", round(gain, 4), cut, interval, int(metric.size)),
+                Measurement(
+                    "best epoch", int(best_at), source=history.place(int(np.flatnonzero(finite)[metric.argmax()]))
+                ),
+            ),
+            impact=Impact("lowers", gain, _capped(interval, gain), "observational", history.metric_name or "map50_95"),
+            remedies=(longer_schedule(2 * max(int(reached), run.epochs_planned or 0)),),
+            effect=gain,
+            ci95=interval,
+            n=int(metric.size),
+        )
+    ended = "ended by its early-stopping rule" if run.status == "early_stopped" else "ran its schedule"
+    return passed(
+        CAUSE,
+        f"The run {ended} ({reached:g} epochs); twice the epochs are projected to add {gain:.3f} "
+        f"(by the {method}), with the best row at epoch {best_at:g}.",
+        effect=gain,
+        ci95=interval,
+        n=int(metric.size),
+    )
+
+
+def _capped(interval: tuple[float, float] | None, gain: float) -> tuple[float, float] | None:
+    """The interval, none of it above 1 minus the best value, and around the gain in any case."""
+    return None if interval is None else (min(interval[0], gain), min(1.0, max(interval[1], gain)))
+
+
+CHECK = Check(
+    cause=CAUSE,
+    title="Too few epochs",
+    question=__doc__ or "",
+    statistic=(
+        "Epochs run against epochs planned and against warm-up; optimizer steps; the gain m(2E) - m(E) of a power law "
+        "m(t) = c - a t^-b fitted to the rows before the learning rate fell below half of its peak, with a "
+        "moving-block bootstrap interval. A trend test alone is not used: the decaying learning rate makes "
+        "nearly every "
+        "run improve to its end (26 of 35 public runs, diagnostics.md A2(9))."
+    ),
+    thresholds=LIMITS,
+    false_positives=(
+        "The gain at the end of a linear decay, which a longer schedule would only move.",
+        "A run that was resumed into another folder looks interrupted in the first.",
+        "A smoke test is meant to be short.",
+    ),
+    references=(
+        "Viering and Loog, The shape of learning curves: a review, TPAMI 2022",
+        "Kuensch, The jackknife and the bootstrap for general stationary observations, Annals of Statistics 17, 1989",
+    ),
+    examine=examine,
+)

@@ -1,0 +1,300 @@
+"""Was the learning rate too high, too low, without a scheduler, or not the one that was asked for?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from runaudit.diagnostics.answers import found, inconclusive, not_run, passed, why_absent
+from runaudit.diagnostics.evidence import Check, CheckResult, Evidence, Impact, Measurement, Remedy, Severity
+from runaudit.diagnostics.history import History, history_of
+from runaudit.diagnostics.remedies import cosine_annealing, longer_warmup, lower_learning_rate, reduce_on_plateau
+from runaudit.diagnostics.schedule import DEFAULT_RATE, Schedule, schedule_of
+from runaudit.diagnostics.stability import Stability, stability_of
+from runaudit.diagnostics.thresholds import threshold
+from runaudit.runs.facts import RunFacts
+
+CAUSE: Final = "learning_rate"
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    too_high: float = threshold(
+        5.0,
+        "Times the optimizer's usual rate. Adam at SGD's 0.01 is 10 times its usual rate and fails to converge "
+        "(ultralytics PR 23244; diagnostics.md B6); 5 lies between that and the 2 to 3 that people tune within.",
+    )
+    too_low: float = threshold(0.01, "Times the optimizer's usual rate: update/weight ratios far below 1e-4 (B6).")
+    differs: float = threshold(0.1, "Relative difference of logged and asked lr0; csv rounding is below 1e-4.")
+    constant_rows: int = threshold(10, "Rows after warm-up before a flat learning rate counts as one (B6: CV < 1 %).")
+    spikes: int = threshold(
+        3,
+        "Spikes of the training loss (Hampel, 5 deviations, 20 %). Of 300 simulated healthy runs none had one; a "
+        "single "
+        "one is often a bad batch or a resumption (benchmarks/curve_false_alarms.py).",
+    )
+    oscillation: float = threshold(
+        0.12,
+        "Noise of mAP relative to its best: three times the 90th percentile of 35 public runs, 4 % "
+        "(diagnostics.md A2(8), B6).",
+    )
+    unlearnt: float = threshold(
+        0.01, "mAP50-95 below which a model has learnt nothing; a usual first epoch exceeds it (B10)."
+    )
+
+
+LIMITS = Thresholds()
+
+
+def examine(evidence: Evidence) -> CheckResult:  # noqa: PLR0911 - one answer a case
+    run = evidence.run
+    history = history_of(run)
+    if history is None:
+        return not_run(CAUSE, why_absent(evidence, "curves"))
+    schedule = schedule_of(run, history)
+    stability = stability_of(history)
+    if stability.diverged or (stability.lost and _too_high(schedule)):
+        return _diverged(run, history, schedule, stability)
+    if _too_high(schedule):
+        return _too_high_finding(run, history, schedule, stability)
+    if schedule.times_usual is not None and schedule.times_usual <= LIMITS.too_low:
+        return _too_low(run, history, schedule, stability)
+    if stability.spikes >= LIMITS.spikes or (stability.oscillation or 0.0) > LIMITS.oscillation:
+        return _unstable(run, history, schedule, stability)
+    if schedule.constant and schedule.rows >= LIMITS.constant_rows and schedule.asked_final < 0.99:
+        return _no_scheduler(run, history, schedule)
+    if _ignored(schedule):
+        return _ignored_finding(history, schedule)
+    return _quiet(history, schedule, stability)
+
+
+def _too_high(schedule: Schedule) -> bool:
+    return schedule.times_usual is not None and schedule.times_usual >= LIMITS.too_high
+
+
+def _ignored(schedule: Schedule) -> bool:
+    """optimizer=auto replaced an lr0 that somebody chose: one that is not the default."""
+    asked, used = schedule.asked_rate, schedule.peak
+    if not schedule.automatic or asked is None or used is None or asked == DEFAULT_RATE:
+        return False
+    return abs(used / asked - 1.0) > LIMITS.differs
+
+
+def _quiet(history: History, schedule: Schedule, stability: Stability) -> CheckResult:
+    if not np.isfinite(history.train).any() and schedule.peak is None:
+        return inconclusive(
+            CAUSE, "The curves hold neither learning rates after warm-up nor training losses.", n=history.size
+        )
+    if schedule.peak is None:
+        return inconclusive(
+            CAUSE,
+            "The curves are stable, but no learning rate after warm-up was logged, so that the schedule can't be "
+            "checked.",
+            n=history.size,
+        )
+    usual = f", {schedule.times_usual:.2g} times the usual rate of {schedule.effective}" if schedule.times_usual else ""
+    noise = f"; mAP's noise is {stability.oscillation:.1%} of its best" if stability.oscillation is not None else ""
+    auto = " (optimizer=auto chose it)" if schedule.automatic else ""
+    return passed(
+        CAUSE,
+        f"The rate started at {schedule.peak:.3g}{usual}{auto} and fell to {schedule.last:.3g}; the training loss had "
+        f"{stability.spikes} spikes and didn't diverge{noise}.",
+        effect=schedule.times_usual,
+        n=history.size,
+    )
+
+
+def _rate_evidence(history: History, schedule: Schedule) -> tuple[Measurement, ...]:
+    rate = schedule.peak if schedule.peak is not None else schedule.asked_rate
+    items = [Measurement("learning rate after warm-up", _short(rate), n=schedule.rows, source=_rate_place(history))]
+    if schedule.times_usual is not None:
+        name = f"times the usual rate of {schedule.effective}"
+        items.append(Measurement(name, _short(schedule.times_usual), threshold=LIMITS.too_high))
+    return tuple(items)
+
+
+def _short(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.4g}")
+
+
+def _rate_place(history: History) -> str:
+    after = np.flatnonzero(~history.warmup & np.isfinite(history.rate))
+    return history.place(int(after[0]) if after.size else 0)
+
+
+def _remedies(run: RunFacts, schedule: Schedule, *, rate: float | None = None) -> tuple[Remedy, ...]:
+    usual = schedule.usual or DEFAULT_RATE
+    # Where the usual rate itself was too much, a third of what was used is the next to try (B6: a tenth to a third).
+    proposal = rate if rate is not None else min(usual, (schedule.peak or schedule.asked_rate or usual) * 0.3)
+    proposal = float(f"{proposal:.2g}")
+    optimizer = schedule.effective or "SGD"
+    return (
+        lower_learning_rate(proposal, optimizer, automatic=schedule.automatic),
+        cosine_annealing(proposal, run.epochs_planned or 100),
+        longer_warmup(5.0),
+        reduce_on_plateau(),
+    )
+
+
+def _diverged(run: RunFacts, history: History, schedule: Schedule, stability: Stability) -> CheckResult:
+    high = _too_high(schedule)
+    severity: Severity = ("critical" if stability.best_metric < LIMITS.unlearnt else "major") if high else "minor"
+    what = "The model learnt nothing" if stability.lost else "Training diverged"
+    if high:
+        title = f"{what} at a learning rate {schedule.times_usual:.3g} times the usual one of {schedule.effective}"
+        why = "The rate lies far above what this optimizer trains stably with, which is the usual cause."
+    else:
+        title = "Training diverged at a usual learning rate"
+        why = (
+            "The rate isn't far from its optimizer's usual one, so that data, precision or batch may be the "
+            "cause as well; "
+            "a lower rate is the cheapest to try."
+        )
+    drop = stability.drop
+    return found(
+        CAUSE,
+        severity,
+        title,
+        f"{why} {stability.sentence()}",
+        evidence=(*_rate_evidence(history, schedule), *stability.measurements(history)),
+        impact=Impact("lowers", drop, None, "observational" if drop is not None else "none", _metric(history)),
+        remedies=_remedies(run, schedule),
+        effect=schedule.times_usual,
+        n=history.size,
+    )
+
+
+def _metric(history: History) -> str:
+    return history.metric_name or "map50_95"
+
+
+def _too_high_finding(run: RunFacts, history: History, schedule: Schedule, stability: Stability) -> CheckResult:
+    return found(
+        CAUSE,
+        "minor",
+        f"The learning rate is {schedule.times_usual:.3g} times the usual one of {schedule.effective}",
+        "Training didn't diverge, and the cost of the rate can't be read off the curves. Such a rate usually ends in a "
+        f"worse optimum. {stability.sentence()}",
+        evidence=(*_rate_evidence(history, schedule), *stability.measurements(history)),
+        remedies=_remedies(run, schedule),
+        effect=schedule.times_usual,
+        n=history.size,
+    )
+
+
+def _too_low(run: RunFacts, history: History, schedule: Schedule, stability: Stability) -> CheckResult:
+    unlearnt = stability.best_metric < LIMITS.unlearnt
+    usual = schedule.usual or DEFAULT_RATE
+    return found(
+        CAUSE,
+        "major" if unlearnt else "minor",
+        f"The learning rate is {schedule.times_usual:.2g} times the usual one of {schedule.effective}",
+        "With so low a rate the weights hardly move in the epochs that there were. "
+        + ("The model learnt nothing. " if unlearnt else "What it costs can't be read off the curves. "),
+        evidence=(
+            *_rate_evidence(history, schedule)[:1],
+            Measurement("times the usual rate", _short(schedule.times_usual), threshold=LIMITS.too_low),
+            Measurement(f"best {_metric(history)}", _short(stability.best_metric), n=history.size),
+        ),
+        remedies=(
+            Remedy(
+                f"Start from lr0={usual:g}",
+                "The optimizer's usual rate.",
+                {"lr0": usual, **({"optimizer": schedule.effective} if schedule.automatic else {})},
+            ),
+        ),
+        effect=schedule.times_usual,
+        n=history.size,
+    )
+
+
+def _unstable(run: RunFacts, history: History, schedule: Schedule, stability: Stability) -> CheckResult:
+    spiky = stability.spikes >= LIMITS.spikes
+    what = f"{stability.spikes} spikes of the training loss" if spiky else "mAP oscillates from epoch to epoch"
+    falls = stability.noise_follows_rate
+    return found(
+        CAUSE,
+        "minor",
+        f"Training was unstable: {what}",
+        (
+            "The noise falls as the learning rate falls, which points to the rate."
+            if falls
+            else "The noise doesn't follow the learning rate; a small batch or a small validation split does the same."
+        )
+        + f" {stability.sentence()}",
+        evidence=(*_rate_evidence(history, schedule), *stability.measurements(history)),
+        remedies=_remedies(run, schedule),
+        effect=stability.oscillation,
+        n=history.size,
+    )
+
+
+def _no_scheduler(run: RunFacts, history: History, schedule: Schedule) -> CheckResult:
+    rate = schedule.peak or schedule.usual or DEFAULT_RATE
+    return found(
+        CAUSE,
+        "minor",
+        "The learning rate never fell: no scheduler took effect",
+        f"It stayed at {rate:.3g} for {schedule.rows} epochs, though lrf={schedule.asked_final:g} asks for a decay.",
+        evidence=(
+            *_rate_evidence(history, schedule)[:1],
+            Measurement("last learning rate", _short(schedule.last), threshold=_short(rate * schedule.asked_final)),
+        ),
+        remedies=(cosine_annealing(rate, run.epochs_planned or 100), reduce_on_plateau()),
+        effect=1.0,
+        n=schedule.rows,
+    )
+
+
+def _ignored_finding(history: History, schedule: Schedule) -> CheckResult:
+    return found(
+        CAUSE,
+        "minor",
+        f"lr0={schedule.asked_rate:g} was ignored: optimizer=auto used {schedule.peak:.3g}",
+        "optimizer=auto chooses optimizer, rate and momentum by itself, and says so only on the console.",
+        evidence=(
+            Measurement(
+                "learning rate after warm-up",
+                _short(schedule.peak),
+                threshold=schedule.asked_rate,
+                n=schedule.rows,
+                source=_rate_place(history),
+            ),
+        ),
+        remedies=(
+            Remedy(
+                "Name the optimizer",
+                "lr0 counts only with a named one.",
+                {"optimizer": "SGD", "lr0": schedule.asked_rate},
+                reference="https://github.com/ultralytics/ultralytics/issues/8400",
+            ),
+        ),
+        effect=schedule.peak,
+        n=schedule.rows,
+    )
+
+
+CHECK = Check(
+    cause=CAUSE,
+    title="Learning rate and scheduler",
+    question=__doc__ or "",
+    statistic=(
+        "The logged rate of the weights, divided by the shape of the schedule that was asked for, against the "
+        "optimizer's usual rate; spikes of the log training loss (Hampel); divergence as the last training losses over "
+        "their minimum together with the fall of mAP; noise of mAP (MAD of second differences) over its best. Warm-up, "
+        "closed mosaic and the rows next to a resumption are left out."
+    ),
+    thresholds=LIMITS,
+    false_positives=(
+        "A small batch or a small validation split makes the same noise.",
+        "The step of the losses when mosaic is closed, or where a run was resumed.",
+        "A fine-tune with a deliberately low rate.",
+    ),
+    references=(
+        "Hampel, The influence curve and its role in robust estimation, JASA 69, 1974",
+        "ultralytics cfg/default.yaml; ultralytics issue 8400 and pull request 23244",
+    ),
+    examine=examine,
+)

@@ -1,0 +1,205 @@
+"""Did NaN or infinity appear in losses or weights, and from which epoch?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from runaudit.diagnostics.answers import found, not_run, passed, why_absent
+from runaudit.diagnostics.evidence import Check, CheckResult, Evidence, Impact, Measurement, Remedy
+from runaudit.diagnostics.history import History, history_of
+from runaudit.diagnostics.stability import LIMITS as STABILITY
+from runaudit.diagnostics.stability import Stability, stability_of
+from runaudit.diagnostics.thresholds import threshold
+from runaudit.runs.facts import CheckpointFacts, Column
+
+CAUSE: Final = "numerical_divergence"
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    collapse: float = threshold(
+        0.1,
+        "Share of the best mAP below which a run whose training loss exploded has collapsed; overfitted public runs "
+        "keep three quarters (corpus index, runs 96 and 104).",
+    )
+    learnt: float = threshold(0.05, "Best mAP50-95 from which there is something to collapse from.")
+    usable: float = threshold(0.01, "mAP50-95 below which the best checkpoint is of no use (diagnostics.md B10).")
+
+
+LIMITS = Thresholds()
+
+REMEDIES = (
+    Remedy(
+        "Train without mixed precision, or with bfloat16",
+        "Half precision overflows at 65504; GTX 16xx cards are known for it (yolo.md C1).",
+        {"amp": False},
+    ),
+    Remedy("Lower the learning rate", "Steps that are too large are the other usual cause.", {"lr0": 0.001}),
+    Remedy("Warm up for longer", "Most overflows happen in the first epochs.", {"warmup_epochs": 5.0}),
+)
+
+
+def examine(evidence: Evidence) -> CheckResult:  # noqa: PLR0911 - one answer a case
+    history, checkpoint = history_of(evidence.run), evidence.run.checkpoint
+    if checkpoint is not None and checkpoint.nonfinite_tensors:
+        return _weights(checkpoint)
+    if history is None:
+        if checkpoint is None or checkpoint.problem is not None:
+            return not_run(CAUSE, why_absent(evidence, "curves"))
+        return not_run(CAUSE, f"All weights are finite, but the losses can't be seen. {why_absent(evidence, 'curves')}")
+    stability = stability_of(history)
+    train = _nonfinite(history, history.curves.train_losses)
+    if train:
+        return _training(history, stability, train)
+    collapsed = (
+        stability.best_metric >= LIMITS.learnt
+        and (stability.metric_left or 1.0) < LIMITS.collapse
+        and (stability.loss_ratio or 0.0) > STABILITY.loss_ratio
+    )
+    if collapsed:
+        return _collapse(history, stability)
+    validation = _nonfinite(history, history.curves.val_losses)
+    if validation:
+        return _validation(history, validation)
+    seen = "Losses are finite in every row"
+    weights = " and so are the weights." if _readable(checkpoint) else "; the weights could not be looked at."
+    return passed(CAUSE, seen + weights, effect=0.0, n=history.size)
+
+
+def _readable(checkpoint: CheckpointFacts | None) -> bool:
+    return checkpoint is not None and checkpoint.problem is None and checkpoint.tensors > 0
+
+
+def _nonfinite(history: History, losses: dict[str, Column]) -> dict[str, list[int]]:
+    """Component -> indices of the rows in which it is NaN or infinite. An empty cell is missing, not NaN."""
+    found_rows = {}
+    for name, column in losses.items():
+        cells = [column[int(row)] for row in history.rows]
+        rows = [index for index, cell in enumerate(cells) if cell is not None and not np.isfinite(cell)]
+        if rows:
+            found_rows[name] = rows
+    return found_rows
+
+
+def _weights(checkpoint: CheckpointFacts) -> CheckResult:
+    count = len(checkpoint.nonfinite_tensors)
+    return found(
+        CAUSE,
+        "critical",
+        f"{count} of the checkpoint's tensors hold NaN or infinity",
+        f"The first is {checkpoint.nonfinite_tensors[0]}. Such a network predicts nothing.",
+        evidence=(
+            Measurement("tensors that are not finite", count, 0, n=checkpoint.tensors, source=checkpoint.source),
+        ),
+        remedies=REMEDIES,
+        effect=float(count),
+        n=checkpoint.tensors,
+    )
+
+
+def _training(history: History, stability: Stability, rows: dict[str, list[int]]) -> CheckResult:
+    first = min(indices[0] for indices in rows.values())
+    affected = sorted({index for indices in rows.values() for index in indices})
+    lasting = history.size - 1 in affected
+    useless = stability.best_metric < LIMITS.usable
+    return found(
+        CAUSE,
+        "critical" if useless else "major",
+        f"The training loss is NaN or infinite from epoch {history.epochs[first]:g}",
+        f"{', '.join(sorted(rows))} in {len(affected)} of {history.size} epochs"
+        + (", to the end. " if lasting else "; it recovered. ")
+        + ("No epoch reached a usable mAP." if useless else f"The best row before it has {stability.best_metric:.3g}."),
+        evidence=(
+            Measurement(
+                "first epoch with NaN or infinity",
+                int(history.epochs[first]),
+                n=history.size,
+                source=history.place(first),
+            ),
+            Measurement("epochs with NaN or infinity", len(affected), threshold=0, n=history.size),
+        ),
+        impact=_drop(history, stability),
+        remedies=REMEDIES,
+        effect=len(affected) / history.size,
+        n=history.size,
+    )
+
+
+def _drop(history: History, stability: Stability) -> Impact:
+    grade = "observational" if stability.drop is not None and stability.drop > 0 else "none"
+    value = stability.drop if grade == "observational" else None
+    return Impact("lowers", value, None, "observational" if value else "none", history.metric_name or "map50_95")
+
+
+def _collapse(history: History, stability: Stability) -> CheckResult:
+    return found(
+        CAUSE,
+        "major",
+        f"mAP collapsed from {stability.best_metric:.3g} while the training loss exploded",
+        f"{stability.sentence()} No NaN was written: newer versions repeat such an epoch and mend the weights in "
+        "silence.",
+        evidence=stability.measurements(history),
+        impact=_drop(history, stability),
+        remedies=REMEDIES,
+        effect=stability.metric_left,
+        n=history.size,
+    )
+
+
+def _validation(history: History, rows: dict[str, list[int]]) -> CheckResult:
+    first = min(indices[0] for indices in rows.values())
+    affected = {index for indices in rows.values() for index in indices}
+    zero = all(
+        (history.curves.val_losses[name][int(history.rows[first])] or 0.0) == 0.0
+        for name in history.curves.val_losses
+        if name not in rows
+    )
+    only_cls = set(rows) == {"cls"} and len(history.curves.val_losses) > 1 and zero
+    meaning = (
+        "Only the class loss is affected and the others are 0: the signature of a validation split without any label "
+        "(ultralytics issue 4805). See label_files."
+        if only_cls
+        else "Training losses are finite throughout, so that the network did not diverge: validation in half precision "
+        "overflows on some GPUs (GTX 16xx), and its metrics may be wrong there. Re-validation here uses full precision."
+    )
+    return found(
+        CAUSE,
+        "minor",
+        f"The validation loss is NaN or infinite from epoch {history.epochs[first]:g}, the training loss is not",
+        meaning,
+        evidence=(
+            Measurement(
+                "epochs with a validation loss that is not finite",
+                len(affected),
+                threshold=0,
+                n=history.size,
+                source=history.place(first),
+            ),
+        ),
+        remedies=REMEDIES[:1] if not only_cls else (),
+        effect=len(affected) / history.size,
+        n=history.size,
+    )
+
+
+CHECK = Check(
+    cause=CAUSE,
+    title="NaN, infinity and collapse",
+    question=__doc__ or "",
+    statistic=(
+        "NaN and infinity by loss component and epoch; tensors of the checkpoint that are not finite; the fall "
+        "of mAP to "
+        "under a tenth of its best while the training loss grows to more than 1.5 times its minimum."
+    ),
+    thresholds=LIMITS,
+    false_positives=(
+        "A validation loss of NaN with a finite training loss is a symptom of half-precision validation: minor.",
+        "Losses of 0 are by design for one class, for YOLOv9's dual head and for YOLO26's pose and segmentation heads.",
+        "Losses below 0 are by design for YOLO26's pose head.",
+    ),
+    references=("yolo.md C1, A8; ultralytics engine/trainer.py _handle_nan_recovery",),
+    examine=examine,
+)

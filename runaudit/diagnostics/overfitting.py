@@ -1,0 +1,196 @@
+"""Do the curves show overfitting: validation mAP in decline while the training loss goes on falling?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from runaudit.diagnostics.answers import found, inconclusive, not_run, passed, why_absent
+from runaudit.diagnostics.evidence import Check, CheckResult, Evidence, Impact, Measurement, Remedy
+from runaudit.diagnostics.history import History, history_of
+from runaudit.diagnostics.robust import Series, noise_sigma, rolling_mean, theil_sen
+from runaudit.diagnostics.thresholds import threshold
+
+CAUSE: Final = "overfitting"
+
+WEAK = (
+    "This is weak evidence: curves can't tell overfitting from a validation split that differs from training. "
+    "Scoring the model on its training images would, and this version does not do that."
+)
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    decline: float = threshold(0.02, "diagnostics.md B4: 2 % of the best mAP; the project's target for false alarms.")
+    noise_multiple: float = threshold(
+        3.0, "diagnostics.md B4: the decline in standard errors of a mean of k epochs, by the run's own noise."
+    )
+    val_rise: float = threshold(
+        0.02,
+        "diagnostics.md B4: the validation loss above its minimum. Alone it means nothing: 9 of 15 public runs "
+        "with a rise of 5 % keep their mAP (A2(5)).",
+    )
+    peak_before: float = threshold(0.9, "diagnostics.md B4: the peak lies before this part of the run.")
+    rows: int = threshold(12, "Four windows of the smallest width (3 epochs); below that peak and end overlap.")
+
+
+LIMITS = Thresholds()
+
+
+@dataclass(frozen=True)
+class _Decline:
+    width: int
+    peak_index: int
+    peak: float
+    end: float
+    margin: float
+
+    @property
+    def drop(self) -> float:
+        return self.peak - self.end
+
+
+def examine(evidence: Evidence) -> CheckResult:
+    history = history_of(evidence.run)
+    if history is None:
+        return not_run(CAUSE, why_absent(evidence, "curves"))
+    # Closing mosaic moves every curve at once (yolo.md A9), and warm-up is no plateau to decline from.
+    usable = np.isfinite(history.metric) & ~history.warmup & ~history.mosaic_closed
+    rows = np.flatnonzero(usable)
+    if rows.size < LIMITS.rows:
+        return inconclusive(
+            CAUSE,
+            f"Only {rows.size} epochs lie between warm-up and the closing of mosaic; {LIMITS.rows} are needed to "
+            "tell a "
+            "decline from noise.",
+            n=int(rows.size),
+        )
+    decline = _decline(history.metric[rows])
+    if decline.drop <= decline.margin or decline.peak_index >= LIMITS.peak_before * rows.size:
+        return passed(
+            CAUSE,
+            f"mAP doesn't decline after its peak (by {decline.drop:.4f}, of {decline.margin:.4f} that noise allows). "
+            + WEAK,
+            effect=decline.drop,
+            n=int(rows.size),
+        )
+    train_slope, val_rise = _late_train_slope(history, rows, decline), _val_rise(history, rows)
+    if train_slope is None or val_rise is None:
+        return inconclusive(
+            CAUSE,
+            f"mAP declines by {decline.drop:.4f} after its peak, but the curves hold no losses to explain it with.",
+            effect=decline.drop,
+            n=int(rows.size),
+        )
+    if train_slope >= 0 or val_rise < LIMITS.val_rise:
+        return passed(
+            CAUSE,
+            f"mAP declines by {decline.drop:.4f} after its peak, but not as overfitting does: "
+            + ("the training loss doesn't fall. " if train_slope >= 0 else "the validation loss stays at its minimum. ")
+            + WEAK,
+            effect=decline.drop,
+            n=int(rows.size),
+        )
+    return _finding(history, rows, decline, val_rise)
+
+
+def _decline(metric: Series) -> _Decline:
+    """Best mean of k neighbouring epochs against the mean of the last k.
+
+    k = max(3, E/20). Neighbours instead of B4's best k rows anywhere: those would pick the noise of a plateau.
+    Two means of k epochs are compared, and the better of many, so that the margin is noise_multiple * sigma *
+    sqrt(2/k).
+    """
+    width = max(3, metric.size // 20)
+    means = rolling_mean(metric, width)
+    start = int(np.argmax(means))
+    noise = noise_sigma(metric) or 0.0
+    margin = max(LIMITS.noise_multiple * noise * (2.0 / width) ** 0.5, LIMITS.decline * float(means[start]))
+    return _Decline(width, start + width // 2, float(means[start]), float(means[-1]), margin)
+
+
+def _late_train_slope(
+    history: History, rows: np.ndarray[tuple[int], np.dtype[np.int64]], decline: _Decline
+) -> float | None:
+    """Theil-Sen slope of the training loss an epoch, from the peak of mAP to the end."""
+    after = rows[decline.peak_index :]
+    after = after[np.isfinite(history.train[after])]
+    return theil_sen(history.epochs[after], history.train[after]) if after.size >= 3 else None
+
+
+def _val_rise(history: History, rows: np.ndarray[tuple[int], np.dtype[np.int64]]) -> float | None:
+    """How far the last validation losses lie above the lowest mean of three, relative to it."""
+    losses = history.val[rows]
+    losses = losses[np.isfinite(losses)]
+    if losses.size < LIMITS.rows:
+        return None
+    means = rolling_mean(losses, max(3, losses.size // 20))
+    return float(means[-1] / means.min() - 1.0) if means.min() > 0 else None
+
+
+def _finding(
+    history: History, rows: np.ndarray[tuple[int], np.dtype[np.int64]], decline: _Decline, val_rise: float
+) -> CheckResult:
+    peak_row = int(rows[decline.peak_index])
+    best = int(history.epochs[peak_row])
+    return found(
+        CAUSE,
+        "minor",
+        f"mAP declines after epoch {best} while the training loss goes on falling",
+        f"Means of {decline.width} epochs: {decline.peak:.3f} at the peak, {decline.end:.3f} at the end; the "
+        "validation "
+        f"loss rose by {val_rise:.0%} from its minimum. best.pt keeps the peak, last.pt does not. {WEAK}",
+        evidence=(
+            Measurement(
+                "decline of mAP after its peak",
+                round(decline.drop, 4),
+                threshold=round(decline.margin, 4),
+                n=int(rows.size),
+                source=history.place(peak_row),
+            ),
+            Measurement("rise of the validation loss", round(val_rise, 4), threshold=LIMITS.val_rise),
+        ),
+        # What best.pt would gain can't be read off the curves, and last.pt's loss is not the audited model's.
+        impact=Impact("lowers", metric=history.metric_name or "map50_95"),
+        remedies=REMEDIES,
+        effect=decline.drop,
+        n=int(rows.size),
+    )
+
+
+REMEDIES = (
+    Remedy(
+        "Augment more",
+        "The cheapest new data. Mixup and wider scale and colour ranges help small data sets most.",
+        {"mosaic": 1.0, "mixup": 0.1, "scale": 0.7, "hsv_s": 0.7, "hsv_v": 0.4},
+    ),
+    Remedy("Raise weight decay (L2)", "Holds weights small, at little cost.", {"weight_decay": 0.001}),
+    Remedy("Freeze the backbone", "Fewer free parameters for a small data set.", {"freeze": 10}),
+    Remedy("Stop early", "Saves time; best.pt is the same.", {"patience": 30}),
+    Remedy(
+        "Take a smaller model, or more data",
+        "Dropout is no remedy here: ultralytics ignores it for detection (diagnostics.md B4).",
+    ),
+)
+
+CHECK = Check(
+    cause=CAUSE,
+    title="Overfitting, by the curves",
+    question=__doc__ or "",
+    statistic=(
+        "The best mean of k = max(3, E/20) neighbouring epochs of mAP against the mean of the last k, with the rise of "
+        "the validation loss above its minimum and the Theil-Sen slope of the training loss after the peak. mAP is the "
+        "arbiter: a rising validation loss alone, or a gap between training and validation loss, is no sign "
+        "(diagnostics.md A2(5), A2(7)). Never graver than minor."
+    ),
+    thresholds=LIMITS,
+    false_positives=(
+        "Closing mosaic moves all curves; those epochs are left out.",
+        "A validation split so small that mAP wanders by more than its epoch-to-epoch noise.",
+        "A validation split that differs from training.",
+    ),
+    references=("Prechelt, Early stopping - but when?, in: Neural Networks: Tricks of the Trade, 1998",),
+    examine=examine,
+)

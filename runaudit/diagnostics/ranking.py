@@ -1,0 +1,80 @@
+"""The order of findings: severity, then the lower end of the mAP at stake, after explaining away."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from runaudit.causes import CAUSES, CauseId
+from runaudit.diagnostics.evidence import CheckResult, Finding, Severity
+
+SEVERITIES: Final[tuple[Severity, ...]] = ("critical", "major", "minor")
+
+EXPLAINS: Final[tuple[tuple[CauseId, CauseId], ...]] = (
+    ("learning_rate", "numerical_divergence"),  # too high a rate makes NaN; NaN doesn't make a rate
+    ("learning_rate", "insufficient_epochs"),  # more epochs don't mend a run that diverged
+    ("numerical_divergence", "insufficient_epochs"),
+    ("learning_rate", "overfitting"),  # mAP also falls when training diverges
+    ("numerical_divergence", "overfitting"),
+    ("learning_rate", "class_imbalance"),  # all classes fail together, the rare ones first
+    ("checkpoint_integrity", "metric_mismatch"),  # an altered csv or another checkpoint is the mismatch
+)
+"""(cause, symptom): where the cause failed, the symptom's finding is put down to it (design.md; diagnostics.md E1)."""
+
+
+def explain_away(results: list[CheckResult]) -> list[CheckResult]:
+    """The results with each explained finding said to be so, and its explainer as grave as the gravest it explains.
+
+    The cause of a critical symptom is critical: fixing it is what mends the run. An explainer without a measured impact
+    takes over the symptom's, since it is the same loss seen twice. Only a check that failed explains; a warning is too
+    weak. Applying it again changes nothing.
+    """
+    by_cause = {result.cause: result for result in results}
+    for cause, symptom in EXPLAINS:
+        explainer, explained = by_cause.get(cause), by_cause.get(symptom)
+        if explainer is None or explained is None or explainer.outcome != "failed":
+            continue
+        if explainer.finding is None or explained.finding is None:
+            continue
+        by_cause[cause] = replace(explainer, finding=_inherit(explainer.finding, explained.finding))
+        by_cause[symptom] = replace(explained, finding=_attribute(explained.finding, cause))
+    return [by_cause[result.cause] for result in results]
+
+
+def _inherit(explainer: Finding, explained: Finding) -> Finding:
+    severity = min(explainer.severity, explained.severity, key=SEVERITIES.index)
+    impact = explainer.impact
+    if impact.value is None and explained.impact.value is not None and impact.direction == explained.impact.direction:
+        impact = explained.impact
+    return replace(explainer, severity=severity, impact=impact)
+
+
+def _attribute(explained: Finding, cause: CauseId) -> Finding:
+    said = f"Explained by {cause}: mend that first."
+    if said in explained.explanation:
+        return explained
+    return replace(explained, explanation=f"{explained.explanation} {said}")
+
+
+def rank(results: list[CheckResult]) -> list[CheckResult]:
+    """The results that have a finding, in the order of the report. Give it what `explain_away` returned.
+
+    By severity, then by the lower end of the impact (its interval's, else its value; a finding without a value comes
+    after those with one), then in the order of the causes. An explainer stands before what it explains.
+    """
+    found = sorted((result for result in results if result.finding is not None), key=_key)
+    failed = {result.cause for result in found if result.outcome == "failed"}
+    for cause, symptom in EXPLAINS:
+        order = [result.cause for result in found]
+        if cause in failed and symptom in order and order.index(symptom) < order.index(cause):
+            found.insert(order.index(symptom), found.pop(order.index(cause)))
+    return found
+
+
+def _key(result: CheckResult) -> tuple[int, float, int]:
+    finding = result.finding
+    if finding is None:
+        return len(SEVERITIES), 0.0, CAUSES.index(result.cause)
+    impact = finding.impact
+    lower = impact.ci95[0] if impact.ci95 is not None else impact.value
+    return SEVERITIES.index(finding.severity), -(lower if lower is not None else -1.0), CAUSES.index(result.cause)

@@ -1,0 +1,78 @@
+"""Remedies that more than one check proposes, each a config patch or code, with the caveat the research found."""
+
+from __future__ import annotations
+
+from runaudit.diagnostics.evidence import Remedy
+
+COSINE_CODE = """\
+optimizer = torch.optim.SGD(model.parameters(), lr={rate:g}, momentum=0.937, nesterov=True)
+scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max={epochs}, eta_min={rate:g} * 0.01)
+for epoch in range({epochs}):
+    train_one_epoch(model, optimizer)
+    scheduler.step()
+"""
+
+PLATEAU_CODE = """\
+scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, mode="max", factor=0.3, patience=5)
+for epoch in range(epochs):
+    train_one_epoch(model, optimizer)
+    scheduler.step(validate(model)["map50_95"])
+"""
+
+
+def lower_learning_rate(rate: float, optimizer: str, *, automatic: bool) -> Remedy:
+    """A learning rate of `rate`; names the optimizer too, since optimizer=auto would ignore lr0."""
+    patch: dict[str, object] = {"lr0": rate}
+    if automatic:
+        patch["optimizer"] = optimizer
+    return Remedy(
+        title=f"Start from lr0={rate:g}",
+        why="The rate is above what this optimizer trains stably with; a third to a tenth of it usually does.",
+        patch=patch,
+        reference="https://docs.ultralytics.com/usage/cfg/#train-settings",
+    )
+
+
+def cosine_annealing(rate: float, epochs: int) -> Remedy:
+    return Remedy(
+        title="Anneal the learning rate with a cosine",
+        why="The rate then falls smoothly to a hundredth, and noise that comes from a high rate falls with it.",
+        patch={"cos_lr": True, "lrf": 0.01},
+        code=COSINE_CODE.format(rate=rate, epochs=epochs),
+        reference="https://docs.pytorch.org/docs/stable/generated/torch.optim.lr_scheduler.CosineAnnealingLR.html",
+    )
+
+
+def reduce_on_plateau() -> Remedy:
+    return Remedy(
+        title="Reduce the learning rate on a plateau",
+        why="In a training loop of one's own; neither YOLO framework has this scheduler as a setting.",
+        code=PLATEAU_CODE,
+        reference="https://docs.pytorch.org/docs/stable/generated/torch.optim.lr_scheduler.ReduceLROnPlateau.html",
+    )
+
+
+def longer_warmup(epochs: float) -> Remedy:
+    return Remedy(
+        title=f"Warm up for {epochs:g} epochs",
+        why="A rate that rises slowly lets batch norm and a new head settle before the first large steps.",
+        patch={"warmup_epochs": epochs},
+    )
+
+
+def longer_schedule(epochs: int) -> Remedy:
+    return Remedy(
+        title=f"Train again with a fresh schedule of {epochs} epochs",
+        why="Start anew from the original weights. Resuming goes on at the final rate lr0*lrf, which changes "
+        "next to nothing, and a longer schedule keeps the rate high for longer.",
+        patch={"epochs": epochs, "resume": False},
+    )
+
+
+def resume_interrupted(planned: int) -> Remedy:
+    return Remedy(
+        title="Resume the interrupted run",
+        why=f"The schedule of {planned} epochs is not over, so that the rate has not been annealed yet. last.pt still "
+        "holds the optimizer's state if the process was killed.",
+        patch={"resume": True},
+    )

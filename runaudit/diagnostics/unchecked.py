@@ -1,0 +1,95 @@
+"""The causes that this version of Runaudit has no check for: reported as not run, so that silence is never a pass."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from runaudit.causes import CauseId
+from runaudit.diagnostics.answers import not_run
+from runaudit.diagnostics.evidence import Check, CheckResult, Evidence
+
+QUESTIONS: Final[dict[CauseId, tuple[str, str]]] = {
+    "distribution_shift": (
+        "Distribution shift",
+        "Do validation images differ from training images (brightness, contrast, saturation, sharpness, size, "
+        "content), "
+        "and does the difference cost mAP?",
+    ),
+    "annotation_errors": (
+        "Annotation errors",
+        "Which boxes are missing, spurious, misplaced, loose, duplicated or of the wrong class, in which split, "
+        "at what rate?",
+    ),
+    "data_leakage": (
+        "Data leakage",
+        "Do duplicates, near duplicates or frames of one scene stand in both splits, and what is mAP without them?",
+    ),
+    "label_files": (
+        "Label files",
+        "Are labels missing, unreadable, out of bounds, of mixed types or dropped in silence?",
+    ),
+    "class_mapping": (
+        "Class mapping",
+        "Do class ids, names and their number agree between checkpoint, data and labels?",
+    ),
+    "image_format": ("Image format", "EXIF rotation, bit depth, channels, corrupt or truncated files."),
+    "underfitting": (
+        "Underfitting",
+        "Is mAP low on training images too, after convergence and at a sound learning rate?",
+    ),
+    "batch_size": (
+        "Batch size",
+        "Is the batch too small (noise, batch norm) or too large (too few steps)? What was the effective batch?",
+    ),
+    "model_architecture": (
+        "Model architecture",
+        "Do stride, anchors, imgsz, max_det and head fit the objects?",
+    ),
+    "augmentation": (
+        "Augmentation",
+        "Does augmentation destroy the labels' meaning (fliplr with left and right classes), or is it absent?",
+    ),
+    "hardware_limits": (
+        "Hardware limits",
+        "Out of memory, batch halved in silence, NaN under AMP on known GPUs, crashes; what would fit the "
+        "declared GPU?",
+    ),
+    "weight_initialization": (
+        "Weight initialisation",
+        "Were pretrained weights really transferred; are layers dead or untouched; does it fit the optimizer?",
+    ),
+    "confidence_threshold": (
+        "Confidence threshold",
+        "Does the default threshold cost F1; is the model calibrated?",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class NoThresholds:
+    """A cause without a check has no threshold."""
+
+
+def _unchecked(cause: CauseId, title: str, question: str) -> Check:
+    reason = f"This version of Runaudit has no check for {cause} yet."
+
+    def examine(evidence: Evidence) -> CheckResult:
+        del evidence
+        return not_run(cause, reason)
+
+    return Check(
+        cause=cause,
+        title=title,
+        question=question,
+        statistic="",
+        thresholds=NoThresholds(),
+        false_positives=(),
+        references=(),
+        examine=examine,
+    )
+
+
+UNCHECKED: Final[tuple[Check, ...]] = tuple(
+    _unchecked(cause, title, question) for cause, (title, question) in QUESTIONS.items()
+)
