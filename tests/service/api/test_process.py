@@ -118,3 +118,14 @@ def test_a_port_in_use_is_an_error(api: Live, fresh_postgres_url: str, valkey_ur
     }
     second = subprocess.run([sys.executable, "-m", "runaudit_service.api"], env=environment, timeout=60, check=False)
     assert second.returncode != 0
+
+
+def test_the_front_desk_starts_without_what_runs_models() -> None:
+    """Import-linter sees imports as they are written; this sees what a process really loads."""
+    program = (
+        "import sys, runaudit_service.api.app; "
+        "print([name for name in ('torch', 'ultralytics', 'cv2', 'runaudit_worker', 'runaudit.isolation') "
+        "if name in sys.modules])"
+    )
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "[]"
