@@ -26,7 +26,7 @@ from runaudit.client import Audit, Client, Credentials
 RUNS = Path(__file__).parent / "runs"
 READY_SECONDS = 120
 AUDIT_SECONDS = 600
-STOP_SECONDS = 30
+STOP_SECONDS = 60
 EXPECTED_CAUSES = {"learning_rate", "numerical_divergence"}
 """What the faulty run's first finding may be called: its learning rate, or what that did to its numbers."""
 

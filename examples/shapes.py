@@ -33,6 +33,9 @@ RADIUS = (0.06, 0.17)
 """Half the extent of a shape, as a share of the image's longer side."""
 SMALLEST_VISIBLE = 0.45
 """Share of a shape that must stay visible; what is more hidden than that is not drawn at all."""
+EDGE_ERROR = 0.04
+"""Standard deviation of where a label has an edge, as a share of the box's side: people draw boxes no better. It also
+keeps the example honest: mAP50-95 has a ceiling that more training does not lift."""
 JPEG_QUALITY = 88
 
 
@@ -113,11 +116,10 @@ def _image(rng: np.random.Generator, classes: NDArray[np.int64], size: int) -> t
     grid_y, grid_x = np.mgrid[0:height, 0:width].astype(np.float32)
     picture = _background(rng, grid_x, grid_y, size)
     alphas = _arrange(rng, classes, grid_x, grid_y, size)
-    lines = []
-    for class_id, alpha in alphas:
+    for _, alpha in alphas:
         picture = _paint(rng, picture, alpha, grid_x, grid_y)
-        lines.append(_label_line(class_id, alpha))
     picture = _camera(rng, picture)
+    lines = [_label_line(rng, class_id, alpha) for class_id, alpha in alphas]
     buffer = io.BytesIO()
     pixels = np.round(np.clip(picture, 0, 1) * 255).astype(np.uint8)
     Image.fromarray(pixels).save(buffer, format="JPEG", quality=JPEG_QUALITY)
@@ -174,13 +176,20 @@ def _coverage(placement: Placement, grid_x: Plane, grid_y: Plane) -> Plane:
     return covered
 
 
-def _label_line(class_id: int, alpha: Plane) -> str:
+def _label_line(rng: np.random.Generator, class_id: int, alpha: Plane) -> str:
     """The label of a shape: the box around all of it that lies in the image, what others hide included."""
     height, width = alpha.shape
     rows, columns = np.flatnonzero((alpha > 0.5).any(axis=1)), np.flatnonzero((alpha > 0.5).any(axis=0))
-    top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
+    left, right = _annotated(rng, columns[0], columns[-1] + 1, width)
+    top, bottom = _annotated(rng, rows[0], rows[-1] + 1, height)
     box = ((left + right) / 2 / width, (top + bottom) / 2 / height, (right - left) / width, (bottom - top) / height)
     return " ".join([str(class_id), *(f"{value:.6f}" for value in box)])
+
+
+def _annotated(rng: np.random.Generator, first: float, last: float, limit: int) -> tuple[float, float]:
+    """Where an annotator sees the two edges of a side, in pixels from 0 to `limit`."""
+    off = rng.normal(0, EDGE_ERROR * (last - first), size=2)
+    return max(0.0, first + off[0]), min(float(limit), last + off[1])
 
 
 def _background(rng: np.random.Generator, grid_x: Plane, grid_y: Plane, size: int) -> Picture:

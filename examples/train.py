@@ -1,12 +1,15 @@
 """Trains the two example runs with ultralytics, for real: one healthy, one whose learning rate makes it diverge.
 
-    python -m examples.train [--only healthy|faulty]        (or: make examples)
+    python -m examples.train        (or: make examples)
 
-Both are the same training but for `lr0`. The optimizer is named (SGD) because ultralytics' default, `optimizer=auto`,
-replaces lr0 and momentum by its own, and a fault planted in lr0 would be ignored. The folders in examples/runs are what
-ultralytics wrote, with two differences, so that they name no folder of the machine they were made on: `save_dir` and
-`data` are relative in args.yaml and in the checkpoint, and weights/last.pt, which no audit of these runs needs, is left
-out.
+As most runs do, both fine-tune a network that has learnt before: first a short training on other images of the same
+kind (another seed; its data and weights are not kept), then the two runs, which are alike but for `lr0`. The optimizer
+is named (SGD) because ultralytics' default, `optimizer=auto`, replaces lr0 and momentum by its own, and a fault planted
+in lr0 would be ignored.
+
+The folders in examples/runs are what ultralytics wrote, with two differences. So that they name no folder of the
+machine they were made on, `save_dir` and `data` are relative in args.yaml and in the checkpoint; and weights/last.pt,
+which no audit of these runs needs, is left out.
 """
 
 from __future__ import annotations
@@ -25,13 +28,11 @@ HERE = Path(__file__).resolve().parent
 RUNS = HERE / "runs"
 ARCHITECTURE = HERE / "narrow.yaml"
 
-SHARED: dict[str, Any] = {
-    "data": "data/data.yaml",
-    "epochs": 100,
+START = "start"
+"""Name of the first training; its best weights are what both runs start from."""
+START_DATA: dict[str, int] = {"seed": 1, "train": 480, "val": 40}
+COMMON: dict[str, Any] = {
     "imgsz": 160,
-    "batch": 16,
-    "nbs": 16,  # one optimizer step a batch: with the default of 64, 100 epochs would make 375 steps, too few
-    "optimizer": "SGD",
     "device": "cpu",
     "workers": 0,
     "amp": False,  # the CPU has no use for it, and its self-test would fetch a model
@@ -39,38 +40,56 @@ SHARED: dict[str, Any] = {
     "seed": 0,
     "deterministic": True,
 }
-LEARNING_RATES = {"healthy": 0.02, "faulty": 0.5}
+START_SETTINGS: dict[str, Any] = {
+    **COMMON,
+    "data": "start-data/data.yaml",
+    "epochs": 50,
+    "batch": 16,
+    "nbs": 16,
+    "optimizer": "AdamW",
+    "lr0": 0.003,
+    "val": False,  # but for the last epoch
+}
+SHARED: dict[str, Any] = {
+    **COMMON,
+    "data": "data/data.yaml",
+    "epochs": 60,
+    "batch": 16,
+    "nbs": 16,  # an optimizer step a batch: with the default of 64, 60 epochs would make 225 steps, too few
+    "optimizer": "SGD",
+}
+LEARNING_RATES = {"healthy": 0.01, "faulty": 0.5}
 """lr0 of each run."""
 
 
 def main() -> None:
-    """Train both runs, or the one named on the command line, and put them into examples/runs."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", choices=list(LEARNING_RATES), help="train this run alone")
-    only = parser.parse_args().only
-    for name in [only] if only else list(LEARNING_RATES):
-        # A process each, because ultralytics keeps its environment, seeds and folders for the life of a process.
-        training = multiprocessing.get_context("spawn").Process(target=make_run, args=(name,))
-        training.start()
-        training.join()
-        if training.exitcode != 0:
-            raise SystemExit(f"training the {name} run failed")
-
-
-def make_run(name: str) -> None:
-    """Render the data, train the run `name` in a temporary folder and keep it in examples/runs."""
+    """Train both runs and put them into examples/runs."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     with tempfile.TemporaryDirectory(prefix="runaudit-train-") as folder:
         scratch = Path(folder).resolve()
+        render(scratch / "start-data", **START_DATA)
         render(scratch / "data")
         shutil.copy(ARCHITECTURE, scratch)
-        _train(name, scratch)
-        _keep(scratch / "runs" / name, RUNS / name)
-        _refuse_paths(RUNS / name, [scratch, HERE.parent, Path.home()])
+        _in_own_process(scratch, START, ARCHITECTURE.name, START_SETTINGS)
+        shutil.copy(scratch / "runs" / START / "weights" / "best.pt", scratch / f"{START}.pt")
+        for name, lr0 in LEARNING_RATES.items():
+            _in_own_process(scratch, name, f"{START}.pt", {**SHARED, "lr0": lr0})
+            _keep(scratch / "runs" / name, RUNS / name)
+            _refuse_paths(RUNS / name, [scratch, HERE.parent, Path.home()])
 
 
-def _train(name: str, scratch: Path) -> None:
-    """Train one run in the folder `scratch`, with ultralytics kept off the network and out of the home folder."""
-    (scratch / "settings").mkdir()
+def _in_own_process(scratch: Path, name: str, model: str, settings: dict[str, Any]) -> None:
+    """Train in a process of its own, because ultralytics keeps environment, seeds and folders for a process' life."""
+    training = multiprocessing.get_context("spawn").Process(target=train, args=(scratch, name, model, settings))
+    training.start()
+    training.join()
+    if training.exitcode != 0:
+        raise SystemExit(f"training the {name} run failed")
+
+
+def train(scratch: Path, name: str, model: str, settings: dict[str, Any]) -> None:
+    """Train the run `name` from `model` in `scratch`, with ultralytics off the network and out of the home folder."""
+    (scratch / "settings").mkdir(exist_ok=True)
     os.environ.update(YOLO_CONFIG_DIR=str(scratch / "settings"), YOLO_OFFLINE="true")
     os.chdir(scratch)
     # Imported here because ultralytics reads its environment when it is imported.
@@ -84,12 +103,12 @@ def _train(name: str, scratch: Path) -> None:
     save_dir = f"runs/{name}"
 
     def forget_this_machine(trainer: Any) -> None:
-        trainer.args.save_dir, trainer.args.data = save_dir, SHARED["data"]
+        trainer.args.save_dir, trainer.args.data = save_dir, settings["data"]
         YAML.save(trainer.save_dir / "args.yaml", vars(trainer.args))
 
-    model = YOLO(ARCHITECTURE.name)
-    model.add_callback("on_train_start", forget_this_machine)
-    model.train(save_dir=save_dir, lr0=LEARNING_RATES[name], **SHARED)
+    network = YOLO(model)
+    network.add_callback("on_train_start", forget_this_machine)
+    network.train(save_dir=save_dir, **settings)
 
 
 def _keep(run: Path, target: Path) -> None:
