@@ -87,10 +87,7 @@ class Paths:
 
     def shown(self, path: Path | str) -> str:
         """The path for citing: relative to the root if it lies there."""
-        try:
-            return Path(path).relative_to(self.root).as_posix()
-        except ValueError:
-            return str(path)
+        return str(path).removeprefix(f"{self.root}/")
 
     def _absolute(self, text: str) -> Path | None:
         """An absolute path counts only on one's own machine, or where it leads into the root itself."""
