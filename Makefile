@@ -46,12 +46,12 @@ lint: $(INSTALLED)  ## ruff, mypy --strict, import-linter
 	$(BIN)/lint-imports
 
 bench: $(INSTALLED)  ## what an audit's re-validation costs, against `yolo val`, on the CPU
-	$(BIN)/python -m benchmarks.revalidation --device cpu
+	CUDA_VISIBLE_DEVICES= $(BIN)/python -m benchmarks.revalidation
 
 gpu: $(GPU_NEEDS)  ## every check and benchmark that wants CUDA, in one run of under 9 minutes
 	@$(GPU_PYTHON) -c 'import torch, sys; sys.exit(0 if torch.cuda.is_available() else "make gpu needs CUDA, and torch sees none here")'
 	timeout 240 $(GPU_PYTHON) -m pytest -m gpu
-	timeout 280 $(GPU_PYTHON) -m benchmarks.revalidation --device cuda
+	timeout 280 $(GPU_PYTHON) -m benchmarks.revalidation
 
 examples: $(INSTALLED)  ## train the two example runs again (about a quarter of an hour; see examples/README.md)
 	$(BIN)/python -m examples.train
