@@ -22,6 +22,11 @@ CAUSE: Final = "insufficient_epochs"
 @dataclass(frozen=True)
 class Thresholds:
     gain: float = threshold(0.02, "The report contract's 2 points of mAP50-95; diagnostics.md B8(b).")
+    gain_major: float = threshold(
+        0.05,
+        "From here the finding is major. The decay of the learning rate alone brings up to 5 points in the simulated "
+        "healthy runs, and can't be told from learning that more epochs would go on with.",
+    )
     gain_lower: float = threshold(0.005, "diagnostics.md B8(b): lower end of the projected gain's interval.")
     short_gain: float = threshold(
         0.05,
@@ -47,6 +52,7 @@ class Thresholds:
         "0 (EMA decay 0.9999(1-exp(-u/2000)); yolo.md A4).",
     )
     unlearnt: float = threshold(0.05, "mAP50-95 below which a run of so few steps has not shown what its data can do.")
+    few_epochs: int = threshold(50, "diagnostics.md B8(c): the fewest epochs of a usual fine-tune.")
 
 
 LIMITS = Thresholds()
@@ -59,11 +65,13 @@ def examine(evidence: Evidence) -> CheckResult:
         return not_run(CAUSE, why_absent(evidence, "curves"))
     if run.status == "interrupted" and history.epochs[-1] < (run.epochs_planned or 0):
         return _interrupted(run, history)
-    if history.size <= warmup_epochs(run) and history.epochs[-1] <= warmup_epochs(run):
+    if history.epochs[-1] <= warmup_epochs(run) or _still_warming(history):
         return _within_warmup(run, history)
     steps = optimizer_steps(evidence)
     if steps is not None and steps < LIMITS.steps and _best(history) < LIMITS.unlearnt:
         return _few_steps(history, steps)
+    if _unlearnt_so_far(history):
+        return _beginning(history)
     if np.isfinite(history.metric).sum() < 3 or not history.metric_name:
         return inconclusive(
             CAUSE, "The curves hold fewer than three values of mAP, so that no trend can be told.", n=history.size
@@ -102,9 +110,9 @@ def _within_warmup(run: RunFacts, history: History) -> CheckResult:
     return found(
         CAUSE,
         "major",
-        f"The run ended within its warm-up ({history.epochs[-1]:g} of {warm:g} warm-up epochs)",
-        "The learning rate never reached the value that was asked for, and nothing about the model or its data can be "
-        "concluded from such a run.",
+        f"The run ended within its warm-up, after {history.epochs[-1]:g} epochs",
+        f"Warm-up takes {warm:g} epochs, in most versions at least 100 batches. The learning rate never reached the "
+        "value that was asked for, and nothing about the model or its data can be concluded from such a run.",
         evidence=(
             Measurement(
                 "epochs run", int(history.epochs[-1]), threshold=warm, n=history.size, source=history.place(-1)
@@ -114,6 +122,12 @@ def _within_warmup(run: RunFacts, history: History) -> CheckResult:
         effect=float(history.epochs[-1]),
         n=history.size,
     )
+
+
+def _still_warming(history: History) -> bool:
+    """The learning rate still rose in the last row: most versions warm up for 100 batches at least (yolo.md A9)."""
+    rate = history.rate
+    return history.size >= 2 and bool(np.isfinite(rate).all()) and bool((np.diff(rate) > 0).all())
 
 
 def optimizer_steps(evidence: Evidence) -> int | None:
@@ -155,6 +169,32 @@ def _few_steps(history: History, steps: int) -> CheckResult:
     )
 
 
+def _unlearnt_so_far(history: History) -> bool:
+    """Few epochs, a mAP near 0, and a training loss that still falls: the run has hardly begun to learn."""
+    losses = np.isfinite(history.train)
+    if history.size >= LIMITS.few_epochs or losses.sum() < 3 or not np.isfinite(history.metric).any():
+        return False
+    falling = theil_sen(history.epochs[losses], history.train[losses]) < 0
+    return falling and _best(history) < LIMITS.unlearnt
+
+
+def _beginning(history: History) -> CheckResult:
+    return found(
+        CAUSE,
+        "major",
+        f"After {history.size} epochs the model has hardly begun to learn",
+        "The training loss still falls and mAP is near 0. A network with a new head, and all the more one from "
+        "scratch, needs more epochs than this before anything can be said about it.",
+        evidence=(
+            Measurement("epochs run", history.size, threshold=LIMITS.few_epochs, source=history.place(-1)),
+            Measurement(f"best {history.metric_name}", round(_best(history), 5), LIMITS.unlearnt, n=history.size),
+        ),
+        remedies=(longer_schedule(100),),
+        effect=float(history.size),
+        n=history.size,
+    )
+
+
 def _best(history: History) -> float:
     finite = history.metric[np.isfinite(history.metric)]
     return float(finite.max()) if finite.size else 0.0
@@ -182,8 +222,10 @@ def _trend(run: RunFacts, history: History) -> CheckResult:
     late_best = best_at > reached * (1.0 - LIMITS.best_within)
     law = _law(history)
     if law is not None:
-        gain = law.gain(reached, 2 * reached)
-        interval: tuple[float, float] | None = law.gain_ci95(reached, 2 * reached)
+        most = max(0.0, _last_doubling(history) * 2.0**-law.exponent)
+        gain = min(law.gain(reached, 2 * reached), most)
+        low, high = law.gain_ci95(reached, 2 * reached)
+        interval: tuple[float, float] | None = (min(low, most), min(high, most))
         method, cut = "power law of the rows before the decay", LIMITS.gain
         grows = gain >= cut and interval is not None and interval[0] >= LIMITS.gain_lower
     else:
@@ -198,7 +240,7 @@ def _trend(run: RunFacts, history: History) -> CheckResult:
     if grows and late_best and gain >= LIMITS.gain:
         return found(
             CAUSE,
-            "major",
+            "major" if gain >= LIMITS.gain_major and (interval is None or interval[0] >= LIMITS.gain) else "minor",
             "The model was still improving when training ended",
             f"mAP was rising before the learning rate decayed, and its best row is epoch {best_at:g} of {reached:g}. "
             f"Twice the epochs are projected to add {gain:.3f} (by the {method}). This is an extrapolation, not a "
@@ -224,6 +266,20 @@ def _trend(run: RunFacts, history: History) -> CheckResult:
         ci95=interval,
         n=int(metric.size),
     )
+
+
+def _last_doubling(history: History) -> float:
+    """mAP gained between half of the epochs and the last before mosaic was closed, medians of max(3, E/20) rows.
+
+    A power law gains 2^-b of it with the next doubling. The decay of the learning rate is in it too, so that it bounds
+    from above what a law of the early rows may promise.
+    """
+    usable = np.isfinite(history.metric) & ~history.mosaic_closed
+    epochs, metric = history.epochs[usable], history.metric[usable]
+    width = max(3, metric.size // 20)
+    half = int(np.searchsorted(epochs, epochs[-1] / 2.0))
+    middle = metric[max(0, half - width // 2) : half + width // 2 + 1]
+    return float(np.median(metric[-width:]) - np.median(middle))
 
 
 def _capped(interval: tuple[float, float] | None, gain: float) -> tuple[float, float] | None:

@@ -59,7 +59,7 @@ def examine(evidence: Evidence) -> CheckResult:  # noqa: PLR0911 - one answer a 
         return _diverged(run, history, schedule, stability)
     if _too_high(schedule):
         return _too_high_finding(run, history, schedule, stability)
-    if schedule.times_usual is not None and schedule.times_usual <= LIMITS.too_low:
+    if _too_low_asked(schedule):
         return _too_low(run, history, schedule, stability)
     if stability.spikes >= LIMITS.spikes or (stability.oscillation or 0.0) > LIMITS.oscillation:
         return _unstable(run, history, schedule, stability)
@@ -72,6 +72,13 @@ def examine(evidence: Evidence) -> CheckResult:  # noqa: PLR0911 - one answer a 
 
 def _too_high(schedule: Schedule) -> bool:
     return schedule.times_usual is not None and schedule.times_usual >= LIMITS.too_high
+
+
+def _too_low_asked(schedule: Schedule) -> bool:
+    """By the rate that was asked for: a short run that never left its warm-up logs low rates as well."""
+    if schedule.automatic or schedule.asked_rate is None or schedule.usual is None:
+        return False
+    return schedule.asked_rate / schedule.usual <= LIMITS.too_low
 
 
 def _ignored(schedule: Schedule) -> bool:

@@ -104,9 +104,9 @@ def asked_shape(epochs: Series, planned: int | None, final: float, *, cosine: bo
     """Learning rate over lr0 in the row of each epoch: (1 - x/E)(1 - lrf) + lrf or its cosine form, x from 0
     (yolo.md A9).
 
-    All ones where the planned epochs are not known. Never below 1e-6, so that it can be divided by.
+    All ones where the planned epochs are not known or exceeded. Never below 1e-6, so that it can be divided by.
     """
-    if not planned:
+    if not planned or epochs.max() > planned:  # rows beyond the plan: the plan isn't this run's
         return np.ones_like(epochs)
     progress = np.clip((epochs - 1.0) / planned, 0.0, 1.0)
     left = (1.0 + np.cos(np.pi * progress)) / 2.0 if cosine else 1.0 - progress

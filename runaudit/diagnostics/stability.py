@@ -26,13 +26,11 @@ class Thresholds:
         "log(1.2): a spike raises the training loss by 20 %, which normal epochs don't (diagnostics.md A2(6): 4 "
         "% in five).",
     )
-    learnt: float = threshold(0.01, "mAP50-95 below which nothing was learnt (diagnostics.md B10).")
-    loss_fall: float = threshold(
+    oscillating: float = threshold(
         0.1,
-        "A training loss that fell by less than this since its first row shows no learning. Healthy simulated "
-        "runs fall "
-        "by a third or more.",
+        "mAP50-95 from which its relative noise means something; below, a handful of detections makes all of it.",
     )
+    learnt: float = threshold(0.01, "mAP50-95 below which nothing was learnt (diagnostics.md B10).")
     rows: int = threshold(5, "Rows below which a run is not called diverged or lost.")
 
 
@@ -109,7 +107,7 @@ def stability_of(history: History) -> Stability:
     best = float(metric.max()) if metric.size else 0.0
     enough = metric.size >= LIMITS.rows
     last = float(np.median(metric[-3:])) if enough else None
-    ratio, fall = _loss_ratio(history), _loss_fall(history)
+    ratio = _loss_ratio(history)
     spikes, spike_at = _spikes(history)
     oscillation, follows = _oscillation(history, best)
     return Stability(
@@ -118,7 +116,7 @@ def stability_of(history: History) -> Stability:
         loss_ratio=ratio,
         metric_left=last / best if last is not None and best > 0 else None,
         drop=best - last if last is not None and best > 0 else None,
-        lost=enough and best < LIMITS.learnt and (fall is None or fall < LIMITS.loss_fall),
+        lost=enough and best < LIMITS.learnt,
         spikes=spikes,
         spike_at=spike_at,
         oscillation=oscillation,
@@ -145,14 +143,6 @@ def _loss_ratio(history: History) -> float | None:
     return float(np.median(usable[-3:])) / lowest if lowest > 0 else None
 
 
-def _loss_fall(history: History) -> float | None:
-    """How much of the first training loss was shed by the end, as a share; None where there is no loss."""
-    usable = history.train[np.isfinite(history.train)]
-    if usable.size < LIMITS.rows or usable[0] <= 0:
-        return None
-    return 1.0 - float(np.median(usable[-3:])) / float(usable[0])
-
-
 def _spikes(history: History) -> tuple[int, int | None]:
     usable = np.flatnonzero(history.steady() & (history.train > 0))
     spikes = upward_spikes(
@@ -166,7 +156,7 @@ def _oscillation(history: History, best: float) -> tuple[float | None, bool]:
     """Noise of mAP over its best in the last two thirds, and whether it falls by half as the rate falls by half."""
     usable = np.flatnonzero(history.steady() & np.isfinite(history.metric))
     usable = usable[usable.size // 3 :]
-    if usable.size < 12 or best < LIMITS.learnt:
+    if usable.size < 12 or best < LIMITS.oscillating:
         return None, False
     noise = noise_sigma(history.metric[usable])
     half = usable.size // 2
