@@ -38,6 +38,7 @@ from runaudit.runs.torch_legacy import TorchLegacy, is_legacy
 from runaudit.runs.torch_zip import TorchZip
 
 _FILE_BYTES = 8 * 2**30
+_BARE_PICKLE_BYTES = 32 * 2**20
 _FOREIGN_GLOBALS = 100
 _NONFINITE_NAMES = 200
 
@@ -137,16 +138,16 @@ class _Reading:
         if start[:1] == b"\x80":
             # A bare pickle is no checkpoint of torch.save, but what it names belongs into the report.
             self.file.seek(0)
-            read_pickle(self.file.read(32 * 2**20))
+            self.facts["foreign_globals"] = read_pickle(self.file.read(_BARE_PICKLE_BYTES)).foreign[:_FOREIGN_GLOBALS]
         raise _unknown_format()
 
     def _open_legacy(self) -> tuple[Any, tuple[str, ...], tuple[str, ...]]:
         legacy = TorchLegacy(self.file, self.size)
-        foreign = tuple(dict.fromkeys(name for pickle in legacy.pickles for name in pickle.foreign))
-        if not foreign:
-            legacy.locate({storage.key: item_size(storage) for storage in legacy.pickles[3].storages})
+        pickle = legacy.pickles[3]
+        if not pickle.foreign:
+            legacy.locate({storage.key: item_size(storage) for storage in pickle.storages})
         self.storages = legacy
-        return legacy.value, legacy.pickles[3].globals, foreign
+        return pickle.value, pickle.globals, pickle.foreign
 
 
 def _network(checkpoint: dict[Any, Any]) -> Any:

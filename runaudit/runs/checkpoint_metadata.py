@@ -9,6 +9,7 @@ from typing import Any, get_args
 
 from runaudit.errors import CheckpointError
 from runaudit.runs.facts import Column, Framework, Task
+from runaudit.runs.pickle_calls import array_of_one
 from runaudit.runs.pickle_values import Stub, TensorRef
 from runaudit.runs.plain_values import dictionary, number, plain, text, whole
 from runaudit.runs.tensors import TensorReader
@@ -101,7 +102,7 @@ def _numbers(value: Any, tensors: TensorReader) -> tuple[float, ...]:
 
 def _one_number(value: Any, tensors: TensorReader) -> float | None:
     """A number, or an array or tensor of one."""
-    direct = number(value)
+    direct = number(array_of_one(value) if isinstance(value, Stub) else value)
     if direct is not None:
         return direct
     found = _numbers(value, tensors)

@@ -14,6 +14,7 @@ _SCALARS = {
     **{"u8": "Q", "u4": "I", "u2": "H", "u1": "B", "b1": "?"},
 }
 """numpy's type codes and struct's"""
+_RECONSTRUCT = ("numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct")
 
 
 def _tensor(path: str, arguments: tuple[Any, ...]) -> Any:
@@ -63,15 +64,28 @@ def _encoded(path: str, arguments: tuple[Any, ...]) -> Any:
 
 
 def _scalar(path: str, arguments: tuple[Any, ...]) -> Any:
-    """A numpy scalar: its type's code and its bytes. Little-endian, as every platform of torch writes them."""
-    if len(arguments) != 2 or not isinstance(arguments[0], Stub) or arguments[0].path != "numpy.dtype":
-        return Stub(path, arguments)
-    code = arguments[0].arguments[0] if arguments[0].arguments else None
+    """A numpy scalar, given by its type and its bytes."""
+    number = _decoded(*arguments) if len(arguments) == 2 else None
+    return Stub(path, arguments) if number is None else number
+
+
+def array_of_one(value: Any) -> int | float | None:
+    """The number in a numpy array of one element (YOLOv5 keeps its best fitness so); None for anything else."""
+    if not isinstance(value, Stub) or value.path not in _RECONSTRUCT or not isinstance(value.state, tuple):
+        return None
+    return _decoded(value.state[2], value.state[4]) if len(value.state) == 5 else None
+
+
+def _decoded(dtype: Any, data: Any) -> int | float | None:
+    """One number of a numpy type, little-endian as every platform of torch writes it; None if it is not one."""
+    if not isinstance(dtype, Stub) or dtype.path != "numpy.dtype" or not dtype.arguments:
+        return None
+    code = dtype.arguments[0]
     layout = _SCALARS.get(code) if isinstance(code, str) else None
-    data = arguments[1]
     if layout is None or not isinstance(data, bytes) or len(data) != struct.calcsize("<" + layout):
-        return Stub(path, arguments)
-    return struct.unpack("<" + layout, data)[0]
+        return None
+    number: int | float = struct.unpack("<" + layout, data)[0]
+    return number
 
 
 def _reconstructed(path: str, arguments: tuple[Any, ...]) -> Any:

@@ -10,7 +10,7 @@ import struct
 from typing import BinaryIO
 
 from runaudit.errors import CheckpointError
-from runaudit.runs.inert_pickle import InertPickle, read_pickle
+from runaudit.runs.inert_pickle import InertPickle, PickleRefusedError, read_pickle
 
 MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
@@ -40,6 +40,11 @@ class TorchLegacy:
         for _ in range(5):
             self.pickles.append(read_pickle(self._data, at, last=False))
             at = self.pickles[-1].end
+        around = [name for number, pickle in enumerate(self.pickles) if number != 3 for name in pickle.foreign]
+        if around:
+            foreign = tuple(dict.fromkeys((*around, *self.pickles[3].foreign)))
+            detail = "The checkpoint names code outside of its object. Nothing of it was run."
+            raise PickleRefusedError(detail, "checkpoint_foreign_globals", foreign, foreign)
         magic, protocol, platform, root, keys = (pickle.value for pickle in self.pickles)
         if magic != MAGIC_NUMBER or protocol != _PROTOCOL:
             raise _refused("its version is unknown")
