@@ -21,11 +21,17 @@ CAUSE: Final = "insufficient_epochs"
 
 @dataclass(frozen=True)
 class Thresholds:
-    gain: float = threshold(0.02, "The report contract's 2 points of mAP50-95; diagnostics.md B8(b).")
+    gain: float = threshold(
+        0.02,
+        "The report contract's 2 points of mAP50-95; diagnostics.md B8(b). Of 300 simulated healthy runs 14 (5 "
+        "%) reach it, "
+        "of 300 too short ones (true gain 5 to 14 points) 297 (benchmarks/curve_false_alarms.py).",
+    )
     gain_major: float = threshold(
         0.05,
         "From here the finding is major. The decay of the learning rate alone brings up to 5 points in the simulated "
-        "healthy runs, and can't be told from learning that more epochs would go on with.",
+        "healthy runs, and can't be told from learning that more epochs would go on with. No healthy run of 300 "
+        "reaches it.",
     )
     gain_lower: float = threshold(0.005, "diagnostics.md B8(b): lower end of the projected gain's interval.")
     short_gain: float = threshold(
@@ -58,7 +64,7 @@ class Thresholds:
 LIMITS = Thresholds()
 
 
-def examine(evidence: Evidence) -> CheckResult:
+def examine(evidence: Evidence) -> CheckResult:  # noqa: PLR0911 - one answer a case
     run = evidence.run
     history = history_of(run)
     if history is None:
@@ -170,12 +176,10 @@ def _few_steps(history: History, steps: int) -> CheckResult:
 
 
 def _unlearnt_so_far(history: History) -> bool:
-    """Few epochs, a mAP near 0, and a training loss that still falls: the run has hardly begun to learn."""
-    losses = np.isfinite(history.train)
-    if history.size >= LIMITS.few_epochs or losses.sum() < 3 or not np.isfinite(history.metric).any():
+    """Few epochs and a mAP near 0: the run has hardly begun to learn, if it can."""
+    if history.size >= LIMITS.few_epochs or not np.isfinite(history.metric).any():
         return False
-    falling = theil_sen(history.epochs[losses], history.train[losses]) < 0
-    return falling and _best(history) < LIMITS.unlearnt
+    return _best(history) < LIMITS.unlearnt
 
 
 def _beginning(history: History) -> CheckResult:
@@ -183,8 +187,9 @@ def _beginning(history: History) -> CheckResult:
         CAUSE,
         "major",
         f"After {history.size} epochs the model has hardly begun to learn",
-        "The training loss still falls and mAP is near 0. A network with a new head, and all the more one from "
-        "scratch, needs more epochs than this before anything can be said about it.",
+        "mAP is near 0. A network with a new head, and all the more one from scratch, needs more epochs than "
+        "this before "
+        "anything can be said about it.",
         evidence=(
             Measurement("epochs run", history.size, threshold=LIMITS.few_epochs, source=history.place(-1)),
             Measurement(f"best {history.metric_name}", round(_best(history), 5), LIMITS.unlearnt, n=history.size),

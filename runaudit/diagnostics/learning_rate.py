@@ -31,7 +31,7 @@ class Thresholds:
     constant_rows: int = threshold(10, "Rows after warm-up before a flat learning rate counts as one (B6: CV < 1 %).")
     spikes: int = threshold(
         3,
-        "Spikes of the training loss (Hampel, 5 deviations, 20 %). Of 300 simulated healthy runs none had one; a "
+        "Spikes of the training loss (Hampel, 5 deviations, 20 %). Of 300 simulated healthy runs none had three; a "
         "single "
         "one is often a bad batch or a resumption (benchmarks/curve_false_alarms.py).",
     )
@@ -39,6 +39,9 @@ class Thresholds:
         0.12,
         "Noise of mAP relative to its best: three times the 90th percentile of 35 public runs, 4 % "
         "(diagnostics.md A2(8), B6).",
+    )
+    patience: int = threshold(
+        50, "Epochs without any mAP at a usual rate: the fewest of a usual fine-tune (diagnostics.md B8(c))."
     )
     unlearnt: float = threshold(
         0.01, "mAP50-95 below which a model has learnt nothing; a usual first epoch exceeds it (B10)."
@@ -55,7 +58,7 @@ def examine(evidence: Evidence) -> CheckResult:  # noqa: PLR0911 - one answer a 
         return not_run(CAUSE, why_absent(evidence, "curves"))
     schedule = schedule_of(run, history)
     stability = stability_of(history)
-    if stability.diverged or (stability.lost and _too_high(schedule)):
+    if stability.diverged or (stability.lost and (_too_high(schedule) or history.size >= LIMITS.patience)):
         return _diverged(run, history, schedule, stability)
     if _too_high(schedule):
         return _too_high_finding(run, history, schedule, stability)
@@ -153,9 +156,9 @@ def _diverged(run: RunFacts, history: History, schedule: Schedule, stability: St
         title = f"{what} at a learning rate {schedule.times_usual:.3g} times the usual one of {schedule.effective}"
         why = "The rate lies far above what this optimizer trains stably with, which is the usual cause."
     else:
-        title = "Training diverged at a usual learning rate"
+        title = f"{what} at a usual learning rate"
         why = (
-            "The rate isn't far from its optimizer's usual one, so that data, precision or batch may be the "
+            "The rate isn't far from its optimizer's usual one, so that labels, precision or batch may be the "
             "cause as well; "
             "a lower rate is the cheapest to try."
         )
