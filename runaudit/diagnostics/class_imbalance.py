@@ -19,7 +19,9 @@ from runaudit.diagnostics.counting import (
     normalised_entropy,
 )
 from runaudit.diagnostics.evidence import Check, CheckResult, Evidence, Impact, Measurement, Remedy
+from runaudit.diagnostics.rarity import LIMITS as RARITY
 from runaudit.diagnostics.rarity import Rarity, rarity_of
+from runaudit.diagnostics.rarity import Thresholds as RarityThresholds
 from runaudit.diagnostics.thresholds import threshold
 from runaudit.runs.facts import DatasetFacts, SplitFacts
 
@@ -38,6 +40,7 @@ class Thresholds:
         0.01, "G-test corrected for clusters; stricter than 0.05 since it stands in every audit."
     )
     beta: float = threshold(0.9999, "Effective number of samples (Cui et al., CVPR 2019; B1).")
+    rarity: RarityThresholds = RARITY
 
 
 LIMITS = Thresholds()

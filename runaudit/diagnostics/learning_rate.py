@@ -12,7 +12,9 @@ from runaudit.diagnostics.evidence import Check, CheckResult, Evidence, Impact, 
 from runaudit.diagnostics.history import History, history_of
 from runaudit.diagnostics.remedies import cosine_annealing, longer_warmup, lower_learning_rate, reduce_on_plateau
 from runaudit.diagnostics.schedule import DEFAULT_RATE, Schedule, schedule_of
+from runaudit.diagnostics.stability import LIMITS as STABILITY
 from runaudit.diagnostics.stability import Stability, stability_of
+from runaudit.diagnostics.stability import Thresholds as StabilityThresholds
 from runaudit.diagnostics.thresholds import threshold
 from runaudit.runs.facts import RunFacts
 
@@ -46,6 +48,7 @@ class Thresholds:
     unlearnt: float = threshold(
         0.01, "mAP50-95 below which a model has learnt nothing; a usual first epoch exceeds it (B10)."
     )
+    stability: StabilityThresholds = STABILITY
 
 
 LIMITS = Thresholds()

@@ -12,6 +12,7 @@ from runaudit.diagnostics.evidence import Check, CheckResult, Evidence, Impact, 
 from runaudit.diagnostics.history import History, history_of
 from runaudit.diagnostics.stability import LIMITS as STABILITY
 from runaudit.diagnostics.stability import Stability, stability_of
+from runaudit.diagnostics.stability import Thresholds as StabilityThresholds
 from runaudit.diagnostics.thresholds import threshold
 from runaudit.runs.facts import CheckpointFacts, Column
 
@@ -27,6 +28,7 @@ class Thresholds:
     )
     learnt: float = threshold(0.05, "Best mAP50-95 from which there is something to collapse from.")
     usable: float = threshold(0.01, "mAP50-95 below which the best checkpoint is of no use (diagnostics.md B10).")
+    stability: StabilityThresholds = STABILITY
 
 
 LIMITS = Thresholds()

@@ -1,4 +1,5 @@
-"""The report's JSON Schema, made from the models. `python -m runaudit.reports.json_schema` prints what is committed."""
+"""The report's JSON Schema, made from the models: `python -m runaudit.reports.json_schema > "
+"openapi/report.schema.json`."""
 
 from __future__ import annotations
 
@@ -7,12 +8,14 @@ import sys
 
 from runaudit.reports.schema import Report
 
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+IDENTIFIER = "https://runaudit.dev/schemas/report-1.json"
+
 
 def report_schema() -> str:
-    """The schema as the text that is committed."""
-    schema = Report.model_json_schema(mode="serialization")
-    document = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
-    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    """The schema as the committed file holds it: sorted keys, two spaces, a newline at the end."""
+    schema = {"$schema": DIALECT, "$id": IDENTIFIER, **Report.model_json_schema(mode="serialization")}
+    return json.dumps(schema, indent=2, sort_keys=True) + "\n"
 
 
 if __name__ == "__main__":

@@ -1,76 +1,127 @@
-"""Renders a report as Markdown, for a pull request, a ticket or a model registry."""
+"""The report as Markdown, for merge requests and mails. Every string of the run is escaped."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-from runaudit.reports import wording
-from runaudit.reports.escape import code_block, code_span, markdown
-from runaudit.reports.schema import Finding, Remedy, Report
+from runaudit.reports import phrases
+from runaudit.reports.escape import code_block, markdown
+from runaudit.reports.schema import Finding, Report
+
+MOST_ITEMS = 20
+"""classes or images listed of a finding; the JSON report has them all"""
 
 
 def render_markdown(report: Report) -> str:
-    """The whole report. All words of the run are escaped."""
-    return "\n".join(_lines(report)) + "\n"
+    """The whole report: verdict, headline, findings, validation, policy, every check, and where it comes from."""
+    lines = [
+        f"# Runaudit: {phrases.VERDICTS[report.verdict]}",
+        "",
+        f"**{markdown(report.headline)}**",
+        "",
+        markdown(phrases.run_line(report)),
+        "",
+        *_findings(report),
+        *_validation(report),
+        *_policy(report),
+        *_checks(report),
+        *_provenance(report),
+    ]
+    return "\n".join(lines).rstrip("\n") + "\n"
 
 
-def _lines(report: Report) -> Iterator[str]:
-    yield f"# Audit: {report.verdict}"
-    yield ""
-    yield markdown(report.headline, most=2000)
-    yield ""
-    yield from _table(("run", ""), wording.described_run(report))
-    if report.policy:
-        yield "## Policy"
-        yield ""
-        yield from (f"- {markdown(wording.rule(rule))}" for rule in report.policy)
-        yield ""
-    if report.findings:
-        yield "## Findings"
-        yield ""
-        for finding in report.findings:
-            yield from _finding(finding)
-    metrics = wording.compared_metrics(report)
-    if metrics:
-        yield "## Validation"
-        yield ""
-        yield from _table(("metric", "re-validated (95 % interval)", "reported", "difference"), metrics)
-    yield "## Checks"
-    yield ""
-    checks = sorted(report.checks, key=lambda check: wording.OUTCOMES.index(check.outcome))
-    yield from _table(("cause", "outcome", "why"), [(check.cause, check.outcome, check.reason) for check in checks])
+def _table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
+    ruled = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    return [*ruled, *("| " + " | ".join(markdown(cell) for cell in row) + " |" for row in rows), ""]
 
 
-def _table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
-    yield "| " + " | ".join(header) + " |"
-    yield "|" + "---|" * len(header)
-    for row in rows:
-        yield "| " + " | ".join(markdown(cell, most=2000) for cell in row) + " |"
-    yield ""
+def _findings(report: Report) -> list[str]:
+    if not report.findings:
+        return []
+    lines = ["## Findings", ""]
+    for finding in report.findings:
+        lines += _finding(finding)
+    return lines
 
 
-def _finding(finding: Finding) -> Iterator[str]:
-    yield f"### {finding.rank}. {markdown(finding.title)} ({finding.severity})"
-    yield ""
-    yield f"Cause: {code_span(finding.cause)}. Impact: {markdown(wording.impact(finding.impact))}."
-    yield ""
-    yield markdown(finding.explanation, most=4000)
-    yield ""
-    yield from (f"- {markdown(wording.evidence(item))}" for item in finding.evidence)
-    if wording.affected(finding):
-        yield f"- affected {markdown(wording.affected(finding))}"
-    yield ""
+def _finding(finding: Finding) -> list[str]:
+    lines = [
+        f"### {finding.rank}. {markdown(finding.title)}",
+        "",
+        f"{finding.severity}, {markdown(finding.cause)}. Impact: {markdown(phrases.stake(finding.impact))}.",
+        "",
+        markdown(finding.explanation),
+        "",
+        *(f"- {markdown(phrases.measured(item))}" for item in finding.evidence),
+        "",
+    ]
+    for label, values in (("Classes", finding.affected.classes), ("Images", finding.affected.images)):
+        if values:
+            more = f" and {len(values) - MOST_ITEMS} more" if len(values) > MOST_ITEMS else ""
+            lines += [f"{label}: " + ", ".join(markdown(value) for value in values[:MOST_ITEMS]) + more, ""]
+    if finding.remedies:
+        lines += ["What would fix it:", ""]
     for remedy in finding.remedies:
-        yield from _remedy(remedy)
+        reference = f" See {markdown(remedy.reference)}." if remedy.reference else ""
+        lines += [f"- **{markdown(remedy.title)}** {markdown(remedy.why)}{reference}", ""]
+        if remedy.patch:
+            lines += [f"  {line}" for line in code_block("\n".join(phrases.patch(remedy.patch)), "yaml")] + [""]
+        if remedy.code:
+            lines += [f"  {line}" for line in code_block(remedy.code, "python")] + [""]
+    return lines
 
 
-def _remedy(remedy: Remedy) -> Iterator[str]:
-    reference = f" ({markdown(remedy.reference)})" if remedy.reference else ""
-    yield f"**{markdown(remedy.title)}** {markdown(remedy.why, most=2000)}{reference}"
-    yield ""
-    if remedy.patch:
-        yield code_block(wording.patch(remedy.patch), "yaml")
-        yield ""
-    if remedy.code:
-        yield code_block(remedy.code, "python")
-        yield ""
+def _validation(report: Report) -> list[str]:
+    validation = report.validation
+    if validation is None:
+        return []
+    rows = phrases.metric_rows(report)
+    lines = ["## Validation", "", *_table(("metric", "re-validated (95 %)", "reported", "difference"), rows)]
+    classes = [
+        (
+            entry.name,
+            str(entry.images),
+            str(entry.instances),
+            phrases.number(entry.map50),
+            f"{phrases.number(entry.map50_95)}{phrases.between(entry.map50_95_ci95)}",
+        )
+        for entry in validation.per_class
+    ]
+    return lines + _table(("class", "images", "instances", "mAP50", "mAP50-95 (95 %)"), classes) if classes else lines
+
+
+def _policy(report: Report) -> list[str]:
+    if not report.policy:
+        return []
+    rows = [
+        (
+            rule.rule,
+            f"{phrases.number(rule.value)}{phrases.between(rule.ci95)}",
+            phrases.number(rule.threshold),
+            rule.outcome.replace("_", " "),
+            rule.reason or "",
+        )
+        for rule in report.policy
+    ]
+    return ["## Policy", "", *_table(("rule", "value (95 %)", "floor", "outcome", "reason"), rows)]
+
+
+def _checks(report: Report) -> list[str]:
+    rows = [(check.cause, check.outcome.replace("_", " "), check.reason) for check in report.checks]
+    return ["## Checks", "", *_table(("cause", "outcome", "reason"), rows)]
+
+
+def _provenance(report: Report) -> list[str]:
+    provenance = report.provenance
+    versions = ", ".join(f"{name} {version}" for name, version in sorted(provenance.versions.items()))
+    missing = [f"- {markdown(part)}: {markdown(why)}" for part, why in sorted(provenance.not_available.items())]
+    return [
+        "## Provenance",
+        "",
+        markdown(
+            f"Runaudit {provenance.runaudit_version}; {versions or 'no versions'}; device {provenance.device or '-'}"
+        ),
+        "",
+        *(f"- {markdown(role)}: sha256 {markdown(digest)}" for role, digest in sorted(provenance.artifacts.items())),
+        *(["", "Not available:", "", *missing] if missing else []),
+    ]

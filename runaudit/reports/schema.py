@@ -92,6 +92,7 @@ class PolicyRule(ReportModel):
     threshold: Number | None = None
     ci95: Interval | None = None
     outcome: Literal["met", "broken", "inconclusive", "not_run"]
+    reason: str | None = Field(default=None, description="why a rule is inconclusive or was not run")
 
 
 class Metrics(ReportModel):

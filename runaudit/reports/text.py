@@ -1,63 +1,102 @@
-"""Renders a report as plain text for a terminal or a log; no colour, no control characters."""
+"""The report as plain text for a terminal: no colours, and no control sequence that a run may have brought along."""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
 
-from runaudit.reports import wording
-from runaudit.reports.escape import plain
+from runaudit.reports import phrases
+from runaudit.reports.escape import visible, visible_code
 from runaudit.reports.schema import Finding, Report
 
 WIDTH = 100
+MOST_ITEMS = 10
+"""classes or images listed of a finding; the JSON report has them all"""
 
 
 def render_text(report: Report) -> str:
-    """The whole report: verdict, findings with evidence and remedies, metrics, and every check."""
-    return "\n".join(_lines(report)) + "\n"
-
-
-def _wrapped(text: str, indent: str = "", hanging: str | None = None) -> list[str]:
-    return textwrap.wrap(
-        plain(text, most=4000),
-        WIDTH,
-        initial_indent=indent,
-        subsequent_indent=indent if hanging is None else hanging,
-        break_on_hyphens=False,
-    )
-
-
-def _lines(report: Report) -> Iterator[str]:
-    yield f"VERDICT: {report.verdict.upper()}"
-    yield from _wrapped(report.headline)
-    yield ""
-    yield from (f"{name:<10} {plain(value)}" for name, value in wording.described_run(report))
-    yield ""
-    for rule in report.policy:
-        yield from _wrapped(wording.rule(rule), "policy     ", " " * 11)
-    if report.policy:
-        yield ""
+    """The whole report: verdict, headline, findings with evidence and remedies, validation, policy, every check."""
+    lines = [
+        *_wrap(f"{phrases.VERDICTS[report.verdict]}  {report.headline}"),
+        *_wrap(phrases.run_line(report)),
+        "",
+    ]
     for finding in report.findings:
-        yield from _finding(finding)
-    metrics = wording.compared_metrics(report)
-    if metrics:
-        yield f"{'metric':<10} {'re-validated (95 % interval)':<30} {'reported':>8} {'difference':>11}"
-        yield from (f"{name:<10} {value:<30} {reported:>8} {delta:>11}" for name, value, reported, delta in metrics)
-        yield ""
-    yield "checks"
-    for check in sorted(report.checks, key=lambda check: wording.OUTCOMES.index(check.outcome)):
-        yield from _wrapped(check.reason, f"  {check.outcome:<12} {check.cause:<24} ", " " * 40)
+        lines += [*_finding(finding), ""]
+    lines += _metrics(report) + _policy(report) + _checks(report) + _missing(report)
+    return "\n".join(lines).rstrip("\n") + "\n"
 
 
-def _finding(finding: Finding) -> Iterator[str]:
-    yield from _wrapped(f"{finding.rank}. {finding.title} [{finding.severity}, {finding.cause}]", "", "   ")
-    yield from _wrapped(f"Impact: {wording.impact(finding.impact)}.", "   ")
-    yield from _wrapped(finding.explanation, "   ")
+def _wrap(value: str, indent: str = "", first: str | None = None) -> list[str]:
+    """Visible text in lines of at most WIDTH; `first` opens the first line where it differs from `indent`."""
+    opening = indent if first is None else first
+    wrapped = textwrap.wrap(visible(value), WIDTH, initial_indent=opening, subsequent_indent=indent)
+    return wrapped or [opening.rstrip()]
+
+
+def _finding(finding: Finding) -> list[str]:
+    lines = _wrap(f"{finding.rank}. [{finding.severity}] {finding.title}", "   ", "")
+    lines += _wrap(f"cause {finding.cause}; impact: {phrases.stake(finding.impact)}", "   ")
+    lines += _wrap(finding.explanation, "   ")
     for item in finding.evidence:
-        yield from _wrapped(wording.evidence(item), "   - ", "     ")
-    if wording.affected(finding):
-        yield from _wrapped(f"affected {wording.affected(finding)}", "   - ", "     ")
+        lines += _wrap(phrases.measured(item), "     ", "   - ")
+    for label, values in (("classes", finding.affected.classes), ("images", finding.affected.images)):
+        if values:
+            more = f" and {len(values) - MOST_ITEMS} more" if len(values) > MOST_ITEMS else ""
+            lines += _wrap(f"{label}: {', '.join(values[:MOST_ITEMS])}{more}", "     ", "   ")
+    if finding.remedies:
+        lines.append("   What would fix it:")
     for remedy in finding.remedies:
-        yield from _wrapped(f"{remedy.title}: {remedy.why}", "   > ", "     ")
-        yield from (f"       {plain(line)}" for line in wording.patch(remedy.patch).splitlines())
-    yield ""
+        lines += _wrap(f"{remedy.title}. {remedy.why}", "     ", "   * ")
+        if remedy.patch:
+            lines += _wrap(", ".join(phrases.patch(remedy.patch)), "       ")
+        if remedy.code:
+            lines += [f"       {visible_code(line)}".rstrip() for line in remedy.code.rstrip("\n").split("\n")]
+    return lines
+
+
+def _table(rows: list[tuple[str, ...]], *, last: str = "") -> list[str]:
+    """Columns as wide as their cells; the last one is wrapped."""
+    cleaned = [tuple(visible(cell) for cell in row) for row in rows]
+    widths = [min(40, max(len(row[column]) for row in cleaned)) for column in range(len(cleaned[0]) - 1)]
+    lines = []
+    for row in cleaned:
+        head = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False))
+        indent = " " * (sum(widths) + 2 * len(widths) + 2)
+        lines += _wrap(row[-1] or last, indent, f"  {head}  ")
+    return lines
+
+
+def _metrics(report: Report) -> list[str]:
+    rows = phrases.metric_rows(report)
+    if not rows:
+        return []
+    return ["Validation", *_table([("metric", "re-validated (95 %)", "reported", "difference"), *rows]), ""]
+
+
+def _policy(report: Report) -> list[str]:
+    if not report.policy:
+        return []
+    rows: list[tuple[str, ...]] = [
+        (
+            rule.rule,
+            f"{phrases.number(rule.value)}{phrases.between(rule.ci95)}",
+            f"floor {phrases.number(rule.threshold)}",
+            rule.outcome.replace("_", " ") + (f": {rule.reason}" if rule.reason else ""),
+        )
+        for rule in report.policy
+    ]
+    return ["Policy", *_table(rows), ""]
+
+
+def _checks(report: Report) -> list[str]:
+    rows: list[tuple[str, ...]] = [
+        (check.cause, check.outcome.replace("_", " "), check.reason) for check in report.checks
+    ]
+    return ["Checks", *(_table(rows) if rows else []), ""]
+
+
+def _missing(report: Report) -> list[str]:
+    lines = []
+    for part, why in sorted(report.provenance.not_available.items()):
+        lines += _wrap(f"{part}: {why}", "    ", "  ")
+    return ["Not available", *lines] if lines else []

@@ -1,0 +1,98 @@
+"""Numbers and names of a report as a person reads them, the same in every rendering."""
+
+from __future__ import annotations
+
+import json
+
+from pydantic import JsonValue
+
+from runaudit.reports.schema import EvidenceItem, Impact, Interval, Report
+
+VERDICTS = {
+    "pass": "PASS",
+    "warn": "WARN",
+    "fail": "FAIL",
+    "inconclusive": "INCONCLUSIVE",
+}
+
+
+def number(value: float | int | str | bool | None) -> str:
+    """At most four significant digits; `-` for what is missing."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def between(value: Interval | None) -> str:
+    return "" if value is None else f" ({value[0]:.3f} to {value[1]:.3f})"
+
+
+def measured(item: EvidenceItem) -> str:
+    """`name: value (interval), threshold t, n = 10, results.csv:41`."""
+    parts = [f"{item.name}: {number(item.value)}{between(item.ci95)}"]
+    if item.threshold is not None:
+        parts.append(f"threshold {number(item.threshold)}")
+    if item.n is not None:
+        parts.append(f"n = {item.n}")
+    if item.source is not None:
+        parts.append(item.source)
+    return ", ".join(parts)
+
+
+def stake(impact: Impact) -> str:
+    """What the cause costs, and how that is known."""
+    if impact.direction == "unjudgeable":
+        return "the model's worth can't be judged"
+    if impact.value is None:
+        return "not measured"
+    name = {"map50_95": "mAP50-95", "top1": "top-1 accuracy"}.get(impact.metric, impact.metric)
+    verb = "not real" if impact.direction == "inflates" else "at stake"
+    return f"{impact.value:.3f}{between(impact.ci95)} {name} {verb} ({impact.grade})"
+
+
+def patch(value: dict[str, JsonValue]) -> list[str]:
+    """A config patch as YAML reads it, an item an argument: `lr0: 0.01`, `cos_lr: true`."""
+    return [f"{key}: {json.dumps(item)}" for key, item in value.items()]
+
+
+def run_line(report: Report) -> str:
+    """The run in one line."""
+    run = report.run
+    version = f" {run.framework_version}" if run.framework_version else ""
+    architecture = f", {run.architecture}" if run.architecture else ""
+    epochs = f", {number(run.epochs_run)} of {number(run.epochs_planned)} epochs"
+    best = f", best epoch {run.best_epoch}" if run.best_epoch is not None else ""
+    return f"{run.framework}{version} {run.task}{architecture}{epochs}{best}, {run.status.replace('_', ' ')}"
+
+
+def metric_rows(report: Report) -> list[tuple[str, str, str, str]]:
+    """Name, re-validated value with interval, reported value, difference; empty where validation was not run."""
+    validation = report.validation
+    if validation is None or validation.metrics.box is None:
+        return []
+    box = validation.metrics.box
+    titles = {
+        "map50_95": "mAP50-95",
+        "map50": "mAP50",
+        "precision": "precision",
+        "recall": "recall",
+        "f1": "F1",
+    }
+    values = {
+        "map50_95": box.map50_95,
+        "map50": box.map50,
+        "precision": box.precision,
+        "recall": box.recall,
+        "f1": box.f1,
+    }
+    return [
+        (
+            title,
+            f"{number(values[key])}{between(validation.ci95.get(key))}",
+            number(validation.reported.get(key)),
+            f"{validation.difference[key]:+.4f}" if key in validation.difference else "-",
+        )
+        for key, title in titles.items()
+    ]
