@@ -14,10 +14,7 @@ from pathlib import Path
 
 from runaudit.errors import InputError, RunauditError, dump_error
 from runaudit.isolation import sandbox
-from runaudit.isolation.job import ChildName, JobFolder, JobSpec, Progress
-
-INPUT_ERROR = 3
-MACHINE_ERROR = 4
+from runaudit.isolation.job import INPUT_ERROR, MACHINE_ERROR, ChildName, JobFolder, JobSpec, Progress
 
 Report = Callable[[Progress], None]
 

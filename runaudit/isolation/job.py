@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import JsonValue
 
@@ -23,6 +23,11 @@ from runaudit.diagnostics.evidence import Depth
 from runaudit.runs.facts import Facts
 
 ChildName = Literal["ingest", "evaluate"]
+
+INPUT_ERROR: Final = 3
+"""exit code of a child that found the input unreadable"""
+MACHINE_ERROR: Final = 4
+"""exit code of a child that this machine failed"""
 
 
 class Source(Facts):

@@ -15,8 +15,7 @@ from contextlib import contextmanager
 from pydantic import ValidationError
 
 from runaudit.errors import CancelledError, ChildError, ChildTimeoutError, load_input_error
-from runaudit.isolation.child import INPUT_ERROR, MACHINE_ERROR
-from runaudit.isolation.job import ChildName, JobFolder, Progress
+from runaudit.isolation.job import INPUT_ERROR, MACHINE_ERROR, ChildName, JobFolder, Progress
 
 # What a child may know of its parent's environment: where programs and libraries lie, which GPU it may use, and how
 # many threads. Never a URL, a key or a home.
