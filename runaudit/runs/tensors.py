@@ -102,6 +102,8 @@ class TensorReader:
         if stored != described.numel * dtype.itemsize:
             raise _refused(f"its storage has {stored} bytes, not {described.numel} elements of {dtype.itemsize}")
         flat: NDArray[Any] = np.frombuffer(self._storages.storage(described.key), dtype=dtype)
+        if element.name == "bool" and flat.size and flat.max() > 1:
+            raise _refused("a truth value in it is neither true nor false")
         self._stored_bytes += stored
         self._read[described.key] = described, flat
         return flat

@@ -145,7 +145,7 @@ def _end_record(file: BinaryIO, size: int) -> tuple[int, tuple[int, ...], bytes]
         if at + _END.size <= len(tail) and at + _END.size + _END.unpack_from(tail, at)[7] == len(tail):
             found.append(at)
         at = tail.rfind(b"PK\x05\x06", 0, at)
-    if not seen:
+    if not seen or (not found and _ends_beyond(tail)):
         raise ArchiveError("The zip file has no end: it was cut off.", code="archive_truncated")
     if not found:
         raise ArchiveError("Behind the end of the zip file lie more bytes.", code="archive_trailing_data")
@@ -153,6 +153,12 @@ def _end_record(file: BinaryIO, size: int) -> tuple[int, tuple[int, ...], bytes]
         raise inconsistent("it has more than one end record")
     _signature, *fields, _comment_size = _END.unpack_from(tail, found[0])
     return size - tail_size + found[0], tuple(fields), tail[found[0] + _END.size :]
+
+
+def _ends_beyond(tail: bytes) -> bool:
+    """Whether the last end record is itself cut off, or its comment is."""
+    at = tail.rfind(b"PK\x05\x06")
+    return at + _END.size > len(tail) or at + _END.size + int(_END.unpack_from(tail, at)[7]) > len(tail)
 
 
 def _with_zip64(file: BinaryIO, end_offset: int, fields: tuple[int, ...]) -> tuple[int, int, int, int]:
