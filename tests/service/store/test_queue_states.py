@@ -5,14 +5,24 @@ from __future__ import annotations
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    multiple,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 from sqlalchemy import Engine, text
 
 from runaudit_service.store import queue
 from runaudit_service.store.database import sync_engine
 from tests.worker.rows import Submitted, audit_of, events_of, job_of, reports_of, request_cancel, submit
 
-MAX_ATTEMPTS = 2
+MAX_ATTEMPTS = 3
+MOST_JOBS = 2
 PROBLEM = {"code": "child_crashed", "detail": "It crashed."}
 RESULT = queue.Result("pass", "Fine.", [], "ultralytics", "1", "{}")
 TERMINAL = {"succeeded", "failed", "cancelled"}
@@ -32,6 +42,7 @@ class JobStates(RuleBasedStateMachine):
         self.holders: dict[object, queue.Claim | None] = {}
         self.ended: dict[object, str] = {}
         self.fences: dict[object, int] = {}
+        self.given: list[queue.Claim] = []
 
     def holds(self, claim: queue.Claim) -> bool:
         return self.holders[claim.job_id] == claim
@@ -49,6 +60,12 @@ class JobStates(RuleBasedStateMachine):
         elif settled.cancelled:
             self.ended[claim.job_id] = "cancelled"
 
+    @initialize()
+    def submit_the_first(self) -> None:
+        self.submit()
+
+    # Few jobs, so that the histories of each grow long.
+    @precondition(lambda self: len(self.submitted) < MOST_JOBS)
     @rule()
     def submit(self) -> None:
         submitted = submit(self.engine, max_attempts=MAX_ATTEMPTS)
@@ -68,6 +85,7 @@ class JobStates(RuleBasedStateMachine):
         assert claim.attempt <= MAX_ATTEMPTS
         self.holders[claim.job_id] = claim
         self.fences[claim.job_id] = claim.fence
+        self.given.append(claim)
         return claim
 
     @rule(claim=claims)
@@ -121,6 +139,14 @@ class JobStates(RuleBasedStateMachine):
             assert settled == queue.Settled()
         else:
             self.give_up(holder, settled)
+
+    @invariant()
+    def a_stale_claim_writes_nothing(self) -> None:
+        for claim in [claim for claim in self.given if not self.holds(claim)][-2:]:
+            assert queue.renew(self.engine, claim, stage="report").lost
+            assert not queue.succeed(self.engine, claim, RESULT)
+            assert not queue.cancel(self.engine, claim)
+            assert queue.retry_later(self.engine, claim, PROBLEM, 0) == queue.Settled()
 
     @invariant()
     def every_row_is_as_the_model_says(self) -> None:
