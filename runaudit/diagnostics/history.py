@@ -14,6 +14,9 @@ from runaudit.runs.facts import Column, Curves, RunFacts
 PRIMARY_METRICS = ("map50_95", "top1")
 """The metric that a run is judged by, the first that it has: mAP50-95, or top-1 accuracy of a classifier."""
 
+LARGEST = 1e30
+"""Losses and learning rates from here on are treated as not finite: their squares would overflow."""
+
 
 @dataclass(frozen=True)
 class History:
@@ -129,7 +132,7 @@ def _total(losses: dict[str, Column], rows: NDArray[np.int64]) -> Series:
     # Two finite losses near the largest float can still add up to infinity, which is no loss to reason about.
     with np.errstate(over="ignore", invalid="ignore"):
         total = np.sum(telling, axis=0)
-    return np.where(np.isfinite(total), total, np.nan)
+    return np.where(total < LARGEST, total, np.nan)
 
 
 def _lowest(rates: dict[str, Column], rows: NDArray[np.int64]) -> Series:
@@ -138,4 +141,4 @@ def _lowest(rates: dict[str, Column], rows: NDArray[np.int64]) -> Series:
         return np.full(rows.size, np.nan)
     stacked = np.stack(columns)
     lowest = np.where(np.isfinite(stacked), stacked, np.inf).min(axis=0)
-    return np.where(np.isfinite(lowest), lowest, np.nan)
+    return np.where((lowest >= 0) & (lowest < LARGEST), lowest, np.nan)

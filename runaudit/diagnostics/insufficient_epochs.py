@@ -90,8 +90,8 @@ def _interrupted(run: RunFacts, history: History) -> CheckResult:
     reached = history.epochs[-1]
     share = reached / planned
     law = _law(history)
-    gain = law.gain(reached, planned) if law else None
-    interval = law.gain_ci95(reached, planned) if law else None
+    gain = min(1.0, law.gain(reached, planned)) if law else None
+    interval = _capped(law.gain_ci95(reached, planned), gain) if law and gain is not None else None
     severity: Severity = "minor" if share >= LIMITS.interrupted_share else "major"
     # A start that is broken off may have been restarted elsewhere; even so this model is not what was asked for.
     return found(
@@ -289,7 +289,7 @@ def _last_doubling(history: History) -> float:
 
 def _capped(interval: tuple[float, float] | None, gain: float) -> tuple[float, float] | None:
     """The interval, none of it above 1 minus the best value, and around the gain in any case."""
-    return None if interval is None else (min(interval[0], gain), min(1.0, max(interval[1], gain)))
+    return None if interval is None else (max(0.0, min(interval[0], gain)), min(1.0, max(interval[1], gain)))
 
 
 CHECK = Check(

@@ -23,8 +23,8 @@ CAUSE: Final = "numerical_divergence"
 class Thresholds:
     collapse: float = threshold(
         0.1,
-        "Share of the best mAP below which a run whose training loss exploded has collapsed; overfitted public runs "
-        "keep three quarters (corpus index, runs 96 and 104).",
+        "Share of the best mAP below which a run whose training loss exploded has collapsed; overfitted simulated runs "
+        "keep 60 % or more (benchmarks/curve_false_alarms.py).",
     )
     learnt: float = threshold(0.05, "Best mAP50-95 from which there is something to collapse from.")
     usable: float = threshold(0.01, "mAP50-95 below which the best checkpoint is of no use (diagnostics.md B10).")

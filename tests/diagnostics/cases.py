@@ -1,0 +1,196 @@
+"""Evidence for the tests: one healthy run with everything there, and the parts to spoil it with."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.simulated_curves import as_run
+from runaudit.diagnostics.evidence import Evidence
+from runaudit.evaluation.facts import BoxMetrics, ClassMetrics, EvaluationFacts
+from runaudit.runs.facts import CheckpointFacts, Curves, DatasetFacts, RunFacts, SplitFacts
+
+EPOCHS = 100
+ABSENT = {
+    "curves": "The run holds no results.csv.",
+    "checkpoint": "The run holds no checkpoint.",
+    "dataset": "No data set was handed in.",
+    "evaluation": "Validation needs a checkpoint and data.",
+}
+
+
+def smooth(epochs: int = EPOCHS, *, ceiling: float = 0.6, noise: float = 0.005, seed: int = 0) -> NDArray[np.float64]:
+    """A mAP that rises fast and then stays."""
+    axis = np.arange(1, epochs + 1)
+    generator = np.random.default_rng(seed)
+    return np.clip(ceiling * (1 - np.exp(-axis / 5)) + noise * generator.standard_normal(epochs), 0.0, 1.0)
+
+
+def falling(epochs: int = EPOCHS, *, seed: int = 1) -> NDArray[np.float64]:
+    """A loss that falls fast and then slowly."""
+    axis = np.arange(1, epochs + 1)
+    generator = np.random.default_rng(seed)
+    return (0.5 + 1.5 / np.sqrt(axis)) * np.exp(0.01 * generator.standard_normal(epochs))
+
+
+def linear_rate(epochs: int = EPOCHS, *, lr0: float = 0.01, planned: int | None = None) -> NDArray[np.float64]:
+    """The framework's linear schedule with a warm-up of three epochs."""
+    progress = np.arange(epochs) / (planned or epochs)
+    rate = lr0 * ((1 - progress) * 0.99 + 0.01)
+    rate[:3] *= np.asarray([1 / 3, 2 / 3, 1.0])[: rate[:3].size]
+    return rate
+
+
+def run(
+    metric: NDArray[np.float64] | None = None,
+    *,
+    train: NDArray[np.float64] | None = None,
+    val: NDArray[np.float64] | None = None,
+    rate: NDArray[np.float64] | None = None,
+    planned: int | None = None,
+    status: Any = "finished",
+    arguments: dict[str, Any] | None = None,
+) -> RunFacts:
+    metric = smooth() if metric is None else metric
+    size = metric.size
+    train = falling(size) if train is None else train
+    val = falling(size, seed=2) if val is None else val
+    return as_run(
+        np.arange(1.0, size + 1),
+        metric,
+        {"box": 0.5 * train, "cls": 0.5 * train},
+        {"box": 0.5 * val, "cls": 0.5 * val},
+        linear_rate(size, planned=planned) if rate is None else rate,
+        planned=planned or size,
+        status=status,
+        arguments={"optimizer": "SGD", "lr0": 0.01, "lrf": 0.01, "warmup_epochs": 3.0, "close_mosaic": 10, "batch": 16}
+        | (arguments or {}),
+    )
+
+
+def checkpoint(**changes: Any) -> CheckpointFacts:
+    facts: dict[str, Any] = {
+        "source": "weights/best.pt",
+        "sha256": "0" * 64,
+        "size": 1000,
+        "framework": "ultralytics",
+        "version": "8.4.190",
+        "names": {0: "cat", 1: "dog"},
+        "epoch": -1,
+        "tensors": 10,
+        "parameters": 1000,
+        "weights": "weights.safetensors",
+    }
+    return CheckpointFacts(**(facts | changes))
+
+
+def split(instances: tuple[int, ...], *, images: int | None = None, **changes: Any) -> SplitFacts:
+    """A split in which every instance lies on an image of its own."""
+    total = sum(instances)
+    facts: dict[str, Any] = {
+        "source": "images/train",
+        "images": images or total,
+        "labelled": total,
+        "background": 0,
+        "missing_labels": 0,
+        "rejected": 0,
+        "instances": total,
+        "class_instances": instances,
+        "class_images": instances,
+    }
+    return SplitFacts(**(facts | changes))
+
+
+def dataset(train: tuple[int, ...] = (500, 400), val: tuple[int, ...] = (250, 200), **changes: Any) -> DatasetFacts:
+    names = changes.pop("names", {index: f"class{index}" for index in range(len(train))})
+    splits = changes.pop("splits", {"train": split(train), "val": split(val, source="images/val")})
+    return DatasetFacts(source="data.yaml", names=names, splits=splits, **changes)
+
+
+def evaluation(
+    map50_95: float = 0.6,
+    *,
+    half_width: float = 0.02,
+    instances: tuple[int, ...] = (300, 300),
+    class_map: tuple[float, ...] | None = None,
+    class_half_width: float = 0.02,
+    **changes: Any,
+) -> EvaluationFacts:
+    values = class_map or (map50_95,) * len(instances)
+    facts: dict[str, Any] = {
+        "split": "val",
+        "images": sum(instances),
+        "instances": sum(instances),
+        "metrics": BoxMetrics(map50=min(1.0, 1.4 * map50_95), map50_95=map50_95, precision=0.8, recall=0.7, f1=0.75),
+        "ci95": {
+            "map50": (max(0.0, 1.4 * map50_95 - half_width), min(1.0, 1.4 * map50_95 + half_width)),
+            "map50_95": (max(0.0, map50_95 - half_width), min(1.0, map50_95 + half_width)),
+        },
+        "replicates": 1000,
+        "confidence_threshold": 0.4,
+        "per_class": tuple(
+            ClassMetrics(
+                class_id=index,
+                name=f"class{index}",
+                images=count,
+                instances=count,
+                map50_95=value if count else None,
+                map50_95_ci95=(value - class_half_width, value + class_half_width) if count else None,
+            )
+            for index, (count, value) in enumerate(zip(instances, values, strict=True))
+        ),
+        "settings": {"imgsz": 640},
+        "device": "cpu",
+        "seconds": {"validate": 1.0},
+    }
+    return EvaluationFacts(**(facts | changes))
+
+
+def healthy() -> Evidence:
+    """A run in which no check finds anything."""
+    facts = run()
+    reported = best_metric(facts)
+    return Evidence(
+        facts.model_copy(update={"checkpoint": checkpoint()}), dataset=dataset(), evaluation=evaluation(reported)
+    )
+
+
+def best_metric(facts: RunFacts) -> float:
+    assert facts.curves is not None and facts.best_row is not None
+    value = facts.curves.metrics["map50_95"][facts.best_row]
+    assert value is not None
+    return value
+
+
+def curves_only(facts: RunFacts) -> Evidence:
+    """What depth `curves` sees."""
+    return Evidence(facts, absent={part: why for part, why in ABSENT.items() if part != "curves"})
+
+
+def without_everything() -> Evidence:
+    """A run of which only its configuration could be read."""
+    return Evidence(run().model_copy(update={"curves": None, "best_row": None}), absent=dict(ABSENT))
+
+
+def spoil(facts: RunFacts, group: str, name: str, cells: dict[int, float | None]) -> RunFacts:
+    """The run with single cells of one column replaced."""
+    assert facts.curves is not None
+    columns = dict(getattr(facts.curves, group))
+    column = list(columns[name])
+    for row, value in cells.items():
+        column[row] = value
+    columns[name] = tuple(column)
+    return facts.model_copy(update={"curves": facts.curves.model_copy(update={group: columns})})
+
+
+def with_curves(facts: RunFacts, **changes: Any) -> RunFacts:
+    assert facts.curves is not None
+    curves: Curves = facts.curves.model_copy(update=changes)
+    return facts.model_copy(update={"curves": curves})
+
+
+def with_checkpoint(evidence: Evidence, **changes: Any) -> Evidence:
+    return replace(evidence, run=evidence.run.model_copy(update={"checkpoint": checkpoint(**changes)}))

@@ -1,0 +1,170 @@
+"""The registry: every cause, every time, and no evidence that makes a check raise."""
+
+from __future__ import annotations
+
+import math
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from runaudit.causes import CAUSES
+from runaudit.diagnostics.catalogue import CHECKS, examine_all
+from runaudit.diagnostics.evidence import Evidence
+from runaudit.diagnostics.ranking import explain_away, rank
+from runaudit.diagnostics.unchecked import QUESTIONS
+from runaudit.evaluation.facts import EvaluationFacts
+from runaudit.runs.facts import Configuration, Curves, DatasetFacts, RunFacts
+from tests.diagnostics import cases
+
+
+def test_every_cause_has_one_check_in_the_order_of_the_causes():
+    assert tuple(check.cause for check in CHECKS) == CAUSES
+
+
+def test_a_healthy_run_passes_every_check_that_there_is():
+    results = examine_all(cases.healthy())
+    assert {result.cause for result in results if result.outcome == "not_run"} == set(QUESTIONS)
+    assert {result.outcome for result in results} == {"passed", "not_run"}
+
+
+def test_nothing_passes_without_evidence():
+    results = examine_all(cases.without_everything())
+    assert {result.outcome for result in results} <= {"not_run", "inconclusive"}
+    reasons = {result.cause: result.reason for result in results}
+    assert reasons["overfitting"] == cases.ABSENT["curves"]
+    assert reasons["metric_mismatch"] == cases.ABSENT["evaluation"]
+    assert reasons["class_imbalance"] == cases.ABSENT["dataset"]
+    assert reasons["checkpoint_integrity"] == cases.ABSENT["checkpoint"]
+
+
+def test_causes_without_a_check_say_so():
+    results = {result.cause: result for result in examine_all(cases.healthy())}
+    assert "has no check for data_leakage yet" in results["data_leakage"].reason
+
+
+cells = st.one_of(
+    st.none(),
+    st.floats(allow_nan=True, allow_infinity=True),
+    st.floats(min_value=0, max_value=1),
+    st.just(0.0),
+)
+arguments = st.dictionaries(
+    st.sampled_from(
+        [
+            "lr0",
+            "lrf",
+            "optimizer",
+            "warmup_epochs",
+            "close_mosaic",
+            "batch",
+            "nbs",
+            "cos_lr",
+            "imgsz",
+            "single_cls",
+            "adam",
+        ]
+    ),
+    st.one_of(
+        st.none(),
+        st.booleans(),
+        st.integers(-5, 10**30),
+        st.floats(),
+        st.sampled_from(["auto", "SGD", "AdamW", "nonsense", "1e-3", "", "nan"]),
+        st.lists(st.integers(), max_size=2),
+    ),
+)
+
+
+@st.composite
+def curves(draw: st.DrawFn) -> Curves:
+    size = draw(st.integers(0, 40))
+    column = st.lists(cells, min_size=size, max_size=size).map(tuple)
+    ascending = tuple(range(1, size + 1))
+    anything = st.lists(st.integers(-3, 10**20), min_size=size, max_size=size).map(tuple)
+    return Curves(
+        source="results.csv",
+        lines=tuple(range(2, size + 2)),
+        epochs=draw(st.one_of(st.just(ascending), anything)),
+        train_losses=draw(st.dictionaries(st.sampled_from(["box", "cls", "rle"]), column)),
+        val_losses=draw(st.dictionaries(st.sampled_from(["box", "cls", "dfl"]), column)),
+        metrics=draw(st.dictionaries(st.sampled_from(["map50", "map50_95", "top1", "recall"]), column)),
+        learning_rates=draw(st.dictionaries(st.sampled_from(["pg0", "pg1"]), column)),
+    )
+
+
+@st.composite
+def runs(draw: st.DrawFn) -> RunFacts:
+    found = draw(st.one_of(st.none(), curves()))
+    size = len(found.epochs) if found is not None else 0
+    values = draw(arguments)
+    return RunFacts(
+        folder="",
+        framework=draw(st.sampled_from(["yolov5", "yolov9", "ultralytics"])),
+        task=draw(st.sampled_from(["detect", "classify"])),
+        curves=found,
+        configuration=Configuration(sources=("args.yaml",), values=values, places={}),
+        checkpoint=draw(
+            st.one_of(
+                st.none(),
+                st.just(cases.checkpoint()),
+                st.just(cases.checkpoint(epoch=3, optimizer_present=True, updates=12)),
+                st.just(cases.checkpoint(foreign_globals=("posix.system",))),
+                st.builds(
+                    lambda rows: cases.checkpoint(train_results={"epoch": tuple(rows), "train/box_loss": tuple(rows)}),
+                    st.lists(cells, max_size=5),
+                ),
+            )
+        ),
+        epochs_planned=draw(st.one_of(st.none(), st.integers(0, 500))),
+        epochs_run=size,
+        best_epoch=None,
+        best_row=draw(st.one_of(st.none(), st.integers(0, size))),
+        status=draw(st.sampled_from(["finished", "early_stopped", "interrupted", "resumed", "inconsistent"])),
+    )
+
+
+@st.composite
+def datasets(draw: st.DrawFn) -> DatasetFacts:
+    classes = draw(st.integers(0, 8))
+    counts = st.lists(st.integers(0, 5000), min_size=classes, max_size=classes).map(tuple)
+    splits = {}
+    for name in draw(st.lists(st.sampled_from(["train", "val", "test"]), unique=True)):
+        splits[name] = cases.split(draw(counts), images=draw(st.integers(1, 10_000)))
+    return DatasetFacts(source="data.yaml", names={}, splits=splits)
+
+
+@st.composite
+def evaluations(draw: st.DrawFn) -> EvaluationFacts:
+    classes = draw(st.integers(1, 8))
+    instances = tuple(draw(st.lists(st.integers(0, 500), min_size=classes, max_size=classes)))
+    values = tuple(draw(st.lists(st.floats(0, 1), min_size=classes, max_size=classes)))
+    return cases.evaluation(
+        draw(st.floats(0, 1)),
+        half_width=draw(st.floats(0, 0.5)),
+        instances=instances,
+        class_map=values,
+        class_half_width=draw(st.floats(0, 0.3)),
+        **draw(st.sampled_from([{}, {"ci95": {}}, {"split": "test"}])),
+    )
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(
+    run=runs(),
+    dataset=st.one_of(st.none(), datasets()),
+    evaluation=st.one_of(st.none(), evaluations()),
+)
+def test_no_evidence_makes_a_check_raise(
+    run: RunFacts, dataset: DatasetFacts | None, evaluation: EvaluationFacts | None
+) -> None:
+    results = examine_all(Evidence(run, dataset=dataset, evaluation=evaluation))
+    assert tuple(result.cause for result in results) == CAUSES
+    assert results == examine_all(Evidence(run, dataset=dataset, evaluation=evaluation))
+    ranked = rank(explain_away(results))
+    assert len(ranked) == sum(result.finding is not None for result in results)
+    for result in results:
+        assert result.reason
+        assert result.effect is None or math.isfinite(result.effect)
+        impact = result.finding.impact if result.finding is not None else None
+        if impact is not None and impact.value is not None and impact.ci95 is not None:
+            assert 0 <= impact.ci95[0] <= impact.value <= impact.ci95[1] <= 1

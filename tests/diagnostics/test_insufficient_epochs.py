@@ -1,0 +1,123 @@
+"""Too few epochs: cut short, within warm-up, still improving; and what only looks like it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from benchmarks.simulated_curves import simulate
+from runaudit.diagnostics.insufficient_epochs import LIMITS, examine, optimizer_steps
+from tests.diagnostics import cases
+
+
+def logarithmic(epochs: int) -> np.ndarray:
+    return np.clip(0.1 + 0.1 * np.log(np.arange(1, epochs + 1)), 0, 1)
+
+
+def test_a_converged_run_passes():
+    result = examine(cases.healthy())
+    assert result.outcome == "passed"
+    assert result.effect is not None and result.effect < LIMITS.gain
+
+
+def test_a_run_that_still_improves_is_found_with_its_projected_gain():
+    result = examine(cases.curves_only(cases.run(logarithmic(60))))
+    assert result.outcome == "failed" and result.finding is not None
+    assert result.finding.impact.value == pytest.approx(0.1 * np.log(2), abs=0.02)
+    assert result.finding.impact.grade == "observational"
+    assert result.finding.remedies[0].patch == {"epochs": 120, "resume": False}
+
+
+def test_a_gain_of_the_decay_tail_alone_is_no_alarm():
+    tail = cases.smooth() - 0.015 * cases.linear_rate() / 0.01
+    assert examine(cases.curves_only(cases.run(tail))).outcome == "passed"
+
+
+def test_a_short_run_that_still_rises_steeply_is_found():
+    result = examine(cases.curves_only(cases.run(np.asarray([0.2, 0.4, 0.55, 0.66, 0.74, 0.8]))))
+    assert result.outcome == "failed"
+    assert result.finding is not None and "improving" in result.finding.title
+
+
+def test_an_interrupted_run_is_major_and_resumable():
+    run = cases.run(cases.smooth(40), planned=100, status="interrupted")
+    result = examine(cases.curves_only(run))
+    assert result.outcome == "failed" and result.finding is not None
+    assert result.finding.evidence[0].source == "results.csv:41"
+    assert result.finding.remedies[0].patch == {"resume": True}
+
+
+def test_a_run_interrupted_near_its_end_is_minor():
+    run = cases.run(cases.smooth(96), planned=100, status="interrupted")
+    assert examine(cases.curves_only(run)).outcome == "warned"
+
+
+def test_a_run_called_interrupted_for_its_checkpoint_only_is_judged_by_its_curves():
+    assert examine(cases.curves_only(cases.run(status="interrupted"))).outcome == "passed"
+
+
+def test_early_stopping_by_its_rule_is_no_fault():
+    run = cases.run(cases.smooth(70), planned=300, status="early_stopped")
+    result = examine(cases.curves_only(run))
+    assert result.outcome == "passed"
+    assert "early-stopping" in result.reason
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 3])
+def test_a_run_within_its_warmup_is_major(epochs: int):
+    result = examine(cases.curves_only(cases.run(cases.smooth(epochs))))
+    assert result.outcome == "failed"
+    assert result.finding is not None and "warm-up" in result.finding.title
+
+
+def test_a_rate_that_rises_to_the_last_row_is_warmup_too():
+    run = cases.run(cases.smooth(8), rate=np.linspace(0.0001, 0.001, 8))
+    result = examine(cases.curves_only(run))
+    assert result.finding is not None and "warm-up" in result.finding.title
+
+
+def test_few_epochs_without_any_map_have_hardly_begun():
+    result = examine(cases.curves_only(cases.run(np.zeros(20))))
+    assert result.outcome == "failed"
+    assert result.finding is not None and "hardly begun" in result.finding.title
+
+
+def test_a_classifier_is_judged_by_top1():
+    run = cases.run(logarithmic(60))
+    assert run.curves is not None
+    run = cases.with_curves(run, metrics={"top1": run.curves.metrics["map50_95"]})
+    result = examine(cases.curves_only(run))
+    assert result.finding is not None and result.finding.impact.metric == "top1"
+
+
+def test_optimizer_steps_follow_accumulation():
+    evidence = replace(cases.healthy(), dataset=cases.dataset(train=(80, 80)))
+    # 160 images in batches of 16 are 10 batches, of which 4 make a step, in each of 100 epochs
+    assert optimizer_steps(evidence) == 200
+    assert optimizer_steps(cases.with_checkpoint(evidence, updates=17)) == 17
+    assert optimizer_steps(replace(evidence, dataset=None)) is None
+
+
+def test_few_steps_explain_a_map_of_zero_in_many_epochs():
+    evidence = replace(cases.curves_only(cases.run(np.full(60, 0.01))), dataset=cases.dataset(train=(16, 16)))
+    result = examine(evidence)
+    assert result.finding is not None and "optimizer steps" in result.finding.title
+
+
+def test_no_metrics_are_inconclusive():
+    run = cases.with_curves(cases.run(), metrics={})
+    assert examine(cases.curves_only(run)).outcome == "inconclusive"
+
+
+def test_no_curves_are_not_run():
+    result = examine(cases.without_everything())
+    assert (result.outcome, result.reason) == ("not_run", cases.ABSENT["curves"])
+
+
+def test_simulated_healthy_runs_seldom_alarm_and_short_ones_do():
+    healthy = [examine(cases.curves_only(simulate(seed).run)).outcome for seed in range(40)]
+    short = [examine(cases.curves_only(simulate(seed, "short").run)).outcome for seed in range(40)]
+    assert healthy.count("failed") == 0 and healthy.count("warned") <= 5
+    assert sum(outcome in ("failed", "warned") for outcome in short) >= 36

@@ -1,0 +1,67 @@
+"""Reported against re-validated metrics: tolerance, interval, direction."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from runaudit.diagnostics.metric_mismatch import examine, reported_metrics
+from tests.diagnostics import cases
+
+RUN = cases.run()
+REPORTED = cases.best_metric(RUN)
+
+
+def measured(offset: float, **changes: object):
+    evaluation = cases.evaluation(REPORTED + offset, **changes)
+    return replace(cases.healthy(), evaluation=evaluation)
+
+
+def test_the_same_figures_are_reproduced():
+    result = examine(measured(0.001))
+    assert result.outcome == "passed" and result.effect == pytest.approx(0.001)
+
+
+@pytest.mark.parametrize(("offset", "severity"), [(-0.2, "critical"), (-0.05, "major"), (0.05, "major")])
+def test_a_gap_beyond_tolerance_and_interval_is_found(offset: float, severity: str):
+    result = examine(measured(offset, half_width=0.015))
+    assert result.finding is not None and result.finding.severity == severity
+    impact = result.finding.impact
+    assert impact.direction == ("inflates" if offset < 0 else "lowers")
+    assert impact.value == pytest.approx(abs(offset))
+    assert impact.ci95 is not None and impact.ci95[0] <= abs(offset) <= impact.ci95[1]
+    assert result.finding.evidence[1].source is not None
+
+
+def test_a_gap_within_the_interval_is_minor_on_a_large_set_and_reproduced_on_a_small_one():
+    assert examine(measured(-0.03, half_width=0.05)).outcome == "warned"
+    small = examine(measured(-0.03, half_width=0.05, instances=(60, 60)))
+    assert small.outcome == "passed" and "interval" in small.reason
+
+
+def test_a_gap_of_map50_alone_is_minor():
+    evaluation = cases.evaluation(REPORTED)
+    shifted = evaluation.metrics.model_copy(update={"map50": evaluation.metrics.map50 - 0.05})
+    evidence = replace(cases.healthy(), evaluation=evaluation.model_copy(update={"metrics": shifted}))
+    assert examine(evidence).outcome == "warned"
+
+
+def test_last_pt_is_compared_with_the_last_row():
+    run = cases.run()
+    assert run.curves is not None
+    last = run.curves.metrics["map50_95"][-1]
+    assert last is not None
+    evidence = replace(cases.healthy(), evaluation=cases.evaluation(last))
+    evidence = cases.with_checkpoint(evidence, source="weights/last.pt")
+    assert examine(evidence).effect == pytest.approx(0.0)
+    assert reported_metrics(evidence.run)["map50_95"] == pytest.approx(REPORTED)
+
+
+def test_what_is_missing_is_not_run_or_inconclusive():
+    assert examine(cases.curves_only(RUN)).reason == cases.ABSENT["evaluation"]
+    no_curves = replace(cases.healthy(), run=RUN.model_copy(update={"curves": None}), absent=dict(cases.ABSENT))
+    assert examine(no_curves).outcome == "not_run"
+    assert examine(measured(0.0, split="test")).outcome == "inconclusive"
+    no_metric = replace(cases.healthy(), run=cases.with_curves(RUN, metrics={}))
+    assert examine(no_metric).outcome == "inconclusive"

@@ -1,0 +1,77 @@
+"""NaN, infinity and collapse, and the zeros and NaN that are by design."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from runaudit.diagnostics.numerical_divergence import examine
+from tests.diagnostics import cases
+from tests.diagnostics.test_learning_rate import collapsing
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_training_loss_that_is_not_finite_names_its_first_epoch(value: float):
+    run = cases.spoil(cases.run(), "train_losses", "box", dict.fromkeys(range(40, 100), value))
+    result = examine(cases.curves_only(run))
+    assert result.outcome == "failed" and result.finding is not None
+    assert "from epoch 41" in result.finding.title
+    assert result.finding.evidence[0].source == "results.csv:42"
+
+
+def test_nan_without_any_usable_epoch_is_critical():
+    run = cases.spoil(cases.run(np.zeros(60)), "train_losses", "box", dict.fromkeys(range(60), float("nan")))
+    result = examine(cases.curves_only(run))
+    assert result.finding is not None and result.finding.severity == "critical"
+
+
+def test_a_validation_loss_of_nan_alone_is_a_symptom_of_half_precision():
+    run = cases.spoil(cases.run(), "val_losses", "box", dict.fromkeys(range(100), float("nan")))
+    result = examine(cases.curves_only(run))
+    assert result.outcome == "warned" and result.finding is not None
+    assert "half precision" in result.finding.explanation
+
+
+def test_an_infinite_class_loss_beside_zeros_points_to_missing_labels():
+    run = cases.run(val=np.zeros(cases.EPOCHS))
+    run = cases.spoil(run, "val_losses", "cls", dict.fromkeys(range(100), float("inf")))
+    result = examine(cases.curves_only(run))
+    assert result.finding is not None and "without any label" in result.finding.explanation
+
+
+def test_an_empty_cell_is_missing_and_not_nan():
+    run = cases.spoil(cases.run(), "train_losses", "box", {10: None})
+    assert examine(cases.curves_only(run)).outcome == "passed"
+
+
+def test_losses_of_zero_and_below_zero_are_by_design():
+    run = cases.run()
+    assert run.curves is not None
+    negative = tuple(-value for value in run.curves.train_losses["box"] if value is not None)
+    run = cases.with_curves(
+        run,
+        train_losses={**run.curves.train_losses, "rle": negative},
+        val_losses=dict.fromkeys(run.curves.val_losses, (0.0,) * 100),
+    )
+    assert examine(cases.curves_only(run)).outcome == "passed"
+
+
+def test_weights_that_are_not_finite_are_critical():
+    evidence = cases.with_checkpoint(cases.healthy(), nonfinite_tensors=("model.0.conv.weight",))
+    result = examine(evidence)
+    assert result.finding is not None and result.finding.severity == "critical"
+    assert "model.0.conv.weight" in result.finding.explanation
+
+
+def test_a_collapse_without_nan_is_found_and_a_decline_is_not():
+    metric, train = collapsing()
+    assert examine(cases.curves_only(cases.run(metric, train=train))).outcome == "failed"
+    assert examine(cases.curves_only(cases.run(cases.smooth() * np.linspace(1, 0.7, 100)))).outcome == "passed"
+
+
+def test_missing_curves_are_not_run_even_with_sound_weights():
+    result = examine(replace(cases.without_everything(), run=cases.healthy().run.model_copy(update={"curves": None})))
+    assert result.outcome == "not_run" and "weights are finite" in result.reason
+    assert examine(cases.without_everything()).outcome == "not_run"

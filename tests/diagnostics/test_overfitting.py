@@ -1,0 +1,59 @@
+"""Overfitting by the curves: mAP decides, losses only explain."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from benchmarks.simulated_curves import simulate
+from runaudit.diagnostics.overfitting import examine
+from tests.diagnostics import cases
+
+RISE = 1 + np.maximum(0, np.linspace(-0.4, 0.6, cases.EPOCHS))
+DECLINE = 1 - 0.3 * np.maximum(0, np.linspace(-0.4, 0.6, cases.EPOCHS))
+FALL = np.linspace(1.0, 0.4, cases.EPOCHS)
+
+
+def test_a_decline_with_falling_training_loss_is_minor_and_called_weak():
+    run = cases.run(cases.smooth() * DECLINE, train=cases.falling() * FALL, val=cases.falling() * RISE)
+    result = examine(cases.curves_only(run))
+    assert result.outcome == "warned" and result.finding is not None
+    assert "weak evidence" in result.finding.explanation
+    assert all("dropout" not in remedy.patch for remedy in result.finding.remedies)
+
+
+def test_a_rising_validation_loss_alone_is_no_sign():
+    run = cases.run(train=cases.falling() * FALL, val=cases.falling() * RISE)
+    assert examine(cases.curves_only(run)).outcome == "passed"
+
+
+def test_a_healthy_run_passes_with_the_limits_of_curves_said():
+    result = examine(cases.healthy())
+    assert result.outcome == "passed" and "weak evidence" in result.reason
+
+
+def test_a_decline_while_the_training_loss_rises_is_something_else():
+    run = cases.run(cases.smooth() * DECLINE, train=cases.falling() * RISE, val=cases.falling() * RISE)
+    assert examine(cases.curves_only(run)).outcome == "passed"
+
+
+def test_the_step_of_closed_mosaic_is_left_out():
+    metric = cases.smooth()
+    metric[-10:] *= 0.9
+    assert examine(cases.curves_only(cases.run(metric, val=cases.falling() * RISE))).outcome == "passed"
+
+
+def test_validation_losses_of_zero_leave_a_decline_unexplained():
+    run = cases.run(cases.smooth() * DECLINE, train=cases.falling() * FALL, val=np.zeros(cases.EPOCHS))
+    assert examine(cases.curves_only(run)).outcome == "inconclusive"
+
+
+def test_short_runs_are_inconclusive_and_missing_curves_not_run():
+    assert examine(cases.curves_only(cases.run(cases.smooth(12)))).outcome == "inconclusive"
+    assert examine(cases.without_everything()).outcome == "not_run"
+
+
+def test_simulated_runs():
+    healthy = [examine(cases.curves_only(simulate(seed).run)).outcome for seed in range(40)]
+    overfitted = [examine(cases.curves_only(simulate(seed, "overfitted").run)).outcome for seed in range(40)]
+    assert healthy.count("warned") <= 3
+    assert overfitted.count("warned") >= 38

@@ -1,0 +1,50 @@
+"""The policy: floors judged with their intervals."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from runaudit.diagnostics.policy import Policy, judge
+from tests.diagnostics import cases
+
+
+@pytest.mark.parametrize(
+    ("floor", "outcome"), [(0.7, "broken"), (0.61, "inconclusive"), (0.59, "inconclusive"), (0.5, "met")]
+)
+def test_a_floor_and_the_interval(floor: float, outcome: str):
+    (rule,) = judge(Policy(min_map50_95=floor), cases.evaluation(0.6, half_width=0.02))
+    assert (rule.rule, rule.outcome, rule.value) == ("min_map50_95", outcome, 0.6)
+
+
+def test_every_rule_in_order():
+    policy = Policy(
+        min_map50_95=0.5, min_map50=0.5, min_class_map50_95={"class1": 0.9, "class0": 0.1}, max_regression=0.01
+    )
+    rules = [(rule.rule, rule.outcome) for rule in judge(policy, cases.evaluation(0.6))]
+    assert rules == [
+        ("min_map50_95", "met"),
+        ("min_map50", "met"),
+        ("min_class_map50_95.class0", "met"),
+        ("min_class_map50_95.class1", "broken"),
+        ("max_regression", "not_run"),
+    ]
+
+
+def test_what_can_t_be_judged_says_why():
+    evaluation = cases.evaluation(0.6, instances=(300, 0), ci95={})
+    policy = Policy(min_map50_95=0.5, min_class_map50_95={"class1": 0.5, "zebra": 0.5}, baseline_audit="x")
+    rules = judge(policy, evaluation)
+    assert [rule.outcome for rule in rules] == ["inconclusive", "inconclusive", "not_run", "not_run"]
+    assert all(rule.reason for rule in rules)
+    assert {rule.outcome for rule in judge(policy, None)} == {"not_run"}
+
+
+def test_an_empty_policy_has_no_rule():
+    assert judge(Policy(), cases.evaluation()) == []
+
+
+@pytest.mark.parametrize("values", [{"min_map50_95": 1.2}, {"min_map50": float("nan")}, {"min_map": 0.5}])
+def test_a_policy_that_means_nothing_is_refused(values: dict[str, float]):
+    with pytest.raises(ValidationError):
+        Policy.model_validate(values)

@@ -1,0 +1,80 @@
+"""The order of findings, and what explains what."""
+
+from __future__ import annotations
+
+import pytest
+
+from runaudit.causes import CauseId
+from runaudit.diagnostics.answers import found, passed
+from runaudit.diagnostics.evidence import CheckResult, Impact, Severity
+from runaudit.diagnostics.ranking import explain_away, rank
+
+
+def finding(
+    cause: CauseId, severity: Severity, value: float | None = None, ci95: tuple[float, float] | None = None
+) -> CheckResult:
+    impact = Impact("lowers", value, ci95, "observational" if value is not None else "none")
+    return found(cause, severity, f"{cause} found", "Because.", evidence=(), impact=impact)
+
+
+def order(results: list[CheckResult]) -> list[str]:
+    return [result.cause for result in rank(explain_away(results))]
+
+
+def test_severity_comes_first_then_the_lower_end_of_the_impact():
+    results = [
+        finding("class_imbalance", "minor", 0.5),
+        finding("insufficient_epochs", "major", 0.2, (0.01, 0.4)),
+        finding("metric_mismatch", "major", 0.05, (0.04, 0.06)),
+        finding("checkpoint_integrity", "critical"),
+        passed("overfitting", "Nothing."),
+    ]
+    assert order(results) == ["checkpoint_integrity", "metric_mismatch", "insufficient_epochs", "class_imbalance"]
+
+
+def test_a_finding_without_a_value_comes_after_those_with_one():
+    results = [
+        finding("class_imbalance", "major"),
+        finding("overfitting", "minor"),
+        finding("metric_mismatch", "major", 0.0),
+    ]
+    assert order(results) == ["metric_mismatch", "class_imbalance", "overfitting"]
+
+
+def test_a_bad_learning_rate_explains_the_divergence():
+    results = [finding("learning_rate", "major"), finding("numerical_divergence", "critical", 0.4)]
+    explained = explain_away(results)
+    first = explained[0].finding
+    assert order(results) == ["learning_rate", "numerical_divergence"]
+    assert first is not None and first.severity == "critical" and first.impact.value == 0.4
+    assert explained[1].finding is not None
+    assert explained[1].finding.explanation.endswith("Explained by learning_rate: mend that first.")
+
+
+def test_a_mere_warning_explains_nothing():
+    results = [finding("learning_rate", "minor"), finding("numerical_divergence", "critical", 0.4)]
+    assert explain_away(results) == results
+    assert order(results) == ["numerical_divergence", "learning_rate"]
+
+
+def test_a_greater_impact_of_the_symptom_doesn_t_put_it_first():
+    results = [finding("learning_rate", "major", 0.1), finding("insufficient_epochs", "major", 0.3)]
+    assert order(results) == ["learning_rate", "insufficient_epochs"]
+
+
+def test_explaining_twice_changes_nothing():
+    results = [
+        finding("learning_rate", "major"),
+        finding("insufficient_epochs", "major", 0.1),
+        finding("numerical_divergence", "critical", 0.4),
+        finding("overfitting", "minor"),
+    ]
+    once = explain_away(results)
+    assert explain_away(once) == once
+    assert [result.cause for result in once] == [result.cause for result in results]
+
+
+@pytest.mark.parametrize("outcome", ["warned", "failed"])
+def test_outcome_and_severity_agree(outcome: str):
+    with pytest.raises(ValueError, match="finding"):
+        CheckResult(cause="overfitting", outcome=outcome, reason="No finding.")  # type: ignore[arg-type]

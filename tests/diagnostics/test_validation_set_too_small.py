@@ -1,0 +1,56 @@
+"""The size of the validation split: width, instances, classes that can't be judged."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from runaudit.diagnostics.validation_set_too_small import examine
+from tests.diagnostics import cases
+
+
+def judged(**changes: object):
+    return examine(replace(cases.healthy(), evaluation=cases.evaluation(**changes)))
+
+
+def test_a_narrow_interval_passes_with_its_width():
+    result = judged(half_width=0.02)
+    assert result.outcome == "passed" and result.effect == pytest.approx(0.02)
+
+
+@pytest.mark.parametrize(("half_width", "outcome"), [(0.08, "warned"), (0.15, "failed")])
+def test_a_wide_interval_is_found(half_width: float, outcome: str):
+    result = judged(half_width=half_width)
+    assert result.outcome == outcome
+    assert result.finding is not None and result.finding.impact.direction == "unjudgeable"
+
+
+def test_few_instances_are_major_though_the_bootstrap_looks_narrow():
+    result = judged(map50_95=0.995, half_width=0.0, instances=(8, 7))
+    assert result.outcome == "failed"
+
+
+def test_mostly_thin_classes_are_named():
+    result = judged(instances=(500, 10, 12))
+    assert result.outcome == "warned"
+    assert result.finding is not None and result.finding.affected_classes == ("class1", "class2")
+
+
+def test_one_thin_class_of_three_is_no_finding():
+    assert judged(instances=(500, 400, 12)).outcome == "passed"
+
+
+def test_no_instance_is_critical_with_or_without_validation():
+    empty = judged(instances=(0, 0))
+    assert empty.finding is not None and empty.finding.severity == "critical"
+    dataset = cases.dataset(val=(0, 0))
+    result = examine(replace(cases.healthy(), evaluation=None, dataset=dataset))
+    assert result.finding is not None and result.finding.severity == "critical"
+
+
+def test_counts_without_an_interval_never_pass():
+    result = examine(replace(cases.healthy(), evaluation=None, absent=dict(cases.ABSENT)))
+    assert result.outcome == "inconclusive" and cases.ABSENT["evaluation"] in result.reason
+    assert judged(ci95={}).outcome == "inconclusive"
+    assert examine(cases.without_everything()).outcome == "not_run"
