@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import pickletools
-import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -16,16 +15,14 @@ from typing import Any
 from runaudit.errors import CheckpointError
 from runaudit.runs.known_globals import is_known, is_known_getattr
 from runaudit.runs.pickle_calls import KNOWN_CALLS
+from runaudit.runs.pickle_scan import OPERATIONS, UNREADABLE, dotted, scan_globals
 from runaudit.runs.pickle_values import Ref, StorageRef, Stub
 
-_OPERATIONS = 2_000_000
-"""an unstripped yolov8x needs about 200,000"""
 _INTEGER_BITS = 128
 """the widest honest integer is torch's legacy magic number with 77 bits"""
 _KEY_BITS = 53
 """integer keys stay below the modulus of Python's hash, so that no file can choose keys that collide"""
 _STRING_CHARACTERS = 2**20
-_UNREADABLE = (ValueError, struct.error, OverflowError, EOFError, KeyError, IndexError, AttributeError)
 _MARK = object()
 
 
@@ -65,7 +62,7 @@ def read_pickle(data: bytes, start: int = 0, *, last: bool = True) -> InertPickl
         value = machine.run(stream)
     except CheckpointError as error:
         raise _refused(error.detail, error.error_code, machine, data, start) from error
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         code = "checkpoint_truncated" if "exhausted" in str(error) else "checkpoint_pickle"
         raise _refused("The pickle is damaged or was cut off.", code, machine, data, start) from error
     end = stream.tell()
@@ -80,67 +77,6 @@ def _refused(detail: str, code: str, machine: _Machine, data: bytes, start: int)
     globals_ = tuple(dict.fromkeys((*machine.globals, *scanned)))
     foreign = dict.fromkeys((*machine.foreign, *(path for path in scanned if not is_known(path))))
     return PickleRefusedError(detail, code, globals_, tuple(foreign))
-
-
-def scan_globals(data: bytes, start: int = 0) -> tuple[str, ...]:
-    """All globals that the opcodes from `start` on name, as far as they can be decoded, over all pickles in `data`.
-
-    The names of STACK_GLOBAL are found where the two strings before it were pushed or fetched from the memo.
-    """
-    found: dict[str, None] = {}
-    stream = io.BytesIO(data)
-    stream.seek(start)
-    strings = _PushedStrings()
-    operations = 0
-    argument: Any
-    try:
-        while stream.tell() < len(data) and operations < _OPERATIONS:
-            for opcode, argument, _at in pickletools.genops(stream):
-                operations += 1
-                if opcode.name in ("GLOBAL", "INST"):
-                    found[_dotted(*argument.split(" ", 1))] = None
-                elif opcode.name == "STACK_GLOBAL":
-                    found[_dotted(*strings.last_two())] = None
-                elif opcode.name.startswith("EXT"):
-                    found[f"copyreg.extension_{argument}"] = None
-                strings.see(opcode.name, argument)
-                if operations >= _OPERATIONS:
-                    break
-    except _UNREADABLE:
-        pass
-    return tuple(found)
-
-
-class _PushedStrings:
-    """Follows strings through the stack and the memo as far as naming STACK_GLOBALs needs it."""
-
-    def __init__(self) -> None:
-        self._recent: list[str] = []
-        self._memo: dict[int, str] = {}
-        self._memoized = 0
-
-    def see(self, name: str, argument: Any) -> None:
-        if name in ("MEMOIZE", "PUT", "BINPUT", "LONG_BINPUT"):
-            index = self._memoized if name == "MEMOIZE" else argument
-            self._memoized += 1
-            if self._recent:
-                self._memo[index] = self._recent[-1]
-        elif name in ("GET", "BINGET", "LONG_BINGET"):
-            self._push(self._memo.get(argument, "?"))
-        elif isinstance(argument, str) and name not in ("GLOBAL", "INST"):
-            self._push(argument)
-
-    def last_two(self) -> tuple[str, str]:
-        module, name = (["?", "?", *self._recent])[-2:]
-        return module, name
-
-    def _push(self, text: str) -> None:
-        self._recent = [*self._recent[-1:], text]
-
-
-def _dotted(module: str, name: str = "?") -> str:
-    """`module.name`, printable and of bounded length, as it may appear in a report."""
-    return ascii(f"{module}.{name}"[:200])[1:-1]
 
 
 class _Machine:
@@ -158,7 +94,7 @@ class _Machine:
         stack = self._stack
         argument: Any
         for count, (opcode, argument, _at) in enumerate(pickletools.genops(stream)):
-            if count > _OPERATIONS:
+            if count > OPERATIONS:
                 raise CheckpointError("The pickle is far longer than a checkpoint's.", code="checkpoint_limit")
             name = opcode.name
             if name in _LITERALS:
@@ -316,7 +252,7 @@ class _Machine:
         self._name(module, name)
 
     def _name(self, module: str, name: str) -> None:
-        path = _dotted(module, name)
+        path = dotted(module, name)
         self.globals[path] = None
         if not is_known(path):
             self.foreign[path] = None

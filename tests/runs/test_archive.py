@@ -242,9 +242,9 @@ def test_names_stay_in_their_folder(name: str) -> None:
         components = member_path(name)
     except ArchiveError:
         return
-    joined = Path("/root/folder").joinpath(*components)
+    joined = Path("/base/folder").joinpath(*components)
     assert Path(os.path.normpath(joined)) == joined
-    assert joined.is_relative_to("/root/folder")
+    assert joined.is_relative_to("/base/folder")
 
 
 @given(st.binary(max_size=2000))

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from runaudit.errors import CheckpointError
 from runaudit.runs.checkpoint import read_checkpoint
 from runaudit.runs.facts import CheckpointFacts
-from runaudit.runs.inert_pickle import read_pickle, scan_globals
+from runaudit.runs.inert_pickle import read_pickle
+from runaudit.runs.pickle_scan import scan_globals
 from runaudit.runs.plain_values import plain
 from tests.hostile.pickles import (
     Call,
