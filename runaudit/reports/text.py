@@ -16,8 +16,8 @@ MOST_ITEMS = 10
 def render_text(report: Report) -> str:
     """The whole report: verdict, headline, findings with evidence and remedies, validation, policy, every check."""
     lines = [
-        *_wrap(f"{phrases.VERDICTS[report.verdict]}  {report.headline}"),
-        *_wrap(phrases.run_line(report)),
+        *_wrap(report.headline, "      ", f"{phrases.VERDICTS[report.verdict]}  "),
+        *_wrap(phrases.run_line(report), "      "),
         "",
     ]
     for finding in report.findings:

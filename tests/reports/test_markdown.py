@@ -1,0 +1,53 @@
+"""The Markdown rendering: complete, and no string of the run becomes markup."""
+
+from __future__ import annotations
+
+import re
+
+from runaudit.diagnostics.policy import Policy
+from runaudit.reports.escape import code_block, markdown, visible
+from runaudit.reports.markdown import render_markdown
+from tests.diagnostics import cases
+from tests.reports.cases import HOSTILE, build, faulty_evidence, hostile_evidence
+
+
+def test_it_holds_verdict_findings_remedies_policy_and_every_check():
+    report = build(faulty_evidence(), Policy(min_map50_95=0.9))
+    rendered = render_markdown(report)
+    assert rendered.startswith("# Runaudit: FAIL\n")
+    assert "### 1. " in rendered and "lr0: 0.01\n" in rendered and "CosineAnnealingLR" in rendered
+    assert "| min\\_map50\\_95 |" in rendered and "broken" in rendered
+    for check in report.checks:
+        assert f"| {markdown(check.cause)} | {check.outcome.replace('_', ' ')} |" in rendered
+    assert "| mAP50\\-95 |" in rendered
+
+
+def test_a_healthy_report_has_no_findings_section():
+    rendered = render_markdown(build(cases.healthy()))
+    assert "## Findings" not in rendered and "# Runaudit: PASS" in rendered
+
+
+def test_hostile_strings_stay_text():
+    rendered = render_markdown(build(hostile_evidence(), Policy(min_class_map50_95={"a|b`": 0.1})))
+    assert "<script" not in rendered and "\x1b" not in rendered and "\u202e" not in rendered and "\x00" not in rendered
+    assert not re.search(r"(?<!\\)\[[^\]]*(?<!\\)\]\(", rendered)
+    assert "\n# heading" not in rendered and "evil.test/x.png)" not in rendered
+    for line in rendered.split("\n"):
+        if line.startswith("|"):
+            cells = len(re.findall(r"(?<!\\)\|", line))
+            assert cells in (4, 5, 6), line
+    assert "a\\|b\\`" in rendered
+
+
+def test_escape_of_single_characters():
+    assert markdown("a|b") == "a\\|b"
+    assert markdown("<b>&") == "&lt;b&gt;&amp;"
+    assert markdown("https://evil.test") == "https\\://evil\\.test"
+    assert markdown("line\nbreak") == "line break"
+    assert visible(HOSTILE).startswith("red | `code`")
+    assert visible("\x1b[2J\x1b[Hhidden\x9b1mtext\x1b(B") == "hiddentext"
+
+
+def test_a_fence_is_longer_than_what_it_holds():
+    lines = code_block("a ```` b\n```\n", "python")
+    assert lines[0] == "`````python" and lines[-1] == "`````"

@@ -1,0 +1,37 @@
+"""The plain-text rendering: complete, narrow, and harmless to a terminal."""
+
+from __future__ import annotations
+
+from runaudit.diagnostics.policy import Policy
+from runaudit.reports.text import WIDTH, render_text
+from tests.diagnostics import cases
+from tests.reports.cases import build, faulty_evidence, hostile_evidence
+
+
+def test_it_holds_verdict_findings_remedies_policy_and_every_check():
+    report = build(faulty_evidence(), Policy(min_map50_95=0.9))
+    rendered = render_text(report)
+    assert rendered.startswith("FAIL  ")
+    assert "1. [" in rendered and "cause learning_rate" in rendered and "lr0: 0.01" in rendered
+    assert "min_map50_95" in rendered and "broken" in rendered
+    for check in report.checks:
+        assert f"  {check.cause} " in rendered
+    assert "has no check for data_leakage yet" in " ".join(rendered.split())
+
+
+def test_lines_fit_a_terminal():
+    rendered = render_text(build(faulty_evidence()))
+    code = [line for line in rendered.split("\n") if len(line) > WIDTH]
+    assert all("lr_scheduler" in line for line in code)
+
+
+def test_no_control_sequence_reaches_the_terminal():
+    rendered = render_text(build(hostile_evidence(), Policy(min_class_map50_95={"\x1b[31mx": 0.1})))
+    assert rendered.replace("\n", "").isprintable()
+    assert "\n# heading" not in rendered
+
+
+def test_what_is_missing_is_named():
+    rendered = render_text(build(cases.curves_only(cases.run())))
+    assert rendered.startswith("INCONCLUSIVE  ")
+    assert "not run" in rendered and "No data set was handed in." in rendered
