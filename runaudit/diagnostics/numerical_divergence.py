@@ -36,7 +36,7 @@ LIMITS = Thresholds()
 REMEDIES = (
     Remedy(
         "Train without mixed precision, or with bfloat16",
-        "Half precision overflows at 65504; GTX 16xx cards are known for it (yolo.md C1).",
+        "Half precision overflows at 65504; GTX 16xx cards are known for it (ultralytics issues 1148, 5294).",
         {"amp": False},
     ),
     Remedy("Lower the learning rate", "Steps that are too large are the other usual cause.", {"lr0": 0.001}),

@@ -17,7 +17,8 @@ class Thresholds:
     loss_ratio: float = threshold(1.5, "diagnostics.md B6: last over lowest training loss of a diverged run.")
     metric_left: float = threshold(
         0.5,
-        "Share of the best mAP that is left at the end of a diverged run. Overfitting costs 15 to 40 % in the simulated "
+        "Share of the best mAP that is left at the end of a diverged run. Overfitting costs 15 to 40 % in the "
+        "simulated "
         "runs, of which none is called diverged; all 300 planted divergences are (benchmarks/curve_false_alarms.py).",
     )
     deviations: float = threshold(5.0, "diagnostics.md B6: Hampel identifier with five deviations.")
@@ -73,6 +74,10 @@ class Stability:
             parts.append(f"The last training losses are {self.loss_ratio:.2g} times their minimum.")
         if self.metric_left is not None and self.best_metric > 0:
             parts.append(f"mAP ends at {self.metric_left:.0%} of its best, {self.best_metric:.3g}.")
+            if self.metric_left < LIMITS.metric_left:
+                parts.append(
+                    "last.pt lost that; best.pt holds the best row, and what it would have become isn't known."
+                )
         return " ".join(parts)
 
     def measurements(self, history: History) -> tuple[Measurement, ...]:

@@ -46,7 +46,13 @@ def _rows(limits: object, prefix: str) -> list[tuple[str, str, str]]:
 
 def pages() -> dict[str, str]:
     """File name -> content, one for every cause and an index."""
-    index = ["# Checks", "", "One for every cause, in the order of the report.", ""]
+    index = [
+        "# Checks",
+        "",
+        "One for every cause, in the order of the report. Made by `runaudit.reports.check_pages`.",
+        "",
+    ]
+    index += ["`diagnostics.md` and `yolo.md` in the sources of thresholds are the project's pages of research.", ""]
     index += [f"- [{check.title}]({check.cause}.md)" for check in CHECKS]
     return {"index.md": "\n".join(index) + "\n"} | {f"{check.cause}.md": page(check) for check in CHECKS}
 
