@@ -25,7 +25,7 @@ def wait_until(condition: Callable[[], bool], *, seconds: float = 20, what: str 
     while not condition():
         if time.monotonic() > end:
             raise TimeoutError(f"{what} did not happen within {seconds} s")
-        time.sleep(0.05)
+        time.sleep(0.02)
 
 
 def _started(part: Part, ready: Callable[[], bool]) -> subprocess.Popen[bytes]:

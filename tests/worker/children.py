@@ -29,8 +29,18 @@ def alive(process_id: int) -> bool:
 
 
 def freeze_child(process_id: int) -> int:
-    """Waits for an audit child of a worker and stops it in the middle: the audit then lasts as long as wanted."""
-    wait_until(lambda: bool(children(process_id)), what="an audit child")
+    """Waits for an audit child of a worker and stops it in the middle: the audit then lasts as long as wanted.
+
+    In the middle: behind its walls, not while Python starts.
+    """
+    wait_until(lambda: any(_is_walled_in(child) for child in children(process_id)), what="an audit child")
     (child,) = children(process_id)
     os.kill(child, signal.SIGSTOP)
     return child
+
+
+def _is_walled_in(process_id: int) -> bool:
+    try:
+        return "NoNewPrivs:\t1" in Path(f"/proc/{process_id}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False

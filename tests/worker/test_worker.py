@@ -57,7 +57,7 @@ def test_an_archive_that_can_not_be_read_fails_at_once_with_its_code(workplace: 
     audit = audit_of(workplace.engine, submitted)
     assert (audit.state, audit.attempt) == ("failed", 1)
     assert audit.error is not None
-    assert audit.error["code"] == "archive_unreadable"
+    assert audit.error["code"] == "archive_truncated"
     assert reports_of(workplace.engine, submitted) == []
     assert workplace.job_folders == []
 
@@ -92,7 +92,7 @@ def test_a_worker_told_to_stop_finishes_what_ends_within_its_grace(workplace: Wo
         submitted = submit_run(workplace)
         child = freeze_child(worker.pid)
         worker.send_signal(signal.SIGTERM)
-        wait_until(lambda: "Warm shutdown" in workplace.log("worker"))
+        wait_until(lambda: "stopping" in workplace.log("worker"))
         os.kill(child, signal.SIGCONT)
         assert worker.wait(20) == 0
     assert audit_of(workplace.engine, submitted).state == "succeeded"
@@ -122,9 +122,9 @@ def test_a_worker_told_twice_does_not_wait(workplace: Workplace) -> None:
         submitted = submit_run(workplace)
         freeze_child(worker.pid)
         worker.send_signal(signal.SIGTERM)
-        wait_until(lambda: "Warm shutdown" in workplace.log("worker"))
-        worker.send_signal(signal.SIGQUIT)
-        worker.wait(10)
+        wait_until(lambda: "stopping" in workplace.log("worker"))
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(10) == 0
     assert job_of(workplace.engine, submitted).state == "queued"
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
+from types import FrameType
 from typing import Any
 
-from celery import Celery
-from celery.signals import worker_shutting_down
+from celery import Celery, bootsteps
+from celery.worker import state
 
 from runaudit_service.store.bell import TASK, celery_settings
 from runaudit_service.store.settings import Settings
@@ -35,35 +38,60 @@ def make_app(settings: Settings, workshop: Workshop) -> Celery:
     return app
 
 
-def run_worker(settings: Settings, workshop: Workshop, *, queues: list[str], concurrency: int) -> int:
-    """Hears bells until SIGTERM or SIGINT; returns the exit code.
+class StopSignals:
+    """What a worker does when it is told to stop.
 
-    Told to stop, it waits for the audits that run, hands them back after the grace period, and at once when it is
-    told a second time by SIGINT or by SIGQUIT.
+    SIGTERM and SIGINT: it takes no more work, waits for its audits, and hands them back after the grace period.
+    The same again, or SIGQUIT: it hands them back at once.
     """
+
+    def __init__(self, workshop: Workshop, grace_seconds: float) -> None:
+        self._workshop = workshop
+        self._grace = threading.Timer(grace_seconds, workshop.stop_now)
+        self._grace.daemon = True
+        self._told = False
+
+    def install(self) -> None:
+        """Takes the signals over from Celery, whose way to stop at once leaves threads where they are."""
+        signal.signal(signal.SIGTERM, self._stop)
+        signal.signal(signal.SIGINT, self._stop)
+        signal.signal(signal.SIGQUIT, self._stop)
+
+    def _stop(self, number: int, _frame: FrameType | None) -> None:
+        # What Celery's own handlers do: its loop looks at this.
+        state.should_stop = 0
+        if number == signal.SIGQUIT or self._told:
+            # Not the log, whose lock the interrupted code may hold.
+            os.write(2, b"stopping now: audits that run are handed back\n")
+            self._workshop.stop_now()
+        else:
+            os.write(2, b"stopping: audits that run may end within the grace period\n")
+            self._grace.start()
+        self._told = True
+
+
+def _install_step(signals: StopSignals) -> type[bootsteps.StartStopStep]:
+    class InstallStopSignals(bootsteps.StartStopStep):  # type: ignore[misc]
+        """Runs when the worker starts, after Celery has installed its own handlers."""
+
+        def start(self, parent: Any) -> None:
+            signals.install()
+
+    return InstallStopSignals
+
+
+def run_worker(settings: Settings, workshop: Workshop, *, queues: list[str], concurrency: int) -> int:
+    """Hears bells until told to stop (see StopSignals); returns the exit code."""
     app = make_app(settings, workshop)
-    grace = threading.Timer(settings.grace_seconds, workshop.stop_now)
-    grace.daemon = True
-
-    def stop(how: str, **_: Any) -> None:
-        if how == "Warm" and not grace.is_alive() and not grace.finished.is_set():
-            grace.start()
-        elif how != "Warm":
-            workshop.stop_now()
-
-    worker_shutting_down.connect(stop)
-    try:
-        worker = app.Worker(
-            pool="threads",
-            concurrency=concurrency,
-            queues=queues,
-            loglevel="INFO",
-            without_gossip=True,
-            without_mingle=True,
-            without_heartbeat=True,
-        )
-        worker.start()
-        return int(worker.exitcode or 0)
-    finally:
-        worker_shutting_down.disconnect(stop)
-        grace.cancel()
+    app.steps["worker"].add(_install_step(StopSignals(workshop, settings.grace_seconds)))
+    worker = app.Worker(
+        pool="threads",
+        concurrency=concurrency,
+        queues=queues,
+        loglevel="INFO",
+        without_gossip=True,
+        without_mingle=True,
+        without_heartbeat=True,
+    )
+    worker.start()
+    return int(worker.exitcode or 0)

@@ -16,7 +16,7 @@ from typing import TypeVar
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError, OperationalError
 
-from runaudit.errors import CancelledError, ChildError, ChildTimeoutError, InputError, RunauditError
+from runaudit.errors import CancelledError, ChildTimeoutError, InputError, RunauditError
 from runaudit.isolation.audit import run_audit
 from runaudit.reports.schema import Report
 from runaudit_service.store import queue
@@ -91,7 +91,7 @@ class Workshop:
             return self._cancel if heartbeat.cancel_requested else self._hand_back
         except (InputError, ChildTimeoutError) as error:
             return partial(self._fail, problem=error.problem())
-        except ChildError as error:
+        except RunauditError as error:
             return partial(self._retry, problem=error.problem())
         except Exception:
             # Whatever else happens here is a fault of ours or of the machine; the audit must still come to an end.
