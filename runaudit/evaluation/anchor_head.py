@@ -10,14 +10,15 @@ class AnchorHead(nn.Module):
     """Decodes each level's map of raw values into boxes and class scores.
 
     A level's convolution gives, for each cell and anchor, 5 + classes values t. With s = sigmoid(t), the cell's column
-    and row as (cx, cy), the level's stride d in pixels and the anchor's size (aw, ah) in pixels (research page yolo.md B,
-    "v5 inference"):
+    and row as (cx, cy), the level's stride d in pixels and the anchor's size (aw, ah) in pixels (research page yolo.md
+    B, "v5 inference"):
 
         x, y = (2 s[0:2] - 0.5 + (cx, cy)) d        w, h = (2 s[2:4])^2 (aw, ah)
         objectness = s[4]                           score of class k = s[4] s[5 + k]
 
     Names of parameters are those of YOLOv5's state dict: `anchors` (levels, anchors, 2) in cells of its level, and
-    `m.<level>.weight` and `.bias`.
+    `m.<level>.weight` and `.bias`. Anchors are scaled by the stride here; a buffer `anchor_grid` of older versions, the
+    same in pixels, is not used.
     """
 
     def __init__(self, classes: int, anchors: Tensor, channels: list[int], strides: tuple[float, ...]) -> None:

@@ -1,4 +1,4 @@
-"""Average precision per class as ultralytics 8.4.190 computes it, and precision, recall and F1 at its best F1."""
+"""Average precision per class as the frameworks compute it, and precision, recall and F1 at the best F1."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-CONVENTION: Final = "ultralytics 8.4.190: 101 points of recall, trapezoid, no credit past the last recall"
+from runaudit.evaluation.protocol import ULTRALYTICS, AveragePrecision
+
 CURVE_POINTS: Final = 1000
 """confidences from 0 to 1 at which precision and recall are compared"""
 SMOOTHING: Final = 101
@@ -69,16 +70,42 @@ def area(true_positives: NDArray[Any], detections: NDArray[Any], labels: NDArray
     return np.asarray(total / 100)
 
 
+def ramp_area(true_positives: NDArray[Any], detections: NDArray[Any] | int, labels: NDArray[Any] | int) -> NDArray[Any]:
+    """What YOLOv5 adds to `area` past the last recall: counts of all detections, (...), give (...).
+
+    Its last end point is recall 1 with precision 0 (utils/metrics.py compute_ap; research page yolo.md, A6), so from
+    the last recall r on the interpolated precision falls in a straight line, p (1 - x) / (1 - r) at recall x, where p
+    is the precision of all detections together. Summed over the hundredths h, ..., 100 of recall that are not below r:
+    p / (1 - r) times (100 - h)(101 - h) / 2 hundredths, times a hundredth. Nothing if all labels were found.
+
+    Args:
+        true_positives: how many of all detections are true positives.
+        detections: how many detections there are.
+        labels: number of labels, at least 1.
+    """
+    precision = true_positives / np.maximum(detections, 1)
+    missed = 1 - true_positives / labels
+    left = 100 - np.ceil(100 * true_positives / labels)
+    slope = np.divide(precision, missed, out=np.zeros_like(precision), where=missed > 0)
+    return np.asarray(slope * left * (left + 1) / 2 / 1e4)
+
+
 def detection_metrics(
-    tp: NDArray[np.bool_], conf: NDArray[Any], det_cls: NDArray[Any], gt_cls: NDArray[Any]
+    tp: NDArray[np.bool_],
+    conf: NDArray[Any],
+    det_cls: NDArray[Any],
+    gt_cls: NDArray[Any],
+    *,
+    kind: AveragePrecision = ULTRALYTICS.average_precision,
 ) -> DetectionMetrics:
-    """Metrics per class from matched detections (utils/metrics.py ap_per_class of ultralytics 8.4.190).
+    """Metrics per class from matched detections (utils/metrics.py ap_per_class of ultralytics 8.4.190 and of YOLOv5).
 
     Args:
         tp: (n, 10) whether each detection is a true positive at each IoU threshold.
         conf: (n,) confidences in [0, 1].
         det_cls: (n,) class of each detection.
         gt_cls: (m,) class of each label.
+        kind: how average precision is computed.
 
     Detections of classes without labels count nowhere. Equal confidences keep their order, which makes the result
     independent of the machine; the framework leaves their order to NumPy's unstable sort.
@@ -97,6 +124,8 @@ def detection_metrics(
         members = order[start:end]
         hits = np.flatnonzero(tp[members].any(axis=1))
         average_precision[row] = area(tp[members[hits]].cumsum(axis=0), hits[:, None] + 1, int(labels))
+        if kind.ramp:
+            average_precision[row] += ramp_area(tp[members].sum(axis=0), len(members), int(labels))
         found = tp[members, 0].cumsum()
         falling = -conf[members]
         counted = np.arange(1, len(members) + 1)

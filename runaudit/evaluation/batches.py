@@ -9,9 +9,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-BATCH: Final = 16
-PAD: Final = 0.5
-"""strides added to each side of a batch's shape (data/build.py of ultralytics: 0.5 for validation)"""
+from runaudit.evaluation.protocol import ULTRALYTICS, Protocol
+
 SIZE_STEP: Final = 32
 """imgsz is rounded up to a multiple of this, whatever the network's stride (engine/validator.py)"""
 
@@ -30,7 +29,8 @@ class Placement:
 
     `resized` is (width, height) after the first resize, `inner` after the second (the same unless the batch is smaller
     than the image), `left` and `top` the margin before it. A point of the image, in pixels, is at
-    `x * gain_x + left`, `y * gain_y + top`.
+    `x * gain_x + offset_x`, `y * gain_y + offset_y`: there the framework puts its boxes, half a pixel beside the image
+    at most.
     """
 
     width: int
@@ -41,17 +41,24 @@ class Placement:
     top: int
     gain_x: float
     gain_y: float
+    offset_x: float
+    offset_y: float
 
 
-def rounded_size(imgsz: int) -> int:
-    """`imgsz` as the framework validates with it: the next multiple of 32, at least 32."""
-    return max(math.ceil(imgsz / SIZE_STEP) * SIZE_STEP, SIZE_STEP)
+def rounded_size(imgsz: int, step: int = SIZE_STEP) -> int:
+    """`imgsz` as the framework validates with it: the next multiple of 32 (or `step`), at least that."""
+    return max(math.ceil(imgsz / step) * step, step)
 
 
 def rectangular_batches(
-    sizes: NDArray[np.int64], imgsz: int, stride: int, *, batch: int = BATCH, pad: float = PAD
+    sizes: NDArray[np.int64],
+    imgsz: int,
+    stride: int,
+    *,
+    batch: int = ULTRALYTICS.batch,
+    pad: float = ULTRALYTICS.pad,
 ) -> list[Batch]:
-    """Batches as `yolo val` makes them with rect=True (data/base.py, set_rectangle, of ultralytics 8.4.190).
+    """Batches as the frameworks make them with rect=True (data/base.py, set_rectangle, of ultralytics 8.4.190).
 
     Args:
         sizes: (n, 2) height and width of each image in pixels, the images in the order of their paths.
@@ -75,32 +82,36 @@ def rectangular_batches(
     return batches
 
 
-def place(width: int, height: int, imgsz: int, shape: tuple[int, int]) -> Placement:
+def place(width: int, height: int, imgsz: int, shape: tuple[int, int], protocol: Protocol = ULTRALYTICS) -> Placement:
     """Where an image of `width` x `height` lies in a batch of `shape` (height, width).
 
     The image is resized so that its longer side is `imgsz`, up or down, the other side rounded up; it is then only
     made smaller, never larger, to fit the shape, and centred (data/base.py load_image and data/augment.py LetterBox).
     """
     scale = imgsz / max(width, height)
-    resized = (
-        (width, height) if scale == 1 else (min(math.ceil(width * scale), imgsz), min(math.ceil(height * scale), imgsz))
-    )
+    resized = (width, height) if scale == 1 else (math.ceil(width * scale), math.ceil(height * scale))
+    if protocol.capped_sides:
+        resized = (min(resized[0], imgsz), min(resized[1], imgsz))
     shrink = min(shape[0] / resized[1], shape[1] / resized[0], 1.0)
     inner = (max(round(resized[0] * shrink), 1), max(round(resized[1] * shrink), 1))
+    margin_x, margin_y = (shape[1] - inner[0]) / 2, (shape[0] - inner[1]) / 2
+    left, top = round(margin_x - 0.1), round(margin_y - 0.1)
     return Placement(
         width=width,
         height=height,
         resized=resized,
         inner=inner,
-        left=round((shape[1] - inner[0]) / 2 - 0.1),
-        top=round((shape[0] - inner[1]) / 2 - 0.1),
+        left=left,
+        top=top,
         gain_x=resized[0] * shrink / width,
         gain_y=resized[1] * shrink / height,
+        offset_x=left if protocol.whole_margins else margin_x,
+        offset_y=top if protocol.whole_margins else margin_y,
     )
 
 
 def frames(placements: tuple[Placement, ...]) -> tuple[NDArray[Any], NDArray[Any]]:
     """Gain and offset of each placement, (n, 4) float64 each: box in the batch = box in the image * gain + offset."""
     gains = np.array([(p.gain_x, p.gain_y) * 2 for p in placements], dtype=np.float64).reshape(-1, 4)
-    offsets = np.array([(p.left, p.top) * 2 for p in placements], dtype=np.float64).reshape(-1, 4)
+    offsets = np.array([(p.offset_x, p.offset_y) * 2 for p in placements], dtype=np.float64).reshape(-1, 4)
     return gains, offsets

@@ -9,9 +9,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from runaudit.evaluation.average_precision import area
+from runaudit.evaluation.average_precision import area, ramp_area
 from runaudit.evaluation.facts import Interval
 from runaudit.evaluation.matching import IOU_THRESHOLDS, Matches
+from runaudit.evaluation.protocol import ULTRALYTICS, AveragePrecision
 
 REPLICATES: Final = 1000
 COVERAGE: Final = 0.95
@@ -54,14 +55,21 @@ def image_draws(images: int, replicates: int, seed: int) -> Iterator[NDArray[np.
         yield generator.integers(0, images, size=images)
 
 
-def bootstrap(matches: Matches, *, replicates: int = REPLICATES, seed: int = 0) -> Bootstrap:
+def bootstrap(
+    matches: Matches,
+    *,
+    replicates: int = REPLICATES,
+    seed: int = 0,
+    kind: AveragePrecision = ULTRALYTICS.average_precision,
+) -> Bootstrap:
     """Compute mAP again for `replicates` samples of the images, drawn with replacement.
 
     An image that is drawn twice counts as two images with the same detections and labels. Since the detections of a
-    copy follow each other in the order of confidence, weighting each detection by how often its image was drawn
-    gives the same average precision as copying it (see `average_precision.area`). Detections are matched and sorted
-    once; detections behind a class' last true positive can't change its average precision and are left out. Memory
-    is bounded by the number of detections and _BLOCK_CELLS, not by the number of replicates.
+    copy follow each other in the order of confidence, weighting each detection by how often its image was drawn gives
+    the same average precision as copying it (see `average_precision.area`). Detections are matched and sorted once;
+    detections behind a class' last true positive are left out: they count only in the ramp of YOLOv5's average
+    precision, and there by their number. Memory is bounded by the number of detections and _BLOCK_CELLS, not by the
+    number of replicates.
     """
     classes = np.unique(matches.gt_cls.astype(np.int64))
     ranked = [_Ranked.of(matches, int(class_id)) for class_id in classes]
@@ -71,7 +79,7 @@ def bootstrap(matches: Matches, *, replicates: int = REPLICATES, seed: int = 0) 
     for weights in _weights(images, replicates, seed):
         block = slice(done, done + weights.shape[1])
         for column, detections in enumerate(ranked):
-            result[block, column] = detections.average_precision(weights)
+            result[block, column] = detections.average_precision(weights, ramp=kind.ramp)
         done += weights.shape[1]
     return Bootstrap(
         classes=classes,
@@ -105,13 +113,15 @@ class _Ranked:
     """The detections of one class by falling confidence, up to its last true positive.
 
     `image` (n,) is the image of each; `hit_row` (h,) the rows that are a true positive at any threshold;
-    `hit` (h, 10) at which; `gt_image` (m,) the image of each label.
+    `hit` (h, 10) at which; `gt_image` (m,) the image of each label; `counts` (images,) how many detections of the class
+    each image has, those behind the last true positive included.
     """
 
     image: NDArray[np.int32]
     hit_row: NDArray[np.intp]
     hit: NDArray[np.bool_]
     gt_image: NDArray[np.int32]
+    counts: NDArray[np.int64]
 
     @classmethod
     def of(cls, matches: Matches, class_id: int) -> _Ranked:
@@ -126,9 +136,10 @@ class _Ranked:
             hit_row=hit_row,
             hit=tp[hit_row],
             gt_image=matches.gt_image[matches.gt_cls == class_id],
+            counts=np.bincount(matches.det_image[mine], minlength=len(matches.image)),
         )
 
-    def average_precision(self, weights: NDArray[np.int32]) -> NDArray[np.float64]:
+    def average_precision(self, weights: NDArray[np.int32], *, ramp: bool) -> NDArray[np.float64]:
         """AP at each threshold for each replicate: weights (images, b) give (b, 10); NaN where no label was drawn."""
         labels = self._summed(self.gt_image, np.zeros(1, dtype=np.intp), weights)[0]
         result = np.full((weights.shape[1], len(IOU_THRESHOLDS)), np.nan)
@@ -138,11 +149,14 @@ class _Ranked:
             return result
         detections = self._summed(self.image, np.r_[0, self.hit_row[:-1] + 1], weights).cumsum(axis=0)
         hits = weights[self.image[self.hit_row]]
+        everything = self.counts @ weights if ramp else None
         for threshold in range(len(IOU_THRESHOLDS)):
             rows = self.hit[:, threshold]
             if rows.any():
                 found = hits[rows].cumsum(axis=0)
                 result[drawn, threshold] = area(found, detections[rows], np.maximum(labels, 1))[drawn]
+                if everything is not None:
+                    result[drawn, threshold] += ramp_area(found[-1], everything, np.maximum(labels, 1))[drawn]
         return result
 
     @staticmethod

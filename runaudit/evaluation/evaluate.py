@@ -16,16 +16,13 @@ from numpy.typing import NDArray
 from pydantic import JsonValue
 
 from runaudit.errors import CheckpointError, InputError
-from runaudit.evaluation.average_precision import CONVENTION, DetectionMetrics, detection_metrics
-from runaudit.evaluation.batches import BATCH, PAD, frames, rectangular_batches, rounded_size
+from runaudit.evaluation.average_precision import DetectionMetrics, detection_metrics
+from runaudit.evaluation.batches import Placement, frames, rectangular_batches, rounded_size
 from runaudit.evaluation.bootstrap import REPLICATES, Bootstrap, bootstrap, interval
 from runaudit.evaluation.facts import BoxMetrics, ClassMetrics, EvaluationFacts, Interval
 from runaudit.evaluation.framework import framework
 from runaudit.evaluation.images import LoadedBatch, load_batches
 from runaudit.evaluation.inference import (
-    CONFIDENCE,
-    IOU,
-    MAX_DETECTIONS,
     MOST_THREADS,
     describe_device,
     raw_predictions,
@@ -35,8 +32,9 @@ from runaudit.evaluation.inference import (
     worker_threads,
 )
 from runaudit.evaluation.labels import Labelled, labelled_images, no_labels
-from runaudit.evaluation.matching import Boxes, Matches, true_positives
+from runaudit.evaluation.matching import Boxes, Matches, true_positives, true_positives_by_best_label
 from runaudit.evaluation.network import Network, rebuild
+from runaudit.evaluation.protocol import Protocol
 from runaudit.runs.facts import CheckpointFacts, ImageIndex, Note, RunFacts, Split
 
 OnProgress = Callable[[Literal["load_model", "validate"], int, int], None]
@@ -110,7 +108,10 @@ def measure(
     replicates: int = REPLICATES,
     seed: int = 0,
 ) -> Measured:
-    """Validate the run's checkpoint on a split, as `yolo val` of the installed version would by its defaults.
+    """Validate the run's checkpoint on a split by its family's canonical protocol (`protocol`).
+
+    That is what `yolo val` of the installed version would do by its defaults or, for a network of YOLOv5, its own
+    val.py, each with the run's imgsz.
 
     Args:
         run: the facts of the run; its imgsz and single_cls are used, and its checkpoint.
@@ -134,9 +135,13 @@ def measure(
     report("load_model", 0, 0)
     with clock.stage("load_model"):
         network = rebuild(run.checkpoint, weights, select_device(device))
+    protocol = network.protocol
+    if protocol.name == "yolov5":
+        imgsz = rounded_size(imgsz, network.stride)
     labelled = labelled_images(index, labels, split, classes=network.classes, single_cls=single_cls)
-    # The framework raises its default limit to the fullest image's labels (models/yolo/detect/val.py).
-    max_detections = max(MAX_DETECTIONS, labelled.most_in_an_image)
+    # ultralytics raises its default limit to the fullest image's labels (models/yolo/detect/val.py).
+    raised = labelled.most_in_an_image if protocol.raises_max_detections else 0
+    max_detections = max(protocol.max_detections, raised)
     with threads(worker_threads()):
         matches, skipped = _matched(
             network, labelled, index, imgsz, max_detections, single_cls=single_cls, report=report, clock=clock
@@ -144,9 +149,11 @@ def measure(
     if not len(matches.gt_cls):
         raise no_labels(split)
     with clock.stage("metrics"):
-        metrics = detection_metrics(matches.tp, matches.det_conf, matches.det_cls, matches.gt_cls)
+        metrics = detection_metrics(
+            matches.tp, matches.det_conf, matches.det_cls, matches.gt_cls, kind=protocol.average_precision
+        )
     with clock.stage("bootstrap"):
-        samples = bootstrap(matches, replicates=replicates, seed=seed)
+        samples = bootstrap(matches, replicates=replicates, seed=seed, kind=protocol.average_precision)
     facts = EvaluationFacts(
         split=split,
         images=len(matches.image),
@@ -167,9 +174,14 @@ def measure(
 def image_size(run: RunFacts) -> int:
     """The imgsz that the run is validated with: its own, of several the largest, rounded up to a multiple of 32.
 
+    YOLOv5 up to 5.0 wrote `img_size: [training, validation]`.
+
     Raises InputError `imgsz_invalid` if it is not a number of pixels from 1 to MOST_IMGSZ.
     """
     written = run.argument("imgsz")
+    if written is None:
+        older = run.argument("img_size")
+        written = older[-1] if isinstance(older, list) and older else older
     sizes = written if isinstance(written, list) else [DEFAULT_IMGSZ if written is None else written]
     numbers = [size for size in sizes if isinstance(size, int) and not isinstance(size, bool)]
     if not numbers or len(numbers) < len(sizes) or not 1 <= max(numbers) <= MOST_IMGSZ:
@@ -195,7 +207,8 @@ def _matched(
 ) -> tuple[Matches, tuple[Note, ...]]:
     """Run the network over all images, match each batch, and put the matches together."""
     sizes = np.array([(entry.height, entry.width) for entry in labelled.entries], dtype=np.int64)
-    batches = rectangular_batches(sizes, imgsz, network.stride)
+    protocol = network.protocol
+    batches = rectangular_batches(sizes, imgsz, network.stride, batch=protocol.batch, pad=protocol.pad)
     total, done = len(labelled.entries), 0
     collected = _Collected()
     skipped: list[Note] = []
@@ -207,6 +220,7 @@ def _matched(
         imgsz=imgsz,
         channels=network.channels,
         threads=min(os.cpu_count() or 1, MOST_THREADS),
+        protocol=protocol,
     )
     for batch in batches:
         with clock.stage("decode"):
@@ -230,13 +244,14 @@ def _match_batch(
     single_cls: bool,
     clock: _Clock,
 ) -> Matches:
-    """Detections of one batch, matched in the pixels of the batch, as the framework does, then put into the image's."""
+    """Detections of one batch, matched as the framework does it, then put into the pixels of the image."""
+    protocol = network.protocol
     with clock.stage("inference"):
         predictions = raw_predictions(network, loaded.pixels)
         if network.device.type == "cuda":
             torch.cuda.synchronize(network.device)
     with clock.stage("suppress"):
-        found = suppressed(predictions, max_detections=max_detections, agnostic=single_cls)
+        found = suppressed(predictions, max_detections=max_detections, agnostic=single_cls, protocol=protocol)
     with clock.stage("match"):
         det_cls = np.zeros_like(found.cls) if single_cls else found.cls
         images = np.array(loaded.images)
@@ -254,11 +269,42 @@ def _match_batch(
             det_cls=det_cls,
             det_conf=found.conf,
             det_box=((found.box - offsets[found.image]) / gains[found.image]).astype(np.float32),
-            tp=true_positives(Boxes(found.image, det_cls, found.box), Boxes(gt_image, gt_cls, gt_in_batch)),
+            tp=_true_positives(
+                protocol,
+                Boxes(found.image, det_cls, found.box),
+                Boxes(gt_image, gt_cls, gt_in_batch),
+                loaded.placements,
+            ),
             gt_image=gt_image,
             gt_cls=gt_cls,
             gt_box=gt_box.astype(np.float32),
         )
+
+
+def _true_positives(
+    protocol: Protocol, detections: Boxes, labels: Boxes, placements: tuple[Placement, ...]
+) -> NDArray[np.bool_]:
+    """At which thresholds each detection is a true positive, by the protocol's rule and in its pixels.
+
+    Both come in pixels of the batch.
+    """
+    if protocol.matched_in == "image":
+        detections, labels = _in_image(detections, placements), _in_image(labels, placements)
+    rule = true_positives if protocol.matching == "by_confidence" else true_positives_by_best_label
+    return rule(detections, labels)
+
+
+def _in_image(boxes: Boxes, placements: tuple[Placement, ...]) -> Boxes:
+    """Boxes of a batch in pixels of their images and cut to them, by the scale of the height alone.
+
+    YOLOv5 scales both axes by it (val.py, utils/general.py scale_boxes); where rounding a side up made the scale of the
+    width another, detections and labels are off alike.
+    """
+    _, offsets = frames(placements)
+    gain = np.array([p.gain_y for p in placements], dtype=np.float64)
+    extent = np.array([(p.width, p.height) * 2 for p in placements], dtype=np.float64)
+    scaled = (boxes.box - offsets[boxes.image]) / gain[boxes.image, None]
+    return Boxes(boxes.image, boxes.cls, np.clip(scaled, 0, extent[boxes.image]).astype(np.float32))
 
 
 @dataclass
@@ -336,20 +382,22 @@ def _settings(
     network: Network, imgsz: int, max_detections: int, *, single_cls: bool, unknown: int, seed: int
 ) -> dict[str, JsonValue]:
     """All that the figures depend on."""
+    protocol = network.protocol
     return {
-        "protocol": "ultralytics",
+        "protocol": protocol.name,
         "framework_version": str(framework().__version__),
         "task": "detect",
         "imgsz": imgsz,
-        "batch": BATCH,
+        "batch": protocol.batch,
         "rect": True,
-        "pad": PAD,
+        "pad": protocol.pad,
+        "shrinking": "area" if protocol.shrinks_by_area else "linear",
         "stride": network.stride,
         "single_cls": single_cls,
-        "conf": CONFIDENCE,
-        "iou": IOU,
+        "conf": protocol.confidence,
+        "iou": protocol.iou,
         "max_det": max_detections,
-        "max_det_raised": max_detections > MAX_DETECTIONS,
+        "max_det_raised": max_detections > protocol.max_detections,
         "multi_label": True,
         "agnostic_nms": single_cls,
         "nms_time_limit": None,
@@ -358,7 +406,9 @@ def _settings(
         "fused": True,
         "tf32": network.device.type == "cuda" and bool(torch.backends.cudnn.allow_tf32),
         "augment": False,
-        "average_precision": CONVENTION,
+        "matching": protocol.matching,
+        "matched_in": protocol.matched_in,
+        "average_precision": protocol.average_precision.convention,
         "labels_of_unknown_classes": unknown,
         "bootstrap_seed": seed,
         "bootstrap_unit": "image",

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from runaudit.evaluation.batches import Batch, Placement, place
+from runaudit.evaluation.protocol import ULTRALYTICS, Protocol
 from runaudit.runs.facts import ImageEntry, Note
 
 Pixels = NDArray[np.uint8]
@@ -66,13 +67,14 @@ def load_batches(
     channels: int,
     threads: int,
     ahead: int = AHEAD,
+    protocol: Protocol = ULTRALYTICS,
 ) -> Iterator[LoadedBatch]:
     """Yield the batches in order, with at most `ahead` + 1 of them in memory.
 
     `entries` are the images that the batches' positions count; their files lie below `root`. An image that is larger
     than MOST_PIXELS by its header or can't be decoded is left out with a note: it is not an error of the audit.
     """
-    reader = _Reader(root, imgsz, channels, threading.Lock())
+    reader = _Reader(root, imgsz, channels, protocol, threading.Lock())
     with ThreadPoolExecutor(max_workers=threads, thread_name_prefix="decode") as pool:
 
         def submit(batch: Batch) -> list[Future[_Loaded | Note]]:
@@ -112,6 +114,7 @@ class _Reader:
     root: Path
     imgsz: int
     channels: int
+    protocol: Protocol
     one_at_a_time: threading.Lock
 
     def load(self, entry: ImageEntry, shape: tuple[int, int]) -> _Loaded | Note:
@@ -123,18 +126,21 @@ class _Reader:
             pixels = decode(self.root / entry.file, self.channels)
             if pixels is None:
                 return _skipped(entry, "it can't be decoded")
-            placement = place(pixels.shape[1], pixels.shape[0], self.imgsz, shape)
-            return _Loaded(placement, _resized(_resized(pixels, placement.resized), placement.inner))
+            placement = place(pixels.shape[1], pixels.shape[0], self.imgsz, shape, self.protocol)
+            shrinks = self.imgsz < max(pixels.shape[:2])
+            by_area = shrinks and self.protocol.shrinks_by_area
+            first = _resized(pixels, placement.resized, cv2.INTER_AREA if by_area else cv2.INTER_LINEAR)
+            return _Loaded(placement, _resized(first, placement.inner))
 
 
 def _skipped(entry: ImageEntry, why: str) -> Note:
     return Note(code="image_skipped", detail=f"Left out of the validation: {why}.", place=entry.file)
 
 
-def _resized(pixels: Pixels, size: tuple[int, int]) -> Pixels:
+def _resized(pixels: Pixels, size: tuple[int, int], interpolation: int = cv2.INTER_LINEAR) -> Pixels:
     if (pixels.shape[1], pixels.shape[0]) == size:
         return pixels
-    resized: Pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_LINEAR).reshape(size[1], size[0], -1)
+    resized: Pixels = cv2.resize(pixels, size, interpolation=interpolation).reshape(size[1], size[0], -1)
     return resized
 
 

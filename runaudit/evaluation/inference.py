@@ -15,10 +15,8 @@ from numpy.typing import NDArray
 
 from runaudit.evaluation.framework import framework
 from runaudit.evaluation.network import Network
+from runaudit.evaluation.protocol import ULTRALYTICS, Protocol
 
-CONFIDENCE: Final = 0.001
-IOU: Final = 0.7
-MAX_DETECTIONS: Final = 300
 MOST_THREADS: Final = 8
 
 
@@ -80,16 +78,19 @@ def raw_predictions(network: Network, pixels: NDArray[np.uint8]) -> Any:
 
 
 @torch.inference_mode()
-def suppressed(predictions: Any, *, max_detections: int, agnostic: bool) -> Detections:
+def suppressed(
+    predictions: Any, *, max_detections: int, agnostic: bool, protocol: Protocol = ULTRALYTICS
+) -> Detections:
     """Non-maximum suppression as the framework validates with, but without its time limit.
 
-    A box may carry several classes. With the limit of 2 s + 0.05 s an image, the rest of a batch would get no
-    detections on a slow machine (research page yolo.md, A6).
+    A box may carry several classes. With the limit of 2 s + 0.05 s an image (0.5 s in YOLOv5), the rest of a batch
+    would get no detections on a slow machine (research page yolo.md, A6). YOLOv5 also asks that the objectness alone is
+    above the threshold, which it always is where its product with a class' score is.
     """
     per_image = framework().utils.nms.non_max_suppression(
         predictions,
-        CONFIDENCE,
-        IOU,
+        protocol.confidence,
+        protocol.iou,
         multi_label=True,
         agnostic=agnostic,
         max_det=max_detections,

@@ -95,6 +95,29 @@ def true_positives(detections: Boxes, labels: Boxes) -> NDArray[np.bool_]:
     return correct
 
 
+def true_positives_by_best_label(detections: Boxes, labels: Boxes) -> NDArray[np.bool_]:
+    """At which thresholds each detection is a true positive by the rule of YOLOv5, (n, 10).
+
+    Detections of an image must stand by falling confidence. Each stands for the one label of its image and class that
+    it overlaps most, free or not; at each threshold a label counts for the first of its detections that reaches it. So
+    a second detection of a label is wrong even where another label beside it is missed (utils/metrics.py process_batch
+    of YOLOv5; research page yolo.md, A6). Of equal overlaps the last label, which is what its sort gives to a few.
+    """
+    correct = np.zeros((len(detections.box), len(IOU_THRESHOLDS)), dtype=bool)
+    detection, label, iou = _candidate_pairs(detections, labels)
+    if not len(iou):
+        return correct
+    order = np.lexsort((label, iou, detection))
+    detection, label, iou = detection[order], label[order], iou[order]
+    best = np.flatnonzero(np.r_[detection[1:] != detection[:-1], True])
+    detection, label, iou = detection[best], label[best], iou[best]
+    for column, threshold in enumerate(IOU_THRESHOLDS):
+        reaches = np.flatnonzero(iou >= threshold)
+        first = reaches[np.unique(label[reaches], return_index=True)[1]]
+        correct[detection[first], column] = True
+    return correct
+
+
 def _candidate_pairs(
     detections: Boxes, labels: Boxes
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:

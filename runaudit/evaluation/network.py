@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -11,10 +10,12 @@ from typing import Any, Final
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import nn
+from torch import Tensor, nn
 
 from runaudit.errors import CheckpointError
-from runaudit.evaluation.framework import framework
+from runaudit.evaluation.anchor_network import ANCHOR_MODEL_CLASSES, anchor_network
+from runaudit.evaluation.construction import detection_model, restore_activations, unsupported
+from runaudit.evaluation.protocol import ULTRALYTICS, YOLOV5, Protocol
 from runaudit.runs.facts import CheckpointFacts
 from runaudit.runs.model_yaml import checked_model_yaml
 
@@ -23,7 +24,8 @@ MODEL_CLASSES: Final = {
     # Pickled by the YOLOv10 fork and early 8.2; its network is a DetectionModel with another head.
     "ultralytics.nn.tasks.YOLOv10DetectionModel": "DetectionModel",
 }
-"""model class as a checkpoint names it -> class of the installed `ultralytics.nn.tasks`. Nothing else is built."""
+"""model class as a checkpoint names it -> class of the installed `ultralytics.nn.tasks`. Beside these, only YOLOv5's
+ANCHOR_MODEL_CLASSES are built."""
 
 LEAST_STRIDE: Final = 32
 """What the framework pads to where all strides are smaller (nn/backends/pytorch.py)."""
@@ -37,6 +39,7 @@ class Network:
 
     `stride` is what image sides are padded to, in pixels; `channels` is 1 (grey) or 3 (RGB); `classes` is how many
     classes the head tells apart. `two_heads` is true if the network also had a head that needs no NMS, left unused.
+    `protocol` is how its family is validated.
     """
 
     module: nn.Module
@@ -45,20 +48,21 @@ class Network:
     classes: int
     two_heads: bool
     device: torch.device
+    protocol: Protocol = ULTRALYTICS
 
 
 def rebuild(checkpoint: CheckpointFacts, weights: Path, device: torch.device) -> Network:
     """Build the network that `checkpoint` describes, load `weights` (safetensors) strictly, and fuse it.
 
     A network with two heads (YOLOv10, YOLO26) keeps the one-to-many head, which needs NMS: `yolo val` of the installed
-    version does the same by its default `nms=None` (engine/validator.py; research page yolo.md, A7.7).
+    version does the same by its default `nms=None` (engine/validator.py; research page yolo.md, A7.7). A network of
+    YOLOv5 has our own head (`anchor_network`).
 
     Raises CheckpointError with the code `architecture_unsupported` (another class of model, a description that the
     installed version can't build) or `weights_mismatch` (tensors that don't fit the description), or what
     `checked_model_yaml` raises for a description that is not plain.
     """
-    module, channels = _unloaded(checkpoint)
-    _load_strictly(module, weights, checkpoint.source)
+    module, protocol = _loaded(checkpoint, _tensors(weights, checkpoint.source))
     two_heads = getattr(module.model[-1], "one2one_cv2", None) is not None
     module.end2end = False
     module = module.fuse(verbose=False).float().eval().to(device)
@@ -68,49 +72,44 @@ def rebuild(checkpoint: CheckpointFacts, weights: Path, device: torch.device) ->
     return Network(
         module=module,
         stride=stride,
-        channels=channels,
+        channels=int(module.yaml["channels"]),
         classes=int(module.yaml["nc"]),
         two_heads=two_heads,
         device=device,
+        protocol=protocol,
     )
 
 
-def _unloaded(checkpoint: CheckpointFacts) -> tuple[Any, int]:
-    """The network with its initial weights, and its number of input channels."""
-    name = MODEL_CLASSES.get(checkpoint.model_class or "")
-    if name is None or checkpoint.model_yaml is None:
-        raise _unsupported(checkpoint, f"models of the class {checkpoint.model_class} can't be rebuilt here")
-    description = checked_model_yaml(checkpoint.model_yaml)
-    channels = description.get("channels", description.get("ch", 3))
-    if channels not in (1, 3):
-        raise _unsupported(checkpoint, f"its input has {channels} channels; 1 and 3 can be validated")
-    model_class = getattr(framework().nn.tasks, name)
+def _loaded(checkpoint: CheckpointFacts, tensors: dict[str, Tensor]) -> tuple[Any, Protocol]:
+    """The network with its weights, and the protocol of its family."""
+    if checkpoint.model_yaml is None:
+        raise unsupported(checkpoint, "it says nothing of its layers")
+    if checkpoint.framework == "yolov5" and checkpoint.model_class in ANCHOR_MODEL_CLASSES:
+        module, tensors = anchor_network(checkpoint, tensors)
+        protocol = YOLOV5
+    elif checkpoint.model_class in MODEL_CLASSES:
+        description = checked_model_yaml(checkpoint.model_yaml)
+        module = detection_model(checkpoint, description, MODEL_CLASSES[checkpoint.model_class])
+        restore_activations(checkpoint, module)
+        protocol = ULTRALYTICS
+    else:
+        raise unsupported(checkpoint, f"models of the class {checkpoint.model_class} can't be rebuilt here")
+    _load_strictly(module, tensors, checkpoint.source)
+    return module, protocol
+
+
+def _tensors(weights: Path, source: str) -> dict[str, Tensor]:
     try:
-        module = model_class(cfg=deepcopy(description), ch=channels, verbose=False)
-    # The installed package parses the description; whatever it can't build, it can't build.
-    except Exception as error:
-        raise _unsupported(checkpoint, f"the installed ultralytics can't build it ({error!s:.300})") from error
-    if not isinstance(module.model[-1], framework().nn.modules.head.Detect):
-        raise _unsupported(checkpoint, "its last layer is not a detection head")
-    return module, int(channels)
-
-
-def _unsupported(checkpoint: CheckpointFacts, why: str) -> CheckpointError:
-    return CheckpointError(
-        f"The network in {checkpoint.source} is not supported: {why}.",
-        code="architecture_unsupported",
-        place=checkpoint.source,
-    )
-
-
-def _load_strictly(module: nn.Module, weights: Path, source: str) -> None:
-    """Load all tensors, each with its name and shape; half precision is widened to float32."""
-    try:
-        tensors = load_file(weights)
+        tensors: dict[str, Tensor] = load_file(weights)
     except (SafetensorError, OSError) as error:
         raise CheckpointError(
             f"The tensors taken from {source} can't be read: {error}", code="weights_mismatch", place=source
         ) from error
+    return tensors
+
+
+def _load_strictly(module: nn.Module, tensors: dict[str, Tensor], source: str) -> None:
+    """Load all tensors, each with its name and shape; half precision is widened to float32."""
     expected = module.state_dict()
     problems = [
         *_named("missing", sorted(expected.keys() - tensors.keys())),

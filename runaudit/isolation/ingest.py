@@ -117,7 +117,7 @@ def why_not_evaluated(spec: JobSpec, run: RunFacts, dataset: DatasetFacts | None
             f"The checkpoint can't be used: {checkpoint.problem.detail}" if checkpoint and checkpoint.problem else "",
         ),
         (
-            run.framework != "ultralytics" or run.task != "detect",
+            run.framework not in ("ultralytics", "yolov5") or run.task != "detect",
             f"Re-validation of {run.framework} {run.task} runs is not there yet.",
         ),
         (dataset is None, absent or ""),

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from runaudit.errors import CheckpointError
+from runaudit.runs.activations import activations
 from runaudit.runs.checkpoint_metadata import metadata
 from runaudit.runs.facts import CheckpointFacts, Note
 from runaudit.runs.inert_pickle import PickleRefusedError, read_pickle
@@ -102,6 +103,7 @@ class _Reading:
             raise CheckpointError(
                 "The checkpoint holds tensors without a network: a bare state dict.", code="checkpoint_model"
             )
+        self.facts["activations"] = activations(model)
 
     def write_weights(self, weights_out: Path) -> None:
         """Reads the tensors and writes them. Raises CheckpointError."""

@@ -82,6 +82,8 @@ class CheckpointFacts(Facts):
     model_yaml: dict[str, JsonValue] | None = None
     names: dict[int, str] = {}
     stride: tuple[float, ...] = ()
+    activations: dict[str, str] = {}
+    """layer -> its activation as `SiLU`, `LeakyReLU(0.1)`, `Identity`; the class where it is none of torch.nn"""
     task: Task | None = None
     epoch: int | None = None
     """as stored: -1 once the run was finished and the checkpoint stripped, else the 0-based epoch"""
