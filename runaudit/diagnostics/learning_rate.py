@@ -165,7 +165,8 @@ def _diverged(run: RunFacts, history: History, schedule: Schedule, stability: St
             "cause as well; "
             "a lower rate is the cheapest to try."
         )
-    drop = stability.drop
+    # What a run that never learnt would have reached can't be read off its own curves; the little it lost says nothing.
+    drop = None if stability.lost else stability.drop
     return found(
         CAUSE,
         severity,

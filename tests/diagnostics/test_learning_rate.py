@@ -43,6 +43,14 @@ def test_learning_nothing_at_a_high_rate_is_critical():
     assert result.finding is not None and result.finding.severity == "critical"
 
 
+def test_what_a_run_that_never_learnt_lost_is_not_given_a_number():
+    crumbs = np.concatenate([np.full(59, 0.002), [0.001]])
+    run = cases.run(crumbs, train=np.full(60, 4.0), rate=cases.linear_rate(60, lr0=0.5), arguments={"lr0": 0.5})
+    finding = examine(cases.curves_only(run)).finding
+    assert finding is not None
+    assert (finding.impact.value, finding.impact.grade) == (None, "none")
+
+
 def test_divergence_at_a_usual_rate_is_only_a_suspicion():
     metric, train = collapsing()
     result = examine(cases.curves_only(cases.run(metric, train=train)))
