@@ -15,7 +15,14 @@ _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 """Control, format (writing direction, zero width), surrogate, private and unassigned characters, and line "
 "separators."""
 
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|~>:@])")
+_MARKDOWN = re.compile(
+    r"[\\`*\[\]|~#@]"
+    r"|(?<![^\W_])_|_(?![^\W_])"  # inside a word, where names have it, it is no emphasis (CommonMark 6.2)
+    r"|:(?=//)|(?<=www)\.|(?<=mailto):|(?<=xmpp):"  # what GitHub makes a link of by itself (GFM 6.9)
+    r"|^[-+=]"
+)
+"""What would be markup in this place, and no more: people read the source too, in mails and terminals."""
+_LIST_NUMBER = re.compile(r"^(\d{1,9})([.)])(?=\s|$)")
 _HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"}
 
 
@@ -30,7 +37,7 @@ def markdown(value: str) -> str:
     """Text that Markdown shows as it stands: one visible line, no markup, no HTML, no automatic link."""
     escaped = "".join(_HTML.get(character, character) for character in visible(value))
     # The semicolons of the entities above are not special, their ampersands are already spent.
-    return _MARKDOWN.sub(r"\\\1", escaped)
+    return _LIST_NUMBER.sub(r"\1\\\2", _MARKDOWN.sub(r"\\\g<0>", escaped))
 
 
 def code_block(value: str, language: str) -> list[str]:

@@ -22,7 +22,7 @@ LOWER = -0.01
 """The tolerance of 8.4 (yolo.md A5); 8.0 to 8.3 and YOLOv5 allowed [0, 1] only."""
 MAX_CLASS_ID = 2**31 - 1
 
-_CODES = {
+_DETAILS = {
     "label_not_a_number": "It holds something that is no number.",
     "label_columns": "The row has a number of columns that no label has.",
     "label_mixed": "Rows of boxes and rows of polygons stand in one file.",
@@ -219,7 +219,7 @@ def _reject(rejected: dict[int, Note], code: str, bad: _Rows, sources: Sequence[
 
 
 def _note(code: str, place: str) -> Note:
-    return Note(code=code, detail=f"{_CODES[code]} The framework drops the image.", place=place)
+    return Note(code=code, detail=f"{_DETAILS[code]} The framework drops the image.", place=place)
 
 
 def _unique(rows: _Rows, cls: _Floats, box: _Floats, is_polygon: _Flags) -> _Flags:
