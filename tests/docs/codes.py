@@ -128,9 +128,11 @@ def _possible_codes(value: ast.expr) -> Iterator[str]:
 
 
 def _codes_of_table(node: ast.Assign | ast.AnnAssign, place: str) -> Iterator[Use]:
-    """A constant that maps something to codes is named for it: `..._CODES`."""
-    target = node.targets[0] if isinstance(node, ast.Assign) else node.target
-    if _name(target).endswith("_CODES") and isinstance(node.value, ast.Dict):
-        for value in node.value.values:
-            if isinstance(value, ast.Constant) and isinstance(value.value, str):
-                yield Use(value.value, None, place)
+    """A mapping to codes is named for it, `..._CODES` or `codes`; `_FATAL` are the notes that become errors."""
+    name = _name(node.targets[0] if isinstance(node, ast.Assign) else node.target).lower()
+    values: list[ast.expr] = []
+    if name.endswith("codes") and isinstance(node.value, ast.Dict):
+        values = node.value.values
+    elif name == "_fatal" and isinstance(node.value, ast.Tuple):
+        values = node.value.elts
+    yield from (Use(code, None, place) for value in values for code in _possible_codes(value))
