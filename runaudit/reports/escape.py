@@ -19,7 +19,7 @@ _MARKDOWN = re.compile(
     r"[\\`*\[\]|~#@]"
     r"|(?<![^\W_])_|_(?![^\W_])"  # inside a word, where names have it, it is no emphasis (CommonMark 6.2)
     r"|:(?=//)|(?<=www)\.|(?<=mailto):|(?<=xmpp):"  # what GitHub makes a link of by itself (GFM 6.9)
-    r"|^[-+=]"
+    r"|^[-+](?=\s|$)|^[-=](?=[-=]*$)"  # a list item, a rule, or what makes a heading of the line above
 )
 """What would be markup in this place, and no more: people read the source too, in mails and terminals."""
 _LIST_NUMBER = re.compile(r"^(\d{1,9})([.)])(?=\s|$)")
