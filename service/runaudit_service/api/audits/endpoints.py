@@ -11,9 +11,9 @@ from typing import Annotated, Any, Final, cast
 
 from fastapi import APIRouter, BackgroundTasks, Depends, Header, Path, Query, Request
 from fastapi.responses import Response
-from runaudit.reports.markdown import render_markdown
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from runaudit.reports.markdown import render_markdown
 from runaudit.reports.schema import Report
 from runaudit_service.api import pagination
 from runaudit_service.api.audits import representations, sources
