@@ -24,8 +24,8 @@ def unpack_zip(file: BinaryIO, size: int, writer: FileWriter, account: Account, 
     directory = read_directory(file, size, max_members=account.limits.members)
     plan = [(member, _components(member)) for member in directory.members]
     account.check(sum(member.size for member in directory.members))
-    starts = [member.offset for member in directory.members[1:]] + [directory.end]
-    spans = [data_span(file, member, after) for member, after in zip(directory.members, starts, strict=True)]
+    ends = [*(member.offset for member in directory.members), directory.end][1:]
+    spans = [data_span(file, member, end) for member, end in zip(directory.members, ends, strict=True)]
     skipped = 0
     for (member, components), start in zip(plan, spans, strict=True):
         account.add_member()

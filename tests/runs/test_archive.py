@@ -255,3 +255,8 @@ def test_arbitrary_tar_content(tmp_path_factory: pytest.TempPathFactory, content
         unpack(_file(folder, tar_header(b"a", b"00000000010") + content), folder / "out")
     except ArchiveError:
         return
+
+
+def test_an_archive_of_nothing_is_an_empty_folder(tmp_path: Path) -> None:
+    unpacked = unpack(_file(tmp_path, zipped([])), tmp_path / "out")
+    assert (unpacked.files, list((tmp_path / "out").iterdir())) == (0, [])
