@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from pathlib import Path
 
 import pytest
@@ -193,14 +192,11 @@ def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
         read_curves(tmp_path / "results.csv", source="results.csv")
 
 
-def test_a_thousand_epochs_are_read_in_milliseconds(tmp_path: Path) -> None:
+def test_a_thousand_epochs_are_read(tmp_path: Path) -> None:
     text = "\n".join(padded(line) for line in (LATE, *rows(LATE, range(1, 1001))))
     path = tmp_path / "results.csv"
     path.write_text(text)
-    started = time.perf_counter()
     assert len(read_curves(path, source="results.csv").epochs) == 1000
-    # 8 ms were measured; the bound only catches a change of order.
-    assert time.perf_counter() - started < 0.5
 
 
 _CELL = st.floats().map(str) | st.sampled_from(["", "x", "1e400", "nan", "\0", '"1"'])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import time
 from pathlib import Path
 
 import pytest
@@ -110,10 +109,8 @@ def test_refuses_what_is_not_plain_data(text: bytes, code: str, place: str) -> N
 
 def test_a_billion_laughs_is_refused_at_its_first_anchor() -> None:
     laughs = "\n".join(f"l{i}: &l{i} [{', '.join([f'*l{i - 1}'] * 9) if i else 'lol'}]" for i in range(10))
-    started = time.monotonic()
     with pytest.raises(YamlError, match="anchor"):
         load_yaml(laughs.encode(), source="x.yaml")
-    assert time.monotonic() - started < 1
 
 
 def test_a_missing_file_is_an_error_with_a_code(tmp_path: Path) -> None:

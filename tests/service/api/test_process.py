@@ -57,7 +57,7 @@ def test_it_serves_and_ends_on_sigterm_though_clients_wait(api: Live) -> None:
         api.process.send_signal(signal.SIGTERM)
         code = api.process.wait(20)
         waiting.join()
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 15
     assert [(answer.status_code, answer.json()["state"]) for answer in answers] == [(200, "queued")]
     assert code in (0, -signal.SIGTERM)
     assert "Traceback" not in api.log.read_text()
