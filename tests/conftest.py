@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +14,13 @@ from runaudit_service.embedded import postgres, valkey
 from runaudit_service.embedded.part import Part, stop
 
 _names = itertools.count(1)
+
+
+def pytest_configure() -> None:
+    """Gives interrupts their usual meaning: a shell starts what it puts in the background with them ignored, and every
+    process that a test starts would inherit that."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 
 def wait_until(condition: Callable[[], bool], *, seconds: float = 20, what: str = "it") -> None:
