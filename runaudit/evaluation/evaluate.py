@@ -392,6 +392,8 @@ def _settings(
         "rect": True,
         "pad": protocol.pad,
         "shrinking": "area" if protocol.shrinks_by_area else "linear",
+        "sides_capped": protocol.capped_sides,
+        "box_margins": "whole" if protocol.whole_margins else "half",
         "stride": network.stride,
         "single_cls": single_cls,
         "conf": protocol.confidence,
