@@ -45,8 +45,9 @@ lint: $(INSTALLED)  ## ruff, mypy --strict, import-linter
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(INSTALLED)  ## what an audit's re-validation costs, against `yolo val`, on the CPU
+bench: $(INSTALLED)  ## what re-validation and a whole audit cost, against `yolo val`, on the CPU
 	CUDA_VISIBLE_DEVICES= $(BIN)/python -m benchmarks.revalidation
+	CUDA_VISIBLE_DEVICES= $(BIN)/python -m benchmarks.audit
 
 gpu: $(GPU_NEEDS)  ## every check and benchmark that wants CUDA, in one run of under 9 minutes
 	@$(GPU_PYTHON) -c 'import torch, sys; sys.exit(0 if torch.cuda.is_available() else "make gpu needs CUDA, and torch sees none here")'
