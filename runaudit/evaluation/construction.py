@@ -60,8 +60,8 @@ def detection_model(
 def restore_activations(checkpoint: CheckpointFacts, module: nn.Module, *, leave_out: str = "") -> None:
     """Give each layer of `module` the activation that it has in the checkpoint.
 
-    Tensors fit whatever the activation is, and versions differ in them: the first convolution of SPPF has a SiLU in
-    YOLOv5 and in ultralytics before 8.4, and none in the installed version. Layers below `leave_out` are skipped.
+    Tensors fit whatever the activation is, and versions differ in it: the first convolution of SPPF in a YOLOv8 network
+    has a SiLU in the installed version, and none in files of ultralytics 8.4.7. Layers below `leave_out` are skipped.
     Raises CheckpointError `architecture_unsupported` for an activation that is none of torch.nn, or in a layer that
     the installed version doesn't have.
     """

@@ -22,9 +22,9 @@ _NAME_LENGTH: Final = 120
 def activations(module: Any) -> dict[str, str]:
     """Path of each activation in the network -> `SiLU`, `LeakyReLU(0.1)`, ..., or its class if it is none of torch.nn.
 
-    What a version of a framework gives its layers changes: YOLOv5 up to 3.x used LeakyReLU or Hardswish, and the first
-    convolution of SPPF lost its SiLU in ultralytics 8.4. `module` is a network whose state dict could be replayed
-    (`module_tree.state_dict`), so its modules form a tree of bounded size.
+    What a version of a framework gives its layers changes: YOLOv5 up to 3.1 used LeakyReLU or Hardswish, and the first
+    convolution of SPPF has no SiLU in YOLOv8 files of ultralytics 8.4.7. `module` is a network whose state dict could
+    be replayed (`module_tree.state_dict`), so its modules form a tree of bounded size.
     """
     found: dict[str, str] = {}
     _collect(module, "", 0, found)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from runaudit.evaluation.average_precision import area, detection_metrics
 from runaudit.evaluation.framework import framework
+from runaudit.evaluation.protocol import YOLOV5
 
 
 def random_detections(seed: int, detections: int, labels: int, classes: int) -> tuple[NDArray[Any], ...]:
@@ -99,3 +100,49 @@ def test_rows_behind_the_last_true_positive_change_nothing() -> None:
     only_hits = area(hits.cumsum()[[0, 2], None], counted[[0, 2], None], 4)
     assert whole == pytest.approx(pruned, abs=1e-15)
     assert whole == pytest.approx(only_hits, abs=1e-15)
+
+
+def with_a_ramp(tp: NDArray[Any], labels: int) -> float:
+    """YOLOv5's average precision of one class and threshold, point by point.
+
+    The precision at a recall is the greatest from there on; past the last recall a line leads to (1, 0).
+    """
+    found, precision, recall = 0, [1.0], [0.0]
+    for number, hit in enumerate(tp, start=1):
+        found += bool(hit)
+        precision.append(found / number)
+        recall.append(found / labels)
+    precision.append(0.0)
+    recall.append(1.0)
+    envelope = [max(precision[position:]) for position in range(len(precision))]
+    heights = np.interp(np.linspace(0, 1, 101), recall, envelope)
+    return float(((heights[1:] + heights[:-1]) / 2 * np.diff(np.linspace(0, 1, 101))).sum())
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    seed=st.integers(0, 2**32),
+    detections=st.integers(0, 200),
+    labels=st.integers(1, 100),
+    classes=st.integers(1, 5),
+)
+def test_average_precision_of_yolov5(seed: int, detections: int, labels: int, classes: int) -> None:
+    tp, conf, det_cls, gt_cls = random_detections(seed, detections, labels, classes)
+    ours = detection_metrics(tp, conf, det_cls, gt_cls, kind=YOLOV5.average_precision)
+    order = np.argsort(-conf)
+    for row, class_id in enumerate(ours.classes):
+        mine = order[det_cls[order] == class_id]
+        expected = [with_a_ramp(tp[mine, column], int(ours.instances[row])) for column in range(10)]
+        if not len(mine):
+            expected = [0.0] * 10
+        np.testing.assert_allclose(ours.average_precision[row], expected, atol=1e-9, rtol=0)
+    plain = detection_metrics(tp, conf, det_cls, gt_cls)
+    np.testing.assert_array_equal(ours.precision, plain.precision)
+    np.testing.assert_array_equal(ours.recall, plain.recall)
+
+
+def test_the_ramp_credits_recall_that_was_never_reached() -> None:
+    """Half of the labels found without a mistake: 0.495 up to there, then the hundredths of a triangle of 0.5 by 1."""
+    tp, conf = np.ones((5, 10), dtype=bool), np.linspace(0.99, 0.9, 5).astype(np.float32)
+    metrics = detection_metrics(tp, conf, np.zeros(5, np.int32), np.zeros(10, np.int32), kind=YOLOV5.average_precision)
+    assert metrics.map50 == pytest.approx(0.495 + 2 * sum(range(51)) / 1e4, abs=1e-12)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from runaudit.evaluation.batches import Batch, frames, place, rectangular_batches, rounded_size
 from runaudit.evaluation.framework import framework
+from runaudit.evaluation.protocol import YOLOV5
 
 SIDES = st.integers(10, 3000)
 
@@ -56,6 +57,17 @@ def test_placement_is_the_framework_s(width: int, height: int, imgsz: int, rect:
     assert placement.inner == tuple(theirs["new_unpad"])
     assert placement.left + placement.inner[0] + theirs["right"] == shape[1]
     assert placement.top + placement.inner[1] + theirs["bottom"] == shape[0]
+
+
+def test_placement_by_yolov5() -> None:
+    """No cap on a side that rounding makes longer than imgsz, and margins that may be half pixels."""
+    placement = place(100, 60, 64, (64, 96), YOLOV5)
+    assert (placement.resized, placement.left, placement.top) == ((64, 39), 16, 12)
+    assert (placement.offset_x, placement.offset_y) == (16, 12.5)
+    assert frames((placement,))[1].tolist() == [[16, 12.5, 16, 12.5]]
+    over = next(side for side in range(100, 5000) if side * (640 / side) > 640)
+    assert place(over, 50, 640, (64, 672), YOLOV5).resized[0] == 641
+    assert place(over, 50, 640, (64, 672)).resized[0] == 640
 
 
 def test_frames_put_a_box_where_the_image_lies() -> None:

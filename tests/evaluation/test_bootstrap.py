@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from runaudit.evaluation.average_precision import detection_metrics
 from runaudit.evaluation.bootstrap import bootstrap, image_draws, interval
 from runaudit.evaluation.matching import Matches
+from runaudit.evaluation.protocol import ULTRALYTICS, YOLOV5, AveragePrecision
 
 
 def random_matches(seed: int, images: int, per_image: int, labels: int, classes: int) -> Matches:
@@ -38,13 +39,15 @@ def random_matches(seed: int, images: int, per_image: int, labels: int, classes:
     )
 
 
-def copied(matches: Matches, draw: np.ndarray) -> tuple[float, float, dict[int, float]]:
+def copied(matches: Matches, draw: np.ndarray, kind: AveragePrecision) -> tuple[float, float, dict[int, float]]:
     """mAP50, mAP50-95 and the latter by class with the drawn images copied out, one after the other."""
     det = np.concatenate([np.flatnonzero(matches.det_image == image) for image in draw])
     gt = np.concatenate([np.flatnonzero(matches.gt_image == image) for image in draw])
     if not len(gt):
         return np.nan, np.nan, {}
-    metrics = detection_metrics(matches.tp[det], matches.det_conf[det], matches.det_cls[det], matches.gt_cls[gt])
+    metrics = detection_metrics(
+        matches.tp[det], matches.det_conf[det], matches.det_cls[det], matches.gt_cls[gt], kind=kind
+    )
     by_class = dict(zip(metrics.classes.tolist(), metrics.average_precision.mean(axis=1).tolist(), strict=True))
     return metrics.map50, metrics.map50_95, by_class
 
@@ -56,12 +59,15 @@ def copied(matches: Matches, draw: np.ndarray) -> tuple[float, float, dict[int, 
     per_image=st.integers(0, 12),
     labels=st.integers(1, 60),
     classes=st.integers(1, 5),
+    kind=st.sampled_from([ULTRALYTICS.average_precision, YOLOV5.average_precision]),
 )
-def test_equal_to_copying_the_images(seed: int, images: int, per_image: int, labels: int, classes: int) -> None:
+def test_equal_to_copying_the_images(
+    seed: int, images: int, per_image: int, labels: int, classes: int, kind: AveragePrecision
+) -> None:
     matches = random_matches(seed, images, per_image, labels, classes)
-    ours = bootstrap(matches, replicates=7, seed=seed)
+    ours = bootstrap(matches, replicates=7, seed=seed, kind=kind)
     for replicate, draw in enumerate(image_draws(images, 7, seed)):
-        map50, map50_95, by_class = copied(matches, draw)
+        map50, map50_95, by_class = copied(matches, draw, kind)
         assert ours.map50[replicate] == pytest.approx(map50, abs=1e-9, nan_ok=True)
         assert ours.map50_95[replicate] == pytest.approx(map50_95, abs=1e-9, nan_ok=True)
         for column, class_id in enumerate(ours.classes.tolist()):

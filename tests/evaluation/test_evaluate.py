@@ -177,6 +177,12 @@ def test_image_size(written: Any, used: int) -> None:
     assert image_size(run_of(None, imgsz=written)) == used
 
 
+def test_image_size_of_yolov5_up_to_5() -> None:
+    """It wrote the sizes of training and of validation."""
+    assert image_size(run_of(None, img_size=[640, 960])) == 960
+    assert image_size(run_of(None, img_size=416)) == 416
+
+
 @pytest.mark.parametrize("written", ["640", 0, -32, 100_000, 64.5, True, [], [640, "x"], {}])
 def test_image_sizes_that_are_none(written: Any) -> None:
     with pytest.raises(InputError) as raised:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from runaudit.evaluation.framework import framework
-from runaudit.evaluation.matching import IOU_THRESHOLDS, Boxes, box_iou, true_positives
+from runaudit.evaluation.matching import IOU_THRESHOLDS, Boxes, box_iou, true_positives, true_positives_by_best_label
 
 
 def boxes(rng: np.random.Generator, count: int, spread: float) -> NDArray[np.float32]:
@@ -109,3 +109,52 @@ def test_a_second_detection_of_a_label_is_false_and_may_take_another_label() -> 
 def test_images_are_apart() -> None:
     box = np.array([[0, 0, 10, 10]], np.float32)
     assert not true_positives(Boxes(np.array([0]), np.array([0]), box), Boxes(np.array([1]), np.array([0]), box)).any()
+
+
+def by_best_label(
+    det_cls: NDArray[np.int32], det_box: NDArray[np.float32], gt_cls: NDArray[np.int32], gt_box: NDArray[np.float32]
+) -> NDArray[np.bool_]:
+    """YOLOv5's rule on one image, detection by detection: a label's first suitor that reaches the threshold wins it."""
+    correct = np.zeros((len(det_cls), 10), dtype=bool)
+    for column, threshold in enumerate(IOU_THRESHOLDS):
+        won: set[int] = set()
+        for number in range(len(det_cls)):
+            overlaps = box_iou(gt_box, np.repeat(det_box[number][None], len(gt_box), axis=0))
+            suitable = [label for label in range(len(gt_cls)) if gt_cls[label] == det_cls[number]]
+            if not suitable:
+                continue
+            best = max(suitable, key=lambda label: overlaps[label])
+            if overlaps[best] >= threshold and best not in won:
+                won.add(best)
+                correct[number, column] = True
+    return correct
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 2**32),
+    images=st.integers(1, 4),
+    most_detections=st.integers(0, 40),
+    most_labels=st.integers(0, 15),
+    spread=st.floats(0.2, 8),
+)
+def test_rule_of_yolov5(seed: int, images: int, most_detections: int, most_labels: int, spread: float) -> None:
+    rng = np.random.default_rng(seed)
+    parts = []
+    for image in range(images):
+        detections, labels = rng.integers(0, most_detections + 1), rng.integers(0, most_labels + 1)
+        det_box, gt_box = boxes(rng, detections, spread), boxes(rng, labels, spread)
+        det_cls = rng.integers(0, 2, detections).astype(np.int32)
+        gt_cls = rng.integers(0, 2, labels).astype(np.int32)
+        parts.append((np.full(detections, image), det_cls, det_box, np.full(labels, image), gt_cls, gt_box))
+    joined = [np.concatenate([part[column] for part in parts]) for column in range(6)]
+    ours = true_positives_by_best_label(Boxes(*joined[:3]), Boxes(*joined[3:]))
+    assert np.array_equal(ours, np.concatenate([by_best_label(part[1], part[2], part[4], part[5]) for part in parts]))
+
+
+def test_by_yolov5_s_rule_a_second_detection_takes_no_other_label() -> None:
+    """The second detection overlaps both labels by 0.5 and more, but the first label most, which is taken."""
+    gt = Boxes(np.zeros(2, int), np.zeros(2, int), np.array([[0, 0, 100, 100], [0, 20, 100, 120]], np.float32))
+    twice = Boxes(np.zeros(2, int), np.zeros(2, int), np.array([[0, 0, 100, 100], [0, 1, 100, 101]], np.float32))
+    assert true_positives(twice, gt)[1, 0]
+    assert true_positives_by_best_label(twice, gt).tolist() == [[True] * 10, [False] * 10]
