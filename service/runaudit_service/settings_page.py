@@ -1,0 +1,31 @@
+"""docs/settings.md, made from the settings themselves: `python -m runaudit_service.settings_page > docs/settings.md`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from runaudit_service.store.settings import Settings
+
+INTRODUCTION = """# Settings
+
+Settings are environment variables with the prefix `RUNAUDIT_`. `runaudit doctor` shows the values in force.
+
+| variable | default | meaning |
+|---|---|---|
+"""
+
+
+def page() -> str:
+    """The page as it is committed."""
+    prefix = Settings.model_config["env_prefix"]
+    rows = []
+    for name, field in Settings.model_fields.items():
+        default = str(field.default) if isinstance(field.default, Path) else field.default
+        shown = f"`{default}`" if default not in ("", None) else ""
+        rows.append(f"| `{prefix}{name.upper()}` | {shown} | {field.description} |\n")
+    return INTRODUCTION + "".join(rows)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page())
