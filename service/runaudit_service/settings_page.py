@@ -1,4 +1,4 @@
-"""docs/settings.md, made from the settings themselves: `python -m runaudit_service.settings_page > docs/settings.md`."""
+"""docs/settings.md, made from the settings themselves. `python -m runaudit_service.settings_page` prints it."""
 
 from __future__ import annotations
 
