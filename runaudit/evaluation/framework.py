@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import os
+import shutil
 import tempfile
 from functools import cache
 from types import ModuleType
@@ -28,7 +30,8 @@ def framework() -> ModuleType:
     """
     os.environ.update(_GUARDS)
     if not os.environ.get("YOLO_CONFIG_DIR"):
-        os.environ["YOLO_CONFIG_DIR"] = tempfile.mkdtemp(prefix="runaudit-ultralytics-")
+        folder = os.environ["YOLO_CONFIG_DIR"] = tempfile.mkdtemp(prefix="runaudit-ultralytics-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
     # torchvision must be there before the first NMS: the framework uses its kernel only if it is already imported.
     importlib.import_module("torchvision")
     importlib.import_module("ultralytics.utils.nms")

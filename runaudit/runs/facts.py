@@ -105,6 +105,80 @@ class CheckpointFacts(Facts):
         return self.epoch == -1 and not self.optimizer_present
 
 
+class LogDevice(Facts):
+    """A device that a training ran on, as its first lines name it. `kind` is `CUDA:0`, `CPU`, `MPS`, ..."""
+
+    kind: str
+    name: str
+    memory_mib: int | None = None
+
+
+class LogScan(Facts):
+    """What one scan of the labels counted; the framework says it nowhere but in its log.
+
+    `found` counts images with a label file (of classification: images), `backgrounds` those without a file or with an
+    empty one, `missing` and `empty` the two apart where the version tells them apart, `corrupt` those left out.
+    """
+
+    split: str
+    found: int
+    backgrounds: int | None = None
+    missing: int | None = None
+    empty: int | None = None
+    corrupt: int = 0
+    place: str
+
+
+class LogOptimizer(Facts):
+    """The optimizer that was really built. `automatic`: it was chosen by `optimizer=auto`, which ignores lr0."""
+
+    name: str
+    lr: float | None = None
+    momentum: float | None = None
+    automatic: bool = False
+    place: str
+
+
+class LogFacts(Facts):
+    """What a console log, or the environment that came with the request, tells of a training and nothing else does.
+
+    `places` names the place of each single value, `train.log:12` or `environment.gpu`, by the field's name.
+    `events` are what went wrong, in the log's order, as notes with these codes: `out_of_memory`, `cuda_error`,
+    `batch_reduced`, `nan_recovery`, `nms_time_limit`, `no_labels`, `process_ended` (killed by a signal or by the
+    scheduler), `exception` (the last line of a traceback). `log_*` notes are about the log itself.
+    """
+
+    sources: tuple[str, ...]
+    framework: Framework | None = None
+    version: str | None = None
+    python: str | None = None
+    torch: str | None = None
+    devices: tuple[LogDevice, ...] = ()
+    amp: Literal["passed", "failed", "skipped"] | None = None
+    batch: int | None = None
+    """images a step as it was resolved by AutoBatch, or halved after running out of memory"""
+    optimizer: LogOptimizer | None = None
+    scans: tuple[LogScan, ...] = ()
+    transferred: tuple[int, int] | None = None
+    """items taken from pretrained weights, of how many"""
+    image_size: int | None = None
+    save_folder: str | None = None
+    epochs_planned: int | None = None
+    epochs_begun: int | None = None
+    """the last epoch of which the log shows progress, counted from 1"""
+    epochs_completed: int | None = None
+    """as the closing line of a training that ended by itself states it; a resumed one counts from its resume"""
+    hours: float | None = None
+    early_stop_patience: int | None = None
+    """set if patience ended the training"""
+    peak_memory_gb: float | None = None
+    """the most GPU memory that a progress line shows, in the framework's gigabytes"""
+    arguments: dict[str, JsonValue] = {}
+    """training arguments as they were printed, or as the callback resolved them"""
+    places: dict[str, str] = {}
+    events: tuple[Note, ...] = ()
+
+
 class RunFacts(Facts):
     """One run: what it was asked to do, what it did, and the checkpoint it left.
 
@@ -121,6 +195,7 @@ class RunFacts(Facts):
     curves: Curves | None = None
     configuration: Configuration | None = None
     checkpoint: CheckpointFacts | None = None
+    log: LogFacts | None = None
     epochs_planned: int | None = None
     epochs_run: int | None = None
     best_epoch: int | None = None

@@ -15,14 +15,12 @@ from types import FrameType
 import httpx
 import psycopg
 import redis
-from sqlalchemy.orm import Session
 
 from runaudit_service.embedded import folder, parts, postgres, valkey
 from runaudit_service.embedded.part import Part
 from runaudit_service.embedded.supervisor import POLL_SECONDS, PartFailedError, Supervisor
-from runaudit_service.store.database import sqlalchemy_url, sync_engine
-from runaudit_service.store.keys import ensure_default
-from runaudit_service.store.migrate import upgrade
+from runaudit_service.store.database import sqlalchemy_url
+from runaudit_service.store.prepare import prepare
 from runaudit_service.store.settings import Settings
 
 READY_SECONDS = 60.0
@@ -100,8 +98,7 @@ class Service:
         broker_url = self._settings.broker_url or self._start_valkey(data_dir / "valkey", logs)
         self._wait(lambda: _database_answers(database_url), "the database")
         self._wait(lambda: _broker_answers(broker_url), "the broker")
-        upgrade(database_url)
-        new_key = _first_key(database_url)
+        new_key = prepare(database_url)
         if new_key is not None:
             folder.keep_key(data_dir, new_key)
 
@@ -192,17 +189,6 @@ def _broker_answers(broker_url: str) -> bool:
             return bool(client.ping())
     except redis.RedisError:
         return False
-
-
-def _first_key(database_url: str) -> str | None:
-    engine = sync_engine(database_url, pool_size=1)
-    try:
-        with Session(engine) as session:
-            key = ensure_default(session)
-            session.commit()
-            return key
-    finally:
-        engine.dispose()
 
 
 def _api_ready(url: str) -> bool:
