@@ -85,7 +85,8 @@ def examine(evidence: Evidence) -> CheckResult:
     if train_slope is None or val_rise is None:
         return inconclusive(
             CAUSE,
-            f"mAP declines by {decline.drop:.4f} after its peak, but the losses in the curves (too few, or none above zero) can't explain it.",
+            f"mAP declines by {decline.drop:.4f} after its peak, but the losses in the curves (too few, or none above "
+            "zero) can't explain it.",
             effect=decline.drop,
             n=int(rows.size),
         )
