@@ -147,8 +147,9 @@ class _Reader:
         if name not in listed.files and not (name in listed.links and self._paths.allows_file(folder, name)):
             return None
         try:
-            with _Regular(path) as file:
-                content = file.read(MAX_FILE_BYTES + 1)
+            with (opened := _Regular(path)) as file:
+                # What is asked for is allocated first: asking for the bound costs more than the file.
+                content = file.read(min(opened.size, MAX_FILE_BYTES) + 1)
         except OSError as error:
             raise _DroppedError("label_unreadable", f"It can't be opened: {error.strerror}.") from None
         if len(content) > MAX_FILE_BYTES:
@@ -194,12 +195,15 @@ class _Regular:
 
     def __init__(self, path: str) -> None:
         self._path = path
+        self.size = 0
 
     def __enter__(self) -> io.FileIO:
         descriptor = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
             os.close(descriptor)
             raise OSError(0, "it is no regular file")
+        self.size = status.st_size
         self._file = io.FileIO(descriptor)
         return self._file
 
