@@ -26,7 +26,9 @@ def evidence_of(
 ) -> Evidence:
     """All that is known of the run, with a sentence for each part that is missing."""
     missing = {
-        "curves": None if facts.run.curves is not None else "The run holds no results.csv.",
+        "curves": None
+        if facts.run.curves is not None
+        else "The run holds no results.csv, and no event files with curves.",
         "checkpoint": None if facts.run.checkpoint is not None else NO_CHECKPOINT,
         "dataset": facts.dataset_absent,
         "evaluation": why_not_evaluated,

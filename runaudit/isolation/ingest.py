@@ -137,7 +137,7 @@ def ingest(folder: JobFolder, spec: JobSpec, report: Report, walls: dict[str, st
         run_root = opened(spec.run, folder.unpacked / "run", spec.limits, report)
     report(Progress(stage="read_run"))
     with timed(seconds, "read_run"):
-        run = read_run(run_root, weights_out=folder.weights)
+        run = read_run(run_root, weights_out=folder.weights, environment=spec.environment)
     with timed(seconds, "read_data"):
         dataset, absent = read_data(spec, run, run_root, folder, report)
     facts = IngestFacts(run=run, dataset=dataset, dataset_absent=absent, seconds=seconds)

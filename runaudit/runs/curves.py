@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -86,11 +87,25 @@ def read_results(path: Path, *, source: str) -> Results:
         raise CurvesError(
             f"{source} has a header but no row of an epoch.", code="results_empty", place=f"{source}:{header_line}"
         )
+    return as_results(source, columns, Table(reading.lines, reading.epochs, reading.rows), reading.notes.listed())
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of curves: the place of each (a line, or a record of an event file), its epoch as written, its cells."""
+
+    lines: list[int]
+    epochs: list[int]
+    rows: list[list[float | None]]
+
+
+def as_results(source: str, columns: tuple[str, ...], table: Table, notes: Iterable[Note]) -> Results:
+    """The results that a table of at least one row holds; columns are told apart by their names' meaning."""
     dialect = _dialect(columns)
-    first_epoch = _first_epoch(dialect, reading.epochs)
+    first_epoch = _first_epoch(dialect, table.epochs)
     return Results(
-        curves=_curves(source, columns, reading, first_epoch),
-        notes=tuple(reading.notes.listed()),
+        curves=_curves(source, columns, table, first_epoch),
+        notes=tuple(notes),
         columns=columns,
         dialect=dialect,
         first_epoch=first_epoch,
@@ -228,10 +243,10 @@ def _first_epoch(dialect: Dialect, epochs: list[int]) -> Literal[0, 1]:
     return 0 if dialect in ("yolov5", "yolov9") or min(epochs) == 0 else 1
 
 
-def _curves(source: str, columns: tuple[str, ...], reading: _Reading, first_epoch: int) -> Curves:
+def _curves(source: str, columns: tuple[str, ...], table: Table, first_epoch: int) -> Curves:
     groups: dict[str, dict[str, Column]] = {"train": {}, "val": {}, "metric": {}, "rate": {}, "other": {}}
     seconds: Column | None = None
-    for name, values in zip(columns, zip(*reading.rows, strict=True), strict=True):
+    for name, values in zip(columns, zip(*table.rows, strict=True), strict=True):
         group, key = _meaning(name)
         if group == "seconds":
             seconds = values if seconds is None else seconds
@@ -239,8 +254,8 @@ def _curves(source: str, columns: tuple[str, ...], reading: _Reading, first_epoc
             groups[group].setdefault(key, values)
     return Curves(
         source=source,
-        lines=tuple(reading.lines),
-        epochs=tuple(epoch + 1 - first_epoch for epoch in reading.epochs),
+        lines=tuple(table.lines),
+        epochs=tuple(epoch + 1 - first_epoch for epoch in table.epochs),
         train_losses=groups["train"],
         val_losses=groups["val"],
         metrics=groups["metric"],

@@ -62,6 +62,26 @@ class Configuration(Facts):
     """key -> `args.yaml:17`"""
 
 
+class WeightFacts(Facts):
+    """What a checkpoint's tensors show of their own history (`runs.weight_health`). Counts of layers and channels.
+
+    `dead_channels` have a batch-norm scale below 0.001 and a shift of at most 0: they give the same value for any
+    image. `untouched_batch_norms` still have the running statistics of a new layer (mean 0, variance 1 throughout).
+    `initial_batch_norms` have all scales within 0.05 of 1, as a new layer has. `constant_layers` names weights of which
+    all elements are equal (the first few; `constant_count` counts them). `class_bias` has the lowest and highest class
+    bias of each level of an ultralytics detection head, from the finest stride; empty for other heads.
+    """
+
+    batch_norms: int
+    channels: int
+    dead_channels: int
+    untouched_batch_norms: int
+    initial_batch_norms: int
+    constant_count: int = 0
+    constant_layers: tuple[str, ...] = ()
+    class_bias: tuple[tuple[float, float], ...] = ()
+
+
 class CheckpointFacts(Facts):
     """What a checkpoint says of itself, read by the inert reader.
 
@@ -97,6 +117,7 @@ class CheckpointFacts(Facts):
     parameters: int = 0
     tensors: int = 0
     nonfinite_tensors: tuple[str, ...] = ()
+    weight_health: WeightFacts | None = None
     weights: str | None = None
 
     @property
@@ -213,12 +234,36 @@ class RunFacts(Facts):
         return None
 
 
+class ImageCensus(Facts):
+    """What the headers of a split's images say; each dictionary counts images. Those with a readable header are in it.
+
+    `channels` has the kinds `grey`, `grey_alpha`, `colour`, `colour_alpha`, `palette`, `cmyk`, `other`; `bits` is the
+    depth of one channel; `orientations` are EXIF's (1 to 8, 1 where none is given); `unfinished` images lack the mark
+    that ends a JPEG or PNG.
+    """
+
+    images: int = 0
+    formats: dict[str, int] = {}
+    channels: dict[str, int] = {}
+    bits: dict[int, int] = {}
+    orientations: dict[int, int] = {}
+    unfinished: int = 0
+
+    @property
+    def turned(self) -> int:
+        """Images whose EXIF orientation swaps width and height."""
+        return sum(count for orientation, count in self.orientations.items() if 5 <= orientation <= 8)
+
+
 class SplitFacts(Facts):
     """The census of one split. Counts are of what the labels really hold, after dropping what can't be used.
 
     `class_instances` and `class_images` have one entry a class id from 0 to nc-1.
     `background` images have no boxes: an empty label file, or (`missing_labels` of them) none at all.
-    `rejected` images would be dropped in silence by the framework; `notes` say why (capped, with counts).
+    `rejected` images would be dropped in silence by the framework; `notes` say why (capped, with counts), and
+    `rejected_by` counts them by the note's code. `label_ids` counts the rows of each class id as written, also ids that
+    data.yaml has no name for. `stray_labels` of the images without a label file have one elsewhere, in `stray_folders`,
+    where the framework doesn't look. `caches` are label caches beside the labels, never opened.
     """
 
     source: str
@@ -231,6 +276,14 @@ class SplitFacts(Facts):
     class_instances: tuple[int, ...]
     class_images: tuple[int, ...]
     notes: tuple[Note, ...] = ()
+    rejected_by: dict[str, int] = {}
+    label_ids: dict[int, int] = {}
+    duplicate_rows: int = 0
+    zero_area_rows: int = 0
+    stray_labels: int = 0
+    stray_folders: tuple[str, ...] = ()
+    caches: tuple[str, ...] = ()
+    image_census: ImageCensus | None = None
 
 
 class DatasetFacts(Facts):

@@ -34,6 +34,11 @@ class Sources:
         return self.checkpoint.train_args.get(key) if self.checkpoint is not None else None
 
     @property
+    def curves_source(self) -> str:
+        """The file that the curves stand in."""
+        return self.results.curves.source if self.results is not None else "results.csv"
+
+    @property
     def train_losses(self) -> frozenset[str]:
         return frozenset(self.results.curves.train_losses if self.results is not None else ())
 
@@ -48,7 +53,7 @@ def framework_of(sources: Sources) -> tuple[Framework, list[Note]]:
     Without any sign it is taken for ultralytics, with the note `framework_unknown`.
     """
     claims = [
-        ("results.csv", _framework_of_columns(sources.results)),
+        (sources.curves_source, _framework_of_columns(sources.results)),
         ("the configuration", _framework_of_configuration(sources.configuration)),
         ("the checkpoint", sources.checkpoint.framework if sources.checkpoint is not None else None),
     ]
@@ -92,8 +97,9 @@ def task_of(sources: Sources) -> tuple[Task, list[Note]]:
         detail = f"The task `{stated[:40]}` is not one of {', '.join(get_args(Task))}."
         notes.append(Note(code="task_unknown", detail=detail, place=place))
     if from_columns is not None and from_columns != task and {task, from_columns} != {"detect", "obb"}:
-        detail = f"The columns of results.csv are of the task {from_columns}, the configuration says {task}."
-        notes.append(Note(code="task_conflict", detail=detail, place="results.csv:1"))
+        source = sources.curves_source
+        detail = f"The columns of {source} are of the task {from_columns}, the configuration says {task}."
+        notes.append(Note(code="task_conflict", detail=detail, place=f"{source}:1"))
     return task, notes
 
 

@@ -11,6 +11,8 @@ from runaudit.runs.configuration import ARGS, OPT
 
 RESULTS = "results.csv"
 WEIGHTS = "weights"
+EVENTS = "events.out.tfevents."
+"""how the name of a TensorBoard event file begins"""
 MAX_FOLDERS = 200_000
 
 _NEVER_A_RUN = frozenset(("images", "labels", "__MACOSX", "node_modules", "__pycache__", "wandb", "mlruns"))
@@ -26,6 +28,7 @@ class RunFolder:
     has_results: bool
     has_configuration: bool
     checkpoints: tuple[Path, ...]
+    has_events: bool = False
 
     @property
     def path(self) -> Path:
@@ -44,15 +47,17 @@ class RunFolder:
 def find_run(root: Path) -> RunFolder:
     """The run folder below `root` (or `root` itself): the one with most evidence, and of those the shallowest.
 
+    A folder of TensorBoard event files alone counts only where there is nothing else: such folders are often copies.
+
     Raises
     ------
-    RunNotFoundError : there is neither results.csv, args.yaml, opt.yaml nor a .pt file.
+    RunNotFoundError : there is neither results.csv, args.yaml, opt.yaml, a .pt file nor an event file.
     InputError : `several_runs`, if two are of equal standing; it names them.
     """
     candidates = sorted(_candidates(root), key=lambda run: (-run.evidence, run.depth, run.folder))
     if not candidates:
         raise RunNotFoundError(
-            "No training run was found: there is no results.csv, args.yaml, opt.yaml or .pt file. "
+            "No training run was found: there is no results.csv, args.yaml, opt.yaml, .pt file or event file. "
             "Hand in the folder that training wrote, runs/detect/train for one."
         )
     best = candidates[0]
@@ -91,18 +96,20 @@ def _candidates(root: Path) -> list[RunFolder]:
             folder="" if path == root else path.relative_to(root).as_posix(),
             has_results=RESULTS in names,
             has_configuration=bool(names & {ARGS, OPT}),
-            checkpoints=tuple(checkpoint for checkpoint in checkpoints if _regular(checkpoint)),
+            checkpoints=tuple(checkpoint for checkpoint in checkpoints if regular(checkpoint)),
+            has_events=any(name.startswith(EVENTS) for name in files),
         )
-        if run.evidence:
+        if run.evidence or run.has_events:
             found[run.folder] = run
-    return [run for run in found.values() if not _is_weights_of_another(run, found)]
+    runs = [run for run in found.values() if not _is_weights_of_another(run, found)]
+    return [run for run in runs if run.evidence] or runs
 
 
 def _checkpoints_in(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.suffix == ".pt" and not path.name.startswith("."))
 
 
-def _regular(path: Path) -> bool:
+def regular(path: Path) -> bool:
     """No link, pipe or device: a run in a shared folder may hold them, and they may lead elsewhere."""
     return path.is_file() and not path.is_symlink()
 

@@ -1,22 +1,30 @@
-"""Reading one run: results.csv, configuration and checkpoint, brought together as facts."""
+"""Reading one run: curves, configuration, checkpoint and console log, brought together as facts."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+
+from pydantic import JsonValue
 
 from runaudit.errors import CurvesError
 from runaudit.runs.checkpoint import read_checkpoint
 from runaudit.runs.configuration import read_configuration
 from runaudit.runs.curves import Results, read_results
-from runaudit.runs.facts import CheckpointFacts, Note, RunFacts
+from runaudit.runs.event_curves import event_files, read_event_curves
+from runaudit.runs.facts import CheckpointFacts, LogFacts, Note, RunFacts
+from runaudit.runs.find_log import find_log
 from runaudit.runs.fitness import best_row, fitness
 from runaudit.runs.identity import Sources, architecture_of, framework_of, scores_map50_95_only, task_of, version_of
 from runaudit.runs.locate import RESULTS, RunFolder, choose_checkpoint, find_run
+from runaudit.runs.log_environment import merged, read_environment
 from runaudit.runs.status import plan_of, status_of
 
 
-def read_run(root: Path, *, weights_out: Path) -> RunFacts:
+def read_run(root: Path, *, weights_out: Path, environment: Mapping[str, JsonValue] | None = None) -> RunFacts:
     """Read the run that lies below `root` (or is `root`), executing nothing of it.
+
+    `environment` is the request's own (`log_environment`); what it states wins over the run's console log.
 
     What is missing is None in the facts; what is damaged in one place only is a note. The checkpoint's state dict
     is written to `weights_out` as safetensors, if its network can be read.
@@ -31,6 +39,7 @@ def read_run(root: Path, *, weights_out: Path) -> RunFacts:
     folder = find_run(root)
     results, result_notes = _results(folder)
     checkpoint, checkpoint_notes = _checkpoint(folder, weights_out)
+    log, log_notes = _log(folder, environment or {})
     sources = Sources(results, read_configuration(folder.path), checkpoint)
     framework, framework_notes = framework_of(sources)
     task, task_notes = task_of(sources)
@@ -49,26 +58,43 @@ def read_run(root: Path, *, weights_out: Path) -> RunFacts:
         curves=curves,
         configuration=sources.configuration,
         checkpoint=checkpoint,
+        log=log,
         epochs_planned=plan.epochs,
         epochs_run=len(set(curves.epochs)) if curves is not None else None,
         best_epoch=curves.epochs[row] if curves is not None and row is not None else None,
         best_row=row,
         status=status,
-        notes=(*result_notes, *checkpoint_notes, *framework_notes, *task_notes, *status_notes),
+        notes=(*result_notes, *checkpoint_notes, *log_notes, *framework_notes, *task_notes, *status_notes),
     )
 
 
 def _results(folder: RunFolder) -> tuple[Results | None, list[Note]]:
-    """results.csv, if there is one. An empty one is what a run leaves that died in its first epoch."""
-    if not folder.has_results:
-        return None, []
-    try:
-        results = read_results(folder.path / RESULTS, source=RESULTS)
-    except CurvesError as error:
-        if error.error_code == "results_empty" and folder.evidence > 1:
-            return None, [Note(code=error.error_code, detail=error.detail, place=error.place)]
-        raise
-    return results, list(results.notes)
+    """results.csv, else the event files. An empty file is what a run leaves that died in its first epoch."""
+    notes: list[Note] = []
+    if folder.has_results:
+        try:
+            results = read_results(folder.path / RESULTS, source=RESULTS)
+        except CurvesError as error:
+            if error.error_code != "results_empty" or (folder.evidence == 1 and not folder.has_events):
+                raise
+            notes.append(Note(code=error.error_code, detail=error.detail, place=error.place))
+        else:
+            return results, list(results.notes)
+    if folder.has_events:
+        try:
+            results = read_event_curves(event_files(folder.path))
+        except CurvesError as error:
+            if not folder.evidence:
+                raise
+            notes.append(Note(code=error.error_code, detail=error.detail, place=error.place))
+        else:
+            return results, [*notes, *results.notes]
+    return None, notes
+
+
+def _log(folder: RunFolder, environment: Mapping[str, JsonValue]) -> tuple[LogFacts | None, list[Note]]:
+    found, notes = find_log(folder)
+    return merged(read_environment(environment), found), notes
 
 
 def _checkpoint(folder: RunFolder, weights_out: Path) -> tuple[CheckpointFacts | None, list[Note]]:
