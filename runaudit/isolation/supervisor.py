@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from pydantic import ValidationError
 
@@ -90,34 +90,50 @@ def _progress_of(line: bytes) -> Progress | None:
         return None
 
 
+class _Lines:
+    """The progress that arrives on a pipe, line by line; what is not progress is dropped."""
+
+    def __init__(self, reading: int) -> None:
+        self._reading = reading
+        self._rest = b""
+        self.open = True
+
+    def arrived(self) -> Iterator[Progress]:
+        """What the pipe holds now. `open` turns false once its other end is closed."""
+        while self.open:
+            try:
+                chunk = os.read(self._reading, 1 << 16)
+            except BlockingIOError:
+                return
+            self.open = bool(chunk)
+            *lines, self._rest = (self._rest + chunk).split(b"\n")
+            self._rest = self._rest[-_LINE_BYTES:]
+            yield from filter(None, map(_progress_of, lines))
+
+
 def _follow(
     process: subprocess.Popen[bytes], reading: int, deadline: float, on_progress: OnProgress, should_stop: ShouldStop
 ) -> None:
     """Pass progress on until the child ends. Raises ChildTimeoutError or CancelledError while it still runs."""
-    buffer = b""
+    lines = _Lines(reading)
     with selectors.DefaultSelector() as selector:
         selector.register(reading, selectors.EVENT_READ)
-        open_pipe = True
-        while process.poll() is None:
+        running = True
+        while running:
             if time.monotonic() > deadline:
                 raise ChildTimeoutError("The audit took longer than it may. A smaller data set or more time helps.")
             if should_stop():
                 raise CancelledError("The audit was cancelled.")
-            if not open_pipe:
-                time.sleep(_POLL_SECONDS)
-                continue
-            if not selector.select(_POLL_SECONDS):
-                continue
-            chunk = os.read(reading, 1 << 16)
-            if not chunk:
-                selector.unregister(reading)
-                open_pipe = False
-                continue
-            *lines, buffer = (buffer + chunk).split(b"\n")
-            buffer = buffer[-_LINE_BYTES:]
-            newest = next((found for line in reversed(lines) if (found := _progress_of(line))), None)
-            if newest is not None:
-                on_progress(newest)
+            if lines.open:
+                selector.select(_POLL_SECONDS)
+                running = process.poll() is None
+            else:
+                # The pipe closes as the child ends: that is waited for without a pause.
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(_POLL_SECONDS)
+                    running = False
+            for progress in lines.arrived():
+                on_progress(progress)
 
 
 def _log_tail(folder: JobFolder) -> str:
