@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from runaudit.causes import CauseId
+from runaudit.diagnostics.depth import Depth as Depth  # noqa: PLC0414 - handed on
 from runaudit.evaluation.facts import EvaluationFacts, Interval
 from runaudit.runs.facts import DatasetFacts, RunFacts
 
@@ -14,7 +15,6 @@ Outcome = Literal["failed", "warned", "passed", "inconclusive", "not_run"]
 Severity = Literal["critical", "major", "minor"]
 Direction = Literal["lowers", "inflates", "unjudgeable"]
 Grade = Literal["intervention", "oracle", "observational", "none"]
-Depth = Literal["curves", "standard", "deep"]
 
 
 @dataclass(frozen=True)

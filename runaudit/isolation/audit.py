@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
 from runaudit.errors import ChildError
 from runaudit.isolation.job import JobFolder, JobSpec
 from runaudit.isolation.supervisor import OnProgress, ShouldStop, run_child
-from runaudit.reports.schema import Report
+
+if TYPE_CHECKING:
+    from runaudit.reports.schema import Report
 
 
 def read_report(folder: JobFolder, limit: int) -> Report:
     """The report that a child left, validated: a child is not trusted. Raises ChildError."""
+    from runaudit.reports.schema import Report  # noqa: PLC0415 - loaded while the child works (`_prepare`)
+
     size = folder.report.stat().st_size
     if size > limit:
         raise ChildError(f"The report has {size} bytes; {limit} are allowed.", code="report_too_large")
@@ -37,10 +42,24 @@ def run_audit(spec: JobSpec, folder: Path, *, on_progress: OnProgress, should_st
     """
     job = JobFolder(folder)
     job.spec.write_text(spec.model_dump_json())
-    run_child("ingest", job, seconds=spec.limits.ingest_seconds, on_progress=on_progress, should_stop=should_stop)
+    run_child(
+        "ingest",
+        job,
+        seconds=spec.limits.ingest_seconds,
+        on_progress=on_progress,
+        should_stop=should_stop,
+        meanwhile=_prepare,
+    )
     # Ingest writes the report itself where there is no model to run.
     if not job.report.exists():
         run_child(
             "evaluate", job, seconds=spec.limits.evaluate_seconds, on_progress=on_progress, should_stop=should_stop
         )
     return read_report(job, spec.limits.report_bytes)
+
+
+def _prepare() -> None:
+    """Load what the end of an audit needs, while the child reads the run: the schema takes as long as a short run."""
+    from runaudit.reports.schema import Report  # noqa: PLC0415
+
+    Report.model_rebuild()

@@ -19,8 +19,8 @@ from typing import Final, Literal
 
 from pydantic import JsonValue
 
-from runaudit.diagnostics.evidence import Depth
-from runaudit.runs.facts import Facts
+from runaudit.diagnostics.depth import Depth
+from runaudit.runs.base import Facts
 
 ChildName = Literal["ingest", "evaluate"]
 

@@ -46,6 +46,8 @@ def child_environment(stage: ChildName, folder: JobFolder) -> dict[str, str]:
         "ULTRALYTICS_SAFE_LOAD": "1",
         # cuBLAS repeats its results only with a fixed workspace.
         "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+        # Plugins of pydantic are code of others, and looking for them takes longer than reading a run.
+        "PYDANTIC_DISABLE_PLUGINS": "__all__",
     }
     # Ingest reads files; threads would only take address space from its limit.
     threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"} if stage == "ingest" else {}
@@ -144,14 +146,24 @@ def _log_tail(folder: JobFolder) -> str:
 
 
 def run_child(
-    stage: ChildName, folder: JobFolder, *, seconds: float, on_progress: OnProgress, should_stop: ShouldStop
+    stage: ChildName,
+    folder: JobFolder,
+    *,
+    seconds: float,
+    on_progress: OnProgress,
+    should_stop: ShouldStop,
+    meanwhile: Callable[[], None] | None = None,
 ) -> None:
     """Run one stage of the job in a fresh process and wait for its end.
+
+    `meanwhile` is called once, as soon as the process is started: short work of the parent that needs no result of it.
 
     Raises: an InputError that the child left in problem.json; ChildTimeoutError after `seconds`; CancelledError as soon
     as `should_stop` says so; ChildError if it died in any other way. No child outlives this call.
     """
     with _running(stage, folder) as (process, reading):
+        if meanwhile is not None:
+            meanwhile()
         _follow(process, reading, time.monotonic() + seconds, on_progress, should_stop)
         code = process.wait()
     if code == 0:

@@ -18,7 +18,8 @@ Interval = tuple[Number, Number]
 class ReportModel(BaseModel):
     """Base of the report's parts: closed, frozen, without NaN."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    # Built when first used: the command line loads the schema while its child still reads the run.
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 
 
 class Run(ReportModel):
@@ -135,7 +136,9 @@ class Validation(ReportModel):
     error_types: dict[str, JsonValue] = {}
     calibration: dict[str, JsonValue] = {}
     reported: dict[str, Number] = Field(
-        default={}, description="the row of the best epoch in results.csv; empty where there is none"
+        default={},
+        description="the row of the best epoch in results.csv, else the metrics that the checkpoint stores of its own "
+        "epoch; empty where there is neither",
     )
     reproduced: bool | None = None
     difference: dict[str, Number] = Field(default={}, description="re-validated minus reported")

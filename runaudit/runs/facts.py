@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic import JsonValue
+
+from runaudit.runs.base import Facts as Facts  # noqa: PLC0414 - handed on
 
 Framework = Literal["yolov5", "yolov9", "ultralytics"]
 Task = Literal["detect", "segment", "pose", "obb", "classify"]
@@ -13,12 +15,6 @@ Split = Literal["train", "val", "test"]
 Column = tuple[float | None, ...]
 """One value a row of results.csv, in the file's order. None: the cell is missing or not a number;
 NaN and infinity are kept as they stand, since they are evidence."""
-
-
-class Facts(BaseModel):
-    """Base of all facts: frozen, closed, and able to carry NaN and infinity through JSON (as strings)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
 
 
 class Note(Facts):
