@@ -71,4 +71,8 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    code = main(sys.argv[1:])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # All that this process leaves are files, and they are closed: taking the interpreter apart would only cost time.
+    os._exit(code)

@@ -10,12 +10,7 @@ from pathlib import Path
 from runaudit.errors import DatasetError, YamlError
 from runaudit.isolation.conclude import NO_CHECKPOINT, conclude
 from runaudit.isolation.job import JobFolder, JobSpec, Limits, Progress, Source
-from runaudit.runs.archive import unpack
-from runaudit.runs.archive_limits import ArchiveLimits
-from runaudit.runs.data_yaml import find_data_yaml
-from runaudit.runs.dataset import read_dataset
 from runaudit.runs.facts import DatasetFacts, IngestFacts, RunFacts
-from runaudit.runs.label_arrays import write_labels
 from runaudit.runs.run import read_run
 
 Report = Callable[[Progress], None]
@@ -29,21 +24,20 @@ def timed(seconds: dict[str, float], name: str) -> Iterator[None]:
     seconds[name] = round(seconds.get(name, 0) + time.perf_counter() - start, 4)
 
 
-def _archive_limits(limits: Limits) -> ArchiveLimits:
-    return ArchiveLimits(unpacked_bytes=limits.unpacked_bytes, members=limits.members, ratio=limits.ratio)
-
-
 def opened(source: Source, target: Path, limits: Limits, report: Report) -> Path:
     """The folder that holds the source's files: the folder itself, or the archive unpacked into `target`."""
     if source.kind == "folder":
         return Path(source.path)
     if source.kind == "data_yaml":
         return Path(source.path).parent
+    from runaudit.runs.archive import unpack  # noqa: PLC0415 - a folder needs none of it
+    from runaudit.runs.archive_limits import ArchiveLimits  # noqa: PLC0415
+
     target.mkdir(parents=True)
     unpack(
         Path(source.path),
         target,
-        _archive_limits(limits),
+        ArchiveLimits(unpacked_bytes=limits.unpacked_bytes, members=limits.members, ratio=limits.ratio),
         lambda done, total: report(Progress(stage="unpack", done=done, total=total)),
     )
     return target
@@ -53,6 +47,8 @@ def given_data_yaml(
     data: Source, run: RunFacts, folder: JobFolder, limits: Limits, report: Report
 ) -> tuple[Path, Path]:
     """Root and data.yaml of the data that came beside the run. Raises DatasetError if they hold no data.yaml."""
+    from runaudit.runs.data_yaml import find_data_yaml  # noqa: PLC0415
+
     root = opened(data, folder.unpacked / "data", limits, report)
     found = Path(data.path) if data.kind == "data_yaml" else find_data_yaml(root, named=named_data(run))
     if found is None:
@@ -82,6 +78,8 @@ def read_data(
     if spec.data is not None:
         root, yaml_path = given_data_yaml(spec.data, run, folder, spec.limits, report)
         return write_data(root, yaml_path, spec, folder, report), None
+    from runaudit.runs.data_yaml import find_data_yaml  # noqa: PLC0415 - depth `curves` needs none of it
+
     try:
         found = find_data_yaml(run_root, named=named_data(run))
         if found is None:
@@ -94,6 +92,9 @@ def read_data(
 
 def write_data(root: Path, yaml_path: Path, spec: JobSpec, folder: JobFolder, report: Report) -> DatasetFacts:
     """Read the data set; its index and labels go into the job folder, its facts are returned."""
+    from runaudit.runs.dataset import read_dataset  # noqa: PLC0415
+    from runaudit.runs.label_arrays import write_labels  # noqa: PLC0415
+
     facts, index, labels = read_dataset(
         root,
         yaml_path,

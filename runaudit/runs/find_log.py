@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from runaudit.runs.console_log import read_console_log
 from runaudit.runs.facts import LogFacts, Note
 from runaudit.runs.locate import RunFolder, regular
-from runaudit.runs.log_text import read_log
 
 MAX_CANDIDATES = 16
 _NAMED_FIRST = ("train.log", "training.log", "log.txt", "console.log", "output.log", "nohup.out", "train.txt")
@@ -26,7 +24,11 @@ def find_log(run: RunFolder) -> tuple[LogFacts | None, list[Note]]:
     chosen: LogFacts | None = None
     folder = run.path
     while True:
-        for path in _candidates(folder):
+        candidates = _candidates(folder)
+        if candidates:
+            from runaudit.runs.console_log import read_console_log  # noqa: PLC0415 - few runs have a log
+            from runaudit.runs.log_text import read_log  # noqa: PLC0415
+        for path in candidates:
             source = path.relative_to(run.path).as_posix() if folder == run.path else path.name
             try:
                 log = read_log(path, source=source)

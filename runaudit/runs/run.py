@@ -8,16 +8,13 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from runaudit.errors import CurvesError
-from runaudit.runs.checkpoint import read_checkpoint
 from runaudit.runs.configuration import read_configuration
 from runaudit.runs.curves import Results, read_results
-from runaudit.runs.event_curves import event_files, read_event_curves
 from runaudit.runs.facts import CheckpointFacts, LogFacts, Note, RunFacts
 from runaudit.runs.find_log import find_log
 from runaudit.runs.fitness import best_row, fitness
 from runaudit.runs.identity import Sources, architecture_of, framework_of, scores_map50_95_only, task_of, version_of
 from runaudit.runs.locate import RESULTS, RunFolder, choose_checkpoint, find_run
-from runaudit.runs.log_environment import merged, read_environment
 from runaudit.runs.status import plan_of, status_of
 
 
@@ -81,6 +78,8 @@ def _results(folder: RunFolder) -> tuple[Results | None, list[Note]]:
         else:
             return results, list(results.notes)
     if folder.has_events:
+        from runaudit.runs.event_curves import event_files, read_event_curves  # noqa: PLC0415 - few runs need it
+
         try:
             results = read_event_curves(event_files(folder.path))
         except CurvesError as error:
@@ -94,12 +93,18 @@ def _results(folder: RunFolder) -> tuple[Results | None, list[Note]]:
 
 def _log(folder: RunFolder, environment: Mapping[str, JsonValue]) -> tuple[LogFacts | None, list[Note]]:
     found, notes = find_log(folder)
+    if not environment:
+        return found, notes
+    from runaudit.runs.log_environment import merged, read_environment  # noqa: PLC0415 - few requests state one
+
     return merged(read_environment(environment), found), notes
 
 
 def _checkpoint(folder: RunFolder, weights_out: Path) -> tuple[CheckpointFacts | None, list[Note]]:
     path = choose_checkpoint(folder)
     if path is not None:
+        from runaudit.runs.checkpoint import read_checkpoint  # noqa: PLC0415 - curves alone need none of it
+
         source = path.relative_to(folder.path).as_posix()
         return read_checkpoint(path, source=source, weights_out=weights_out), []
     if not folder.checkpoints:
