@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import nullcontext
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -27,6 +22,7 @@ from runaudit.commands.inputs import (
 )
 from runaudit.commands.outcome import EXIT_OF_SIGNAL, FailOn, exit_code
 from runaudit.commands.output import deliver, say, shown_progress
+from runaudit.commands.preparation import Preparation, prepared
 from runaudit.errors import RunauditError
 
 if TYPE_CHECKING:
@@ -35,6 +31,7 @@ if TYPE_CHECKING:
 
 
 def check(  # noqa: PLR0917 - typer makes options of them
+    context: typer.Context,
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, or an archive of one.")],
     data: Annotated[
         Path | None, typer.Option(help="The data set: data.yaml, its folder, or an archive. Wins over one in RUN.")
@@ -70,7 +67,10 @@ def check(  # noqa: PLR0917 - typer makes options of them
         policy=read_policy(policy),
         own_machine=True,
     )
-    report = _audit(spec)
+    # `main` made the preparation before anything was loaded; other callers of this command have not.
+    ready = nullcontext(context.obj) if isinstance(context.obj, Preparation) else prepared()
+    with ready as preparation:
+        report = _audit(spec, preparation)
     deliver(_render(report, format), output)
     if output is not None:
         say(f"verdict: {report.verdict}. {report.headline}")
@@ -78,58 +78,29 @@ def check(  # noqa: PLR0917 - typer makes options of them
     raise typer.Exit(exit_code(severities, [rule.outcome for rule in report.policy], fail_on))
 
 
-def _audit(spec: JobSpec) -> Report:
+def _audit(spec: JobSpec, preparation: Preparation) -> Report:
     from runaudit.isolation.audit import run_audit  # noqa: PLC0415
     from runaudit.isolation.job import Progress  # noqa: PLC0415
 
-    with (
-        tempfile.TemporaryDirectory(prefix="runaudit-") as folder,
-        _stop_on_signal() as stop,
-        shown_progress() as show,
-    ):
+    stop = preparation.stop
+    with shown_progress() as show:
 
         def on_progress(progress: Progress) -> None:
             show(progress.stage, progress.done, progress.total)
 
         try:
-            return run_audit(spec, Path(folder), on_progress=on_progress, should_stop=stop.asked)
+            return run_audit(
+                spec,
+                preparation.folder,
+                on_progress=on_progress,
+                should_stop=stop.asked,
+                started=preparation.child,
+            )
         except RunauditError as error:
             if stop.number is None:
                 raise
             say("runaudit: stopped; no process is left behind [cancelled]")
             raise typer.Exit(EXIT_OF_SIGNAL + stop.number) from error
-
-
-@dataclass
-class _Stop:
-    """The signal that asked for an end, if one did."""
-
-    number: int | None = None
-
-    def asked(self) -> bool:
-        return self.number is not None
-
-
-@contextmanager
-def _stop_on_signal() -> Iterator[_Stop]:
-    """Notes SIGINT and SIGTERM, so that the audit ends its children in order.
-
-    A second signal of the same kind takes its default way.
-    """
-    stop = _Stop()
-
-    def note(number: int, _: FrameType | None) -> None:
-        stop.number = number
-        signal.signal(number, before[number])
-
-    before = {int(number): signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    for number in before:
-        signal.signal(number, note)
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _render(report: Report, format: Format) -> str:

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from runaudit.errors import ChildError
 from runaudit.isolation.job import JobFolder, JobSpec
+from runaudit.isolation.process import Child
 from runaudit.isolation.supervisor import OnProgress, ShouldStop, run_child
 
 if TYPE_CHECKING:
@@ -31,11 +32,13 @@ def read_report(folder: JobFolder, limit: int) -> Report:
         ) from error
 
 
-def run_audit(spec: JobSpec, folder: Path, *, on_progress: OnProgress, should_stop: ShouldStop) -> Report:
+def run_audit(
+    spec: JobSpec, folder: Path, *, on_progress: OnProgress, should_stop: ShouldStop, started: Child | None = None
+) -> Report:
     """Audit one run in child processes.
 
     `folder` is an empty folder of this audit's own; the caller deletes it. `on_progress` is called from this thread.
-    `should_stop` is asked several times a second.
+    `should_stop` is asked several times a second. `started` is an ingest child of this folder that waits already.
 
     Raises: InputError (handing in the same again fails again), ChildError (another attempt may succeed),
     ChildTimeoutError, CancelledError. No child is left running, whatever happens.
@@ -48,6 +51,7 @@ def run_audit(spec: JobSpec, folder: Path, *, on_progress: OnProgress, should_st
         seconds=spec.limits.ingest_seconds,
         on_progress=on_progress,
         should_stop=should_stop,
+        started=started,
         meanwhile=_prepare,
     )
     # Ingest writes the report itself where there is no model to run.

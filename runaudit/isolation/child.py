@@ -1,7 +1,8 @@
 """The entry of a child process: raise the walls, do one stage of the job, leave plain files behind.
 
-Started as `python -I -m runaudit.isolation.child STAGE FOLDER PARENT PROGRESS_FD`. Exit codes: 0 done; 3 the input
-can't be audited, 4 this machine failed it (a full disk), and problem.json says why; anything else is a crash.
+Started as `python -I -m runaudit.isolation.child STAGE FOLDER PARENT PROGRESS_FD`; begins once `go` is on its standard
+input, and ends quietly if that ends first. Exit codes: 0 done; 3 the input can't be audited, 4 this machine failed it
+(a full disk), and problem.json says why; anything else is a crash.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 from runaudit.errors import InputError, RunauditError, dump_error
 from runaudit.isolation import sandbox
 from runaudit.isolation.job import INPUT_ERROR, MACHINE_ERROR, ChildName, JobFolder, JobSpec, Progress
+from runaudit.isolation.process import GO
 
 Report = Callable[[Progress], None]
 
@@ -40,19 +42,26 @@ def raise_walls(stage: ChildName, folder: JobFolder, spec: JobSpec) -> dict[str,
     return {"writes": writes, "network": network}
 
 
+def _ingest() -> Callable[[JobFolder, JobSpec, Report, dict[str, str]], None]:
+    from runaudit.isolation.ingest import ingest  # noqa: PLC0415 - evaluate needs none of it
+
+    return ingest
+
+
 def main(arguments: list[str]) -> int:
     """Run one stage. Returns the exit code."""
     stage, root, parent, descriptor = arguments
     sandbox.die_with_parent(int(parent))
     folder = JobFolder(Path(root))
+    # Our own modules, loaded while the parent makes the job ready. Nothing of the input is read before the walls.
+    ingest = _ingest() if stage == "ingest" else None
+    if sys.stdin.buffer.readline() != GO:
+        return 0
     spec = JobSpec.model_validate_json(folder.spec.read_bytes())
     report = progress_writer(int(descriptor))
     try:
-        if stage == "ingest":
-            walls = raise_walls("ingest", folder, spec)
-            from runaudit.isolation.ingest import ingest  # noqa: PLC0415 - parsers load behind the walls
-
-            ingest(folder, spec, report, walls)
+        if ingest is not None:
+            ingest(folder, spec, report, raise_walls("ingest", folder, spec))
         else:
             walls = raise_walls("evaluate", folder, spec)
             from runaudit.isolation.evaluate import evaluate  # noqa: PLC0415 - torch loads in this child only

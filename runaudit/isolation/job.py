@@ -1,33 +1,16 @@
-"""A job folder: what the parent hands to the child processes, and what they leave for each other and for it.
-
-job.json             JobSpec, written by the parent
-unpacked/run/        the run archive, unpacked by the ingest child
-unpacked/data/       the data archive, likewise
-facts.json           IngestFacts, by ingest
-images.json          ImageIndex, by ingest
-labels.safetensors   the labels, by ingest
-weights.safetensors  the state dict, by ingest
-report.json          the Report, by the last child
-problem.json         a problem document, by a child that found the input unreadable
-"""
+"""What a job is, as its parent writes it and its children read it; `runaudit.isolation.folder` says where."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Final, Literal
+from typing import Literal
 
 from pydantic import JsonValue
 
 from runaudit.diagnostics.depth import Depth
+from runaudit.isolation.folder import INPUT_ERROR, MACHINE_ERROR, ChildName, JobFolder
 from runaudit.runs.base import Facts
 
-ChildName = Literal["ingest", "evaluate"]
-
-INPUT_ERROR: Final = 3
-"""exit code of a child that found the input unreadable"""
-MACHINE_ERROR: Final = 4
-"""exit code of a child that this machine failed"""
+__all__ = ["INPUT_ERROR", "MACHINE_ERROR", "ChildName", "JobFolder", "JobSpec", "Limits", "Progress", "Source"]
 
 
 class Source(Facts):
@@ -67,53 +50,6 @@ class JobSpec(Facts):
     device: str = "auto"
     """`auto`, `cpu`, or `cuda:0`"""
     limits: Limits = Limits()
-
-
-@dataclass(frozen=True)
-class JobFolder:
-    """The paths of a job folder."""
-
-    root: Path
-
-    @property
-    def spec(self) -> Path:
-        return self.root / "job.json"
-
-    @property
-    def unpacked(self) -> Path:
-        return self.root / "unpacked"
-
-    @property
-    def facts(self) -> Path:
-        return self.root / "facts.json"
-
-    @property
-    def images(self) -> Path:
-        return self.root / "images.json"
-
-    @property
-    def labels(self) -> Path:
-        return self.root / "labels.safetensors"
-
-    @property
-    def weights(self) -> Path:
-        return self.root / "weights.safetensors"
-
-    @property
-    def report(self) -> Path:
-        return self.root / "report.json"
-
-    @property
-    def problem(self) -> Path:
-        return self.root / "problem.json"
-
-    @property
-    def home(self) -> Path:
-        return self.root / "home"
-
-    @property
-    def log(self) -> Path:
-        return self.root / "child.log"
 
 
 class Progress(Facts):

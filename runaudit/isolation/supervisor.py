@@ -7,82 +7,22 @@ import os
 import selectors
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
 from pydantic import ValidationError
 
 from runaudit.errors import CancelledError, ChildError, ChildTimeoutError, load_input_error
 from runaudit.isolation.job import INPUT_ERROR, MACHINE_ERROR, ChildName, JobFolder, Progress
+from runaudit.isolation.process import Child, start_child
 
-# What a child may know of its parent's environment: where programs and libraries lie, which GPU it may use, and how
-# many threads. Never a URL, a key or a home.
-_PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "CUDA_HOME", "OMP_NUM_THREADS")
-_PASSED_ON_PREFIXES = ("NVIDIA_", "OPENBLAS_")
 _POLL_SECONDS = 0.1
 _LINE_BYTES = 4096
 _LOG_TAIL_BYTES = 2000
 
 OnProgress = Callable[[Progress], None]
 ShouldStop = Callable[[], bool]
-
-
-def child_environment(stage: ChildName, folder: JobFolder) -> dict[str, str]:
-    """The whole environment of a child."""
-    kept = {
-        name: value for name, value in os.environ.items() if name in _PASSED_ON or name.startswith(_PASSED_ON_PREFIXES)
-    }
-    home = str(folder.home)
-    fixed = {
-        "HOME": home,
-        "TMPDIR": home,
-        # ultralytics writes settings and looks for updates, packages and fonts unless told otherwise.
-        "YOLO_CONFIG_DIR": home,
-        "YOLO_OFFLINE": "true",
-        "YOLO_AUTOINSTALL": "false",
-        "YOLO_VERBOSE": "false",
-        "ULTRALYTICS_SAFE_LOAD": "1",
-        # cuBLAS repeats its results only with a fixed workspace.
-        "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
-        # Plugins of pydantic are code of others, and looking for them takes longer than reading a run.
-        "PYDANTIC_DISABLE_PLUGINS": "__all__",
-    }
-    # Ingest reads files; threads would only take address space from its limit.
-    threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"} if stage == "ingest" else {}
-    return kept | fixed | threads
-
-
-@contextmanager
-def _running(stage: ChildName, folder: JobFolder) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """A started child and the reading end of its progress pipe; it is dead when the context ends, however it ends."""
-    folder.home.mkdir(exist_ok=True)
-    reading, writing = os.pipe()
-    arguments = [stage, str(folder.root), str(os.getpid()), str(writing)]
-    os.set_blocking(reading, False)
-    try:
-        with folder.log.open("ab") as log:
-            process = subprocess.Popen(
-                # -I: neither the working folder nor the environment add to what can be imported.
-                [sys.executable, "-I", "-m", "runaudit.isolation.child", *arguments],
-                cwd=folder.home,
-                env=child_environment(stage, folder),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                pass_fds=(writing,),
-                start_new_session=True,
-            )
-    finally:
-        os.close(writing)
-    try:
-        yield process, reading
-    finally:
-        os.close(reading)
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
 
 
 def _progress_of(line: bytes) -> Progress | None:
@@ -152,20 +92,26 @@ def run_child(
     seconds: float,
     on_progress: OnProgress,
     should_stop: ShouldStop,
+    started: Child | None = None,
     meanwhile: Callable[[], None] | None = None,
 ) -> None:
     """Run one stage of the job in a fresh process and wait for its end.
 
-    `meanwhile` is called once, as soon as the process is started: short work of the parent that needs no result of it.
+    `started` is a child of this stage and folder that waits already. `meanwhile` is called once, as soon as the
+    process has its job: short work of the parent that needs no result of it.
 
     Raises: an InputError that the child left in problem.json; ChildTimeoutError after `seconds`; CancelledError as soon
     as `should_stop` says so; ChildError if it died in any other way. No child outlives this call.
     """
-    with _running(stage, folder) as (process, reading):
+    child = started or start_child(stage, folder)
+    try:
+        child.go()
         if meanwhile is not None:
             meanwhile()
-        _follow(process, reading, time.monotonic() + seconds, on_progress, should_stop)
-        code = process.wait()
+        _follow(child.process, child.reading, time.monotonic() + seconds, on_progress, should_stop)
+        code = child.process.wait()
+    finally:
+        child.end()
     if code == 0:
         return
     if code == INPUT_ERROR:

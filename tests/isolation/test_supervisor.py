@@ -12,7 +12,8 @@ import pytest
 from runaudit.errors import CancelledError, ChildError, ChildTimeoutError, RunNotFoundError
 from runaudit.isolation.audit import read_report, run_audit
 from runaudit.isolation.job import JobFolder, JobSpec, Progress, Source
-from runaudit.isolation.supervisor import child_environment, run_child
+from runaudit.isolation.process import child_environment, start_child
+from runaudit.isolation.supervisor import run_child
 
 
 def children() -> list[int]:
@@ -98,6 +99,28 @@ def test_a_child_knows_no_secret_of_its_parent(
     assert seen
     assert all(b"hidden" not in environment for environment in seen)
     assert "RUNAUDIT_DATABASE_URL" not in child_environment("evaluate", JobFolder(tmp_path))
+
+
+def test_a_child_that_waits_is_given_its_job_or_goes_away(tmp_path: Path, before: set[int]) -> None:
+    folder = JobFolder(tmp_path / "job")
+    folder.root.mkdir()
+    child = start_child("ingest", folder)
+    assert child.process.poll() is None
+    job_folder_exists = folder.spec.exists()
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    folder.spec.write_text(JobSpec(run=Source(kind="folder", path=str(empty)), depth="curves").model_dump_json())
+    with pytest.raises(RunNotFoundError):
+        run_child("ingest", folder, seconds=60, on_progress=ignore, should_stop=lambda: False, started=child)
+    assert not job_folder_exists
+    # A parent that dies closes the input of its child.
+    waiting = start_child("ingest", folder)
+    assert waiting.process.stdin is not None
+    waiting.process.stdin.close()
+    assert waiting.process.wait(timeout=60) == 0
+    waiting.end()
+    waiting.end()
+    assert set(children()) <= before
 
 
 @pytest.mark.parametrize(
