@@ -8,12 +8,16 @@ from runaudit.causes import CAUSES, CauseId
 from runaudit.diagnostics import (
     checkpoint_integrity,
     class_imbalance,
+    class_mapping,
+    image_format,
     insufficient_epochs,
+    label_files,
     learning_rate,
     metric_mismatch,
     numerical_divergence,
     overfitting,
     validation_set_too_small,
+    weight_initialization,
 )
 from runaudit.diagnostics.evidence import Check, CheckResult, Evidence
 from runaudit.diagnostics.unchecked import UNCHECKED
@@ -23,10 +27,14 @@ _BY_CAUSE: Final[dict[CauseId, Check]] = {
     for check in (
         *UNCHECKED,
         class_imbalance.CHECK,
+        label_files.CHECK,
+        class_mapping.CHECK,
         validation_set_too_small.CHECK,
+        image_format.CHECK,
         overfitting.CHECK,
         learning_rate.CHECK,
         insufficient_epochs.CHECK,
+        weight_initialization.CHECK,
         numerical_divergence.CHECK,
         checkpoint_integrity.CHECK,
         metric_mismatch.CHECK,

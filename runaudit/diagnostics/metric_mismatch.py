@@ -32,13 +32,45 @@ class Thresholds:
 LIMITS = Thresholds()
 
 
-def reported_metrics(run: RunFacts, row: int | None = None) -> dict[str, float]:
-    """The metrics of the best epoch's row (or of `row`) in results.csv, those that are finite; empty without one."""
-    index = run.best_row if row is None else row
-    if run.curves is None or index is None or not 0 <= index < len(run.curves.epochs):
-        return {}
-    cells = {name: column[index] for name, column in run.curves.metrics.items()}
-    return {name: float(cell) for name, cell in cells.items() if cell is not None and np.isfinite(cell)}
+_STORED: Final = {
+    "metrics/precision(B)": "precision",
+    "metrics/recall(B)": "recall",
+    "metrics/mAP50(B)": "map50",
+    "metrics/mAP50-95(B)": "map50_95",
+}
+"""Names of ultralytics' `train_metrics`: the metrics at the epoch that the checkpoint was saved in (yolo.md A4)."""
+
+
+@dataclass(frozen=True)
+class Reported:
+    """The metrics that a run reported, those that are finite, and where: `results.csv:41`, or the checkpoint."""
+
+    metrics: dict[str, float]
+    source: str
+
+
+def reported_by(run: RunFacts, row: int | None) -> Reported | None:
+    """The metrics of `row` in results.csv or, where it holds no mAP50-95, those that the checkpoint stores."""
+    curves = run.curves
+    if curves is not None and row is not None and 0 <= row < len(curves.epochs):
+        cells = {name: column[row] for name, column in curves.metrics.items()}
+        finite = {name: float(cell) for name, cell in cells.items() if cell is not None and np.isfinite(cell)}
+        if "map50_95" in finite:
+            return Reported(finite, f"{curves.source}:{curves.lines[row]}")
+    if run.checkpoint is None:
+        return None
+    stored = {
+        ours: run.checkpoint.train_metrics[theirs]
+        for theirs, ours in _STORED.items()
+        if 0.0 <= run.checkpoint.train_metrics.get(theirs, np.nan) <= 1.0
+    }
+    return Reported(stored, f"{run.checkpoint.source}: train_metrics") if "map50_95" in stored else None
+
+
+def reported_metrics(run: RunFacts) -> dict[str, float]:
+    """The metrics of the best epoch as the run reported them; empty where it did not."""
+    reported = reported_by(run, run.best_row)
+    return reported.metrics if reported is not None else {}
 
 
 def compared_row(run: RunFacts) -> int | None:
@@ -53,20 +85,20 @@ def examine(evidence: Evidence) -> CheckResult:
     evaluation, run = evidence.evaluation, evidence.run
     if evaluation is None:
         return not_run(CAUSE, why_absent(evidence, "evaluation"))
-    if run.curves is None:
-        return not_run(CAUSE, why_absent(evidence, "curves"))
     if evaluation.split != "val":
         return inconclusive(
             CAUSE, f"The run reported metrics of its val split; re-validation was on {evaluation.split}."
         )
-    row = compared_row(run)
-    reported = reported_metrics(run, row)
-    if row is None or "map50_95" not in reported:
-        return inconclusive(CAUSE, "results.csv holds no mAP50-95 of the epoch that this checkpoint stands for.")
-    return _compare(evaluation, run, row, reported)
+    reported = reported_by(run, compared_row(run))
+    if reported is not None:
+        return _compare(evaluation, run, reported)
+    if run.curves is None:
+        return not_run(CAUSE, f"{why_absent(evidence, 'curves')} The checkpoint stores no metrics of its own either.")
+    return inconclusive(CAUSE, "results.csv holds no mAP50-95 of the epoch that this checkpoint stands for.")
 
 
-def _compare(evaluation: EvaluationFacts, run: RunFacts, row: int, reported: dict[str, float]) -> CheckResult:
+def _compare(evaluation: EvaluationFacts, run: RunFacts, reported_figures: Reported) -> CheckResult:
+    reported = reported_figures.metrics
     measured = evaluation.metrics
     difference = measured.map50_95 - reported["map50_95"]
     difference50 = measured.map50 - reported["map50"] if "map50" in reported else 0.0
@@ -76,7 +108,8 @@ def _compare(evaluation: EvaluationFacts, run: RunFacts, row: int, reported: dic
     # The interval of the difference: the reported figure is a fixed number, the measured one has the sample's interval.
     spread = None if interval is None else (interval[0] - reported["map50_95"], interval[1] - reported["map50_95"])
     small = evaluation.instances < LIMITS.large_set
-    figures = f"{measured.map50_95:.4f} measured, {reported['map50_95']:.4f} reported"
+    where = f" in {reported_figures.source}"
+    figures = f"{measured.map50_95:.4f} measured, {reported['map50_95']:.4f} reported{where}"
     if within_tolerance or (within_interval and small):
         how = "within tolerance" if within_tolerance else f"within the interval of {evaluation.instances} instances"
         return passed(
@@ -87,7 +120,7 @@ def _compare(evaluation: EvaluationFacts, run: RunFacts, row: int, reported: dic
             n=evaluation.instances,
         )
     severity = _severity(abs(difference), beyond=not within_interval and abs(difference) > LIMITS.map50_95)
-    return _finding(evaluation, run, row, reported, severity)
+    return _finding(evaluation, run, reported_figures, severity)
 
 
 def _severity(size: float, *, beyond: bool) -> Severity:
@@ -97,9 +130,8 @@ def _severity(size: float, *, beyond: bool) -> Severity:
     return "critical" if size >= LIMITS.critical else "major"
 
 
-def _finding(
-    evaluation: EvaluationFacts, run: RunFacts, row: int, reported: dict[str, float], severity: Severity
-) -> CheckResult:
+def _finding(evaluation: EvaluationFacts, run: RunFacts, reported_figures: Reported, severity: Severity) -> CheckResult:
+    reported = reported_figures.metrics
     measured = evaluation.metrics
     difference = measured.map50_95 - reported["map50_95"]
     interval = evaluation.ci95.get("map50_95")
@@ -107,11 +139,9 @@ def _finding(
     inflates = difference < 0
     # Sizes of the gap are not negative: where the interval of the difference crosses 0 it is cut off there.
     ends = None if spread is None else sorted(max(0.0, -end if inflates else end) for end in spread)
-    curves = run.curves
-    place = f"{curves.source}:{curves.lines[row]}" if curves is not None else None
     evidence = [
         Measurement("mAP50-95, re-validated", round(measured.map50_95, 5), ci95=interval, n=evaluation.images),
-        Measurement("mAP50-95, reported", round(reported["map50_95"], 5), source=place),
+        Measurement("mAP50-95, reported", round(reported["map50_95"], 5), source=reported_figures.source),
         Measurement("difference of mAP50-95", round(difference, 5), threshold=LIMITS.map50_95, ci95=spread),
     ]
     if "map50" in reported:
@@ -153,7 +183,8 @@ CHECK = Check(
     statistic=(
         "Re-validated minus reported mAP50-95 and mAP50, the reported ones from the row of the best epoch by "
         "that version's "
-        "fitness (of the last row for last.pt), against a tolerance and against the bootstrap interval over images."
+        "fitness (of the last row for last.pt) or, without one, from the metrics that the checkpoint stores of its own "
+        "epoch (train_metrics), against a tolerance and against the bootstrap interval over images."
     ),
     thresholds=LIMITS,
     false_positives=(

@@ -18,6 +18,11 @@ EXPLAINS: Final[tuple[tuple[CauseId, CauseId], ...]] = (
     ("numerical_divergence", "overfitting"),
     ("learning_rate", "class_imbalance"),  # all classes fail together, the rare ones first
     ("checkpoint_integrity", "metric_mismatch"),  # an altered csv or another checkpoint is the mismatch
+    ("class_mapping", "label_files"),  # unknown ids are why images are dropped
+    ("class_mapping", "metric_mismatch"),  # a model measured by other classes' labels doesn't reproduce its figures
+    ("class_mapping", "class_imbalance"),
+    ("label_files", "validation_set_too_small"),  # a split without labels is too small for no other reason
+    ("label_files", "metric_mismatch"),  # objects without labels count as false detections
 )
 """(cause, symptom): where the cause failed, the symptom's finding is put down to it (design.md; diagnostics.md E1)."""
 

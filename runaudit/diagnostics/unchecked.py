@@ -25,15 +25,6 @@ QUESTIONS: Final[dict[CauseId, tuple[str, str]]] = {
         "Data leakage",
         "Do duplicates, near duplicates or frames of one scene stand in both splits, and what is mAP without them?",
     ),
-    "label_files": (
-        "Label files",
-        "Are labels missing, unreadable, out of bounds, of mixed types or dropped in silence?",
-    ),
-    "class_mapping": (
-        "Class mapping",
-        "Do class ids, names and their number agree between checkpoint, data and labels?",
-    ),
-    "image_format": ("Image format", "EXIF rotation, bit depth, channels, corrupt or truncated files."),
     "underfitting": (
         "Underfitting",
         "Is mAP low on training images too, after convergence and at a sound learning rate?",
@@ -54,10 +45,6 @@ QUESTIONS: Final[dict[CauseId, tuple[str, str]]] = {
         "Hardware limits",
         "Out of memory, batch halved in silence, NaN under AMP on known GPUs, crashes; what would fit the "
         "declared GPU?",
-    ),
-    "weight_initialization": (
-        "Weight initialisation",
-        "Were pretrained weights really transferred; are layers dead or untouched; does it fit the optimizer?",
     ),
     "confidence_threshold": (
         "Confidence threshold",

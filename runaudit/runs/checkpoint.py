@@ -37,6 +37,7 @@ from runaudit.runs.safetensors_file import write_safetensors
 from runaudit.runs.tensors import Storages, TensorReader, item_size
 from runaudit.runs.torch_legacy import TorchLegacy, is_legacy
 from runaudit.runs.torch_zip import TorchZip
+from runaudit.runs.weight_health import weight_health
 
 _FILE_BYTES = 8 * 2**30
 _BARE_PICKLE_BYTES = 32 * 2**20
@@ -116,6 +117,7 @@ class _Reading:
         )
         nonfinite = tuple(name for name, tensor in tensors.items() if not tensor.is_finite())
         self.facts["nonfinite_tensors"] = nonfinite[:_NONFINITE_NAMES]
+        self.facts["weight_health"] = weight_health(tensors)
         write_safetensors(tensors, weights_out)
         self.facts["weights"] = weights_out.name
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from runaudit.runs.image_files import ImageFile, list_images
 from runaudit.runs.label_arrays import LabelArrays, concatenate_labels, read_labels, write_labels
 from runaudit.runs.paths import Found, Paths
 from runaudit.runs.split import SplitJob, read_split
+from runaudit.runs.stray_labels import find_stray_labels
 
 __all__ = ["LabelArrays", "find_data_yaml", "read_dataset", "read_labels", "write_labels"]
 
@@ -46,12 +48,17 @@ def read_dataset(
     splits: dict[Split, SplitFacts] = {}
     images: list[ImageEntry] = []
     labels: list[LabelArrays] = []
+    missing: dict[Split, tuple[ImageFile, ...]] = {}
     for split, listed in files.items():
         job = SplitJob(split, listed, data.places[split], base, paths, len(data.names), data.keypoint_values)
         read = read_split(job, progress.add)
         splits[split] = read.facts
         labels.append(replace(read.labels, image=read.labels.image + np.int32(len(images))))
         images += read.images
+        missing[split] = read.missing
+    for split, strays in find_stray_labels(missing, chain.from_iterable(files.values()), paths).items():
+        found = {"stray_labels": strays.images, "stray_folders": strays.folders}
+        splits[split] = splits[split].model_copy(update=found)
     facts = DatasetFacts(
         source=data.source, names=data.names, splits=splits, notes=tuple(dict.fromkeys((*data.notes, *notes)))
     )

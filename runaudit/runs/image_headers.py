@@ -1,4 +1,4 @@
-"""The size of an image as the framework decodes it, from the file's header alone.
+"""The size of an image as the framework decodes it, and how its pixels are kept, from the file's header alone.
 
 JPEG and PNG, nearly all of any data set, are read by a few lines of our own, since Pillow costs several times as much
 and decodes a whole PNG to learn its orientation. Other formats, and whatever our own reader can't follow, are Pillow's.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 import warnings
 from io import BytesIO
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 MIN_SIDE = 10
 """ultralytics 8.4.190, data/utils.py check_image: smaller images are dropped."""
@@ -26,6 +26,31 @@ _ROTATES = frozenset(("JPEG", "MPO", "PNG", "AVIF"))
 """Formats of which ultralytics' exif_size knows that they are turned when decoded; it asks the decoder for others."""
 
 
+_JPEG_CHANNELS = {1: "grey", 3: "colour", 4: "cmyk"}
+_PNG_CHANNELS = {0: "grey", 2: "colour", 3: "palette", 4: "grey_alpha", 6: "colour_alpha"}
+"""by the colour type of IHDR (PNG specification, 11.2.1)"""
+_PILLOW_CHANNELS = {
+    **dict.fromkeys(("1", "L", "I", "F", "I;16", "I;16B", "I;16L", "I;16N"), "grey"),
+    **dict.fromkeys(("RGB", "YCbCr", "LAB", "HSV", "RGBX"), "colour"),
+    **{"LA": "grey_alpha", "La": "grey_alpha", "RGBA": "colour_alpha", "RGBa": "colour_alpha"},
+    **{"P": "palette", "PA": "palette", "CMYK": "cmyk"},
+}
+_PILLOW_BITS = {"1": 1, "I": 32, "F": 32}
+_TAIL = 64
+"""Bytes in which the end mark of a JPEG or PNG is sought: some cameras pad the file behind it."""
+
+
+class ImageHeader(NamedTuple):
+    """Width and height in pixels as decoded, EXIF orientation applied; the rest as `ImageCensus` counts it."""
+
+    width: int
+    height: int
+    kind: str
+    channels: str
+    bits: int
+    orientation: int
+
+
 class ImageHeaderError(Exception):
     """An image that the framework would drop; `code` is the note's."""
 
@@ -36,7 +61,12 @@ class ImageHeaderError(Exception):
 
 
 def image_size(file: BinaryIO) -> tuple[int, int]:
-    """Width and height in pixels, EXIF orientation applied.
+    """Width and height in pixels, EXIF orientation applied. Raises as `image_header` does."""
+    return image_header(file)[:2]
+
+
+def image_header(file: BinaryIO) -> ImageHeader:
+    """What the header says.
 
     Raises
     ------
@@ -44,23 +74,33 @@ def image_size(file: BinaryIO) -> tuple[int, int]:
     """
     head = file.read(_HEAD)
     try:
-        size = _png_size(head, file) or _jpeg_size(head, file)
+        own = _png_header(head, file) or _jpeg_header(head, file)
     except (struct.error, IndexError, OverflowError):
-        size = None
-    width, height = size or _pillow_size(head, file)
+        own = None
+    header = own or _pillow_header(head, file)
+    width, height = header[:2]
     if min(width, height) < MIN_SIDE:
         raise ImageHeaderError("image_too_small", f"It has {width}x{height} pixels; {MIN_SIDE} a side are needed.")
     if width * height > MAX_PIXELS:
         raise ImageHeaderError("image_too_large", f"It claims {width}x{height} pixels.")
-    return width, height
+    return header
 
 
-def _png_size(head: bytes, file: BinaryIO) -> tuple[int, int] | None:
+def ends_well(file: BinaryIO, size: int, kind: str) -> bool:
+    """Whether a JPEG or PNG of `size` bytes has its end mark; True for other formats, whose end isn't marked."""
+    mark = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}.get(kind)
+    if mark is None:
+        return True
+    file.seek(max(0, size - _TAIL))
+    return mark in file.read(_TAIL)
+
+
+def _png_header(head: bytes, file: BinaryIO) -> ImageHeader | None:
     """From IHDR, and eXIf where it stands before the pixels; None if it is no PNG."""
     if head[:8] != b"\x89PNG\r\n\x1a\n" or head[12:16] != b"IHDR":
         return None
-    width, height = struct.unpack(">II", head[16:24])
-    position = 33
+    width, height, bits, colour = struct.unpack(">IIBB", head[16:26])
+    orientation, position = 1, 33
     for _ in range(64):
         file.seek(position)
         header = file.read(8)
@@ -70,12 +110,13 @@ def _png_size(head: bytes, file: BinaryIO) -> tuple[int, int] | None:
         if kind == b"IDAT":
             break
         if kind == b"eXIf":
-            return _turned(width, height, _orientation(file.read(min(length, _HEAD))))
+            orientation = _orientation(file.read(min(length, _HEAD)))
+            break
         position += 12 + length
-    return width, height
+    return _turned(ImageHeader(width, height, "PNG", _PNG_CHANNELS.get(colour, "other"), bits, orientation))
 
 
-def _jpeg_size(head: bytes, file: BinaryIO) -> tuple[int, int] | None:
+def _jpeg_header(head: bytes, file: BinaryIO) -> ImageHeader | None:
     """From the frame header, and APP1 before it; None if it is no JPEG, or one that needs a real parser."""
     if head[:2] != b"\xff\xd8":
         return None
@@ -97,8 +138,9 @@ def _jpeg_size(head: bytes, file: BinaryIO) -> tuple[int, int] | None:
             continue
         length = struct.unpack_from(">H", data, at + 2)[0]
         if marker in _START_OF_FRAME:
-            height, width = struct.unpack_from(">HH", data, at + 5)
-            return _turned(width, height, orientation) if height else None
+            bits, height, width, components = struct.unpack_from(">BHHB", data, at + 4)
+            channels = _JPEG_CHANNELS.get(components, "other")
+            return _turned(ImageHeader(width, height, "JPEG", channels, bits, orientation)) if height else None
         if marker == 0xE1 and data[at + 4 : at + 10] == b"Exif\0\0":
             if at + 2 + length > len(data):
                 file.seek(position)
@@ -124,11 +166,14 @@ def _orientation(tiff: bytes) -> int:
     return 1
 
 
-def _turned(width: int, height: int, orientation: int) -> tuple[int, int]:
-    return (height, width) if orientation in _ROTATED else (width, height)
+def _turned(header: ImageHeader) -> ImageHeader:
+    """The header of the decoded image; an orientation that EXIF doesn't know is none."""
+    if header.orientation in _ROTATED:
+        return header._replace(width=header.height, height=header.width)
+    return header if 1 <= header.orientation <= 8 else header._replace(orientation=1)
 
 
-def _pillow_size(head: bytes, file: BinaryIO) -> tuple[int, int]:
+def _pillow_header(head: bytes, file: BinaryIO) -> ImageHeader:
     from PIL import Image  # noqa: PLC0415  (only for rare formats; the import costs 40 ms)
 
     file.seek(0)
@@ -137,13 +182,15 @@ def _pillow_size(head: bytes, file: BinaryIO) -> tuple[int, int]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(source) as image:
-                kind, (width, height) = image.format, image.size
+                kind, mode, (width, height) = image.format, image.mode, image.size
                 turns = kind in _ROTATES and kind != "PNG"
-                orientation = image.getexif().get(274, 1) if turns else 1
+                written = image.getexif().get(274, 1) if turns else 1
+                orientation = written if type(written) is int else 1
     except Image.DecompressionBombError:
         raise ImageHeaderError("image_too_large", "It claims more pixels than any camera has.") from None
     except Exception as error:  # Pillow's plugins raise anything on damaged headers
         raise ImageHeaderError("image_unreadable", f"Its header can't be read ({type(error).__name__}).") from None
-    if kind not in _FORMATS:
+    if kind is None or kind not in _FORMATS:
         raise ImageHeaderError("image_unreadable", f"The format {kind} is none the framework reads.")
-    return _turned(width, height, orientation)
+    bits = 16 if mode.startswith("I;16") else _PILLOW_BITS.get(mode, 8)
+    return _turned(ImageHeader(width, height, kind, _PILLOW_CHANNELS.get(mode, "other"), bits, orientation))

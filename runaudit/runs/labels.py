@@ -43,7 +43,8 @@ class ParsedLabels:
 
     `file` (n,) is the index of each kept box's file in the batch, in order; `cls` (n,); `box` (n, 4).
     `rejected` maps the index of a file whose image is dropped to the note that says why.
-    `duplicates`, `zero_area` and `polygons` count rows: removed, kept with no area, turned into boxes.
+    `duplicates`, `zero_area` and `polygons` count rows: removed, kept with no area, turned into boxes. `class_ids`
+    counts the rows of each class id as written, those of dropped images included.
     """
 
     file: _Integers
@@ -53,6 +54,7 @@ class ParsedLabels:
     duplicates: int
     zero_area: int
     polygons: int
+    class_ids: dict[int, int]
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,7 @@ def parse_labels(
     usable = (is_box | is_polygon) & ~np.isin(rows.file, mixed)
     rows, is_polygon = rows.of(usable), is_polygon[usable]
     cls, box = _boxes(rows, is_polygon)
+    class_ids = _counted(cls)
     wrong += _violations(rows, cls, box, classes)
     for code, bad in wrong:
         _reject(rejected, code, bad, sources)
@@ -109,7 +112,15 @@ def parse_labels(
         duplicates=int(kept.sum() - len(cls)),
         zero_area=int((box[:, 2:] <= 0).any(axis=1).sum()),
         polygons=int(is_polygon[kept].sum()),
+        class_ids=class_ids,
     )
+
+
+def _counted(cls: _Floats) -> dict[int, int]:
+    """Class id -> rows, of those that are ids: whole and not negative."""
+    with np.errstate(invalid="ignore"):
+        ids, counts = np.unique(cls[(cls >= 0) & (cls <= MAX_CLASS_ID) & (cls % 1 == 0)], return_counts=True)
+    return dict(zip(ids.astype(np.int64).tolist(), counts.tolist(), strict=True))
 
 
 def _parse(contents: Sequence[bytes], sources: Sequence[str], rejected: dict[int, Note]) -> _Rows:

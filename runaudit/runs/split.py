@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from runaudit.runs.facts import ImageEntry, Note, Split, SplitFacts
+from runaudit.runs.facts import ImageCensus, ImageEntry, Note, Split, SplitFacts
 from runaudit.runs.image_files import Folder, ImageFile, list_folder
-from runaudit.runs.image_headers import ImageHeaderError, image_size
+from runaudit.runs.image_headers import ImageHeader, ImageHeaderError, ends_well, image_header
 from runaudit.runs.label_arrays import LabelArrays, concatenate_labels
 from runaudit.runs.labels import MAX_FILE_BYTES, parse_labels
 from runaudit.runs.paths import Paths, label_path
@@ -23,15 +23,21 @@ BATCH_FILES = 2048
 BATCH_BYTES = 32 << 20
 MAX_NOTES = 20
 """Notes of one split that are kept; the rest is counted by kind."""
+MAX_CLASS_IDS = 1000
+"""Different class ids of one split that are counted; garbage may hold any number of them."""
 
 
 @dataclass(frozen=True)
 class SplitData:
-    """One split as read: its census, its usable images, and their labels (`image` counts from its first image)."""
+    """One split as read: its census, its usable images, and their labels (`image` counts from its first image).
+
+    `missing` are the image files that have no label file where the rule looks for it.
+    """
 
     facts: SplitFacts
     images: tuple[ImageEntry, ...]
     labels: LabelArrays
+    missing: tuple[ImageFile, ...]
 
 
 @dataclass(frozen=True)
@@ -53,7 +59,7 @@ def read_split(job: SplitJob, on_images: Callable[[int], None]) -> SplitData:
     reader = _Reader(job, notes)
     entries: list[ImageEntry] = []
     arrays: list[LabelArrays] = []
-    missing = 0
+    missing: list[ImageFile] = []
     for batch in _batched(map(reader.sample, job.files)):
         kept, labels, without = _judge([sample for sample in batch if sample is not None], job, notes, len(entries))
         entries += kept
@@ -61,7 +67,9 @@ def read_split(job: SplitJob, on_images: Callable[[int], None]) -> SplitData:
         missing += without
         on_images(len(batch))
     labels = concatenate_labels(arrays)
-    return SplitData(_census(job, entries, labels, missing, notes), tuple(entries), labels)
+    census = _census(job, entries, labels, len(missing), notes)
+    facts = census.model_copy(update={"caches": tuple(reader.caches), "image_census": _image_census(reader.headers)})
+    return SplitData(facts, tuple(entries), labels, tuple(missing))
 
 
 @dataclass(frozen=True)
@@ -86,7 +94,8 @@ class _Notes:
     kept: list[Note] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     rows: Counter[str] = field(default_factory=Counter)
-    rejected: int = 0
+    class_ids: Counter[int] = field(default_factory=Counter)
+    rejected_by: Counter[str] = field(default_factory=Counter)
 
     def add(self, note: Note) -> None:
         self.counts[note.code] += 1
@@ -94,7 +103,7 @@ class _Notes:
             self.kept.append(note)
 
     def reject(self, note: Note) -> None:
-        self.rejected += 1
+        self.rejected_by[note.code] += 1
         self.add(note)
 
     def listed(self) -> tuple[Note, ...]:
@@ -119,6 +128,10 @@ _ROW_NOTES = {
 }
 
 
+_Pixels = tuple[str, str, int, int, bool]
+"""Format, channels, bits, orientation, and whether the file has its end: what the census counts images by."""
+
+
 class _Reader:
     """Opens the images and label files of a split, never a link out of the root, a pipe or a label cache."""
 
@@ -126,18 +139,21 @@ class _Reader:
         self._paths = job.paths
         self._notes = notes
         self._folders: dict[str, Folder] = {}
+        self.caches: list[str] = []
+        self.headers: Counter[_Pixels] = Counter()
 
     def sample(self, image: ImageFile) -> _Sample | None:
         """The image's size and label file; None if the framework would drop it, which is noted."""
         label = label_path(image.path)
         try:
-            width, height = _size(image.path)
+            header, whole = _header(image.path)
+            self.headers[(*header[2:], whole)] += 1
             content = self._label(label)
         except _DroppedError as dropped:
             place = self._paths.shown(image.path if dropped.code.startswith("image") else label)
             self._notes.reject(Note(code=dropped.code, detail=f"{dropped.detail} It is left out.", place=place))
             return None
-        return _Sample(image, width, height, self._paths.shown(label), content)
+        return _Sample(image, header.width, header.height, self._paths.shown(label), content)
 
     def _label(self, path: str) -> bytes | None:
         folder, name = path.rpartition("/")[::2]
@@ -168,6 +184,7 @@ class _Reader:
         for cache in (*caches, *([str(beside)] if beside.is_file() else [])):
             detail = "A label cache is present; it is a pickle, may be stale or foreign, and was not opened."
             self._notes.add(Note(code="label_cache_ignored", detail=detail, place=self._paths.shown(cache)))
+            self.caches.append(self._paths.shown(cache))
         return listed
 
 
@@ -180,10 +197,13 @@ class _DroppedError(Exception):
         self.detail = detail
 
 
-def _size(path: str) -> tuple[int, int]:
+def _header(path: str) -> tuple[ImageHeader, bool]:
+    """The image's header, and whether the file has its end."""
+    regular = _Regular(path)
     try:
-        with _Regular(path) as file:
-            return image_size(file)
+        with regular as file:
+            header = image_header(file)
+            return header, ends_well(file, regular.size, header.kind)
     except ImageHeaderError as error:
         raise _DroppedError(error.code, error.detail) from None
     except OSError as error:
@@ -227,8 +247,8 @@ def _batched(samples: Iterable[_Sample | None]) -> Iterator[list[_Sample | None]
 
 def _judge(
     samples: list[_Sample], job: SplitJob, notes: _Notes, first: int
-) -> tuple[list[ImageEntry], LabelArrays, int]:
-    """The images of a batch that stay, their labels (images counted from `first`), and how many have no label file."""
+) -> tuple[list[ImageEntry], LabelArrays, list[ImageFile]]:
+    """The images of a batch that stay, their labels (images counted from `first`), and those without a label file."""
     with_label = [index for index, sample in enumerate(samples) if sample.content is not None]
     parsed = parse_labels(
         [samples[index].content or b"" for index in with_label],
@@ -241,13 +261,14 @@ def _judge(
     notes.rows["label_duplicates"] += parsed.duplicates
     notes.rows["label_zero_area"] += parsed.zero_area
     notes.rows["label_polygons"] += parsed.polygons
+    notes.class_ids.update(parsed.class_ids)
     dropped = {with_label[file] for file in parsed.rejected}
     kept = [index for index in range(len(samples)) if index not in dropped]
     position = np.full(len(samples), -1, np.int32)
     position[kept] = np.arange(first, first + len(kept), dtype=np.int32)
     images = position[np.asarray(with_label, np.int64)][parsed.file]
     entries = [_entry(samples[index], job) for index in kept]
-    without = sum(samples[index].content is None for index in kept)
+    without = [samples[index].file for index in kept if samples[index].content is None]
     return entries, LabelArrays(images, parsed.cls, parsed.box), without
 
 
@@ -266,9 +287,33 @@ def _census(job: SplitJob, entries: list[ImageEntry], labels: LabelArrays, missi
         labelled=labelled,
         background=len(entries) - labelled,
         missing_labels=missing,
-        rejected=notes.rejected,
+        rejected=notes.rejected_by.total(),
         instances=len(labels.cls),
         class_instances=tuple(np.bincount(labels.cls, minlength=job.classes).tolist()),
         class_images=tuple(np.bincount(pairs % job.classes, minlength=job.classes).tolist()),
         notes=notes.listed(),
+        rejected_by=dict(notes.rejected_by),
+        label_ids=dict(sorted(notes.class_ids.most_common(MAX_CLASS_IDS))),
+        duplicate_rows=notes.rows["label_duplicates"],
+        zero_area_rows=notes.rows["label_zero_area"],
+    )
+
+
+def _image_census(headers: Counter[_Pixels]) -> ImageCensus:
+    """Counts by each property of the headers."""
+    formats, channels, bits, orientations = (Counter[str](), Counter[str](), Counter[int](), Counter[int]())
+    unfinished = 0
+    for (kind, channel, depth, orientation, whole), images in headers.items():
+        formats[kind] += images
+        channels[channel] += images
+        bits[depth] += images
+        orientations[orientation] += images
+        unfinished += 0 if whole else images
+    return ImageCensus(
+        images=headers.total(),
+        formats=dict(formats),
+        channels=dict(channels),
+        bits=dict(bits),
+        orientations=dict(orientations),
+        unfinished=unfinished,
     )

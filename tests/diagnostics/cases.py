@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from benchmarks.simulated_curves import as_run
 from runaudit.diagnostics.evidence import Evidence
 from runaudit.evaluation.facts import BoxMetrics, ClassMetrics, EvaluationFacts
-from runaudit.runs.facts import CheckpointFacts, Curves, DatasetFacts, RunFacts, SplitFacts
+from runaudit.runs.facts import CheckpointFacts, Curves, DatasetFacts, ImageCensus, RunFacts, SplitFacts, WeightFacts
 
 EPOCHS = 100
 ABSENT = {
@@ -67,8 +67,33 @@ def run(
         planned=planned or size,
         status=status,
         arguments={"optimizer": "SGD", "lr0": 0.01, "lrf": 0.01, "warmup_epochs": 3.0, "close_mosaic": 10, "batch": 16}
+        | {"model": "yolov8n.pt", "pretrained": True}
         | (arguments or {}),
     )
+
+
+def weight_health(**changes: Any) -> WeightFacts:
+    """A trained network of 57 batch-norm layers, in which a new head of six layers moved little."""
+    facts: dict[str, Any] = {
+        "batch_norms": 57,
+        "channels": 5200,
+        "dead_channels": 1,
+        "untouched_batch_norms": 0,
+        "initial_batch_norms": 6,
+    }
+    return WeightFacts(**(facts | changes))
+
+
+def census(images: int, **changes: Any) -> ImageCensus:
+    """Colour JPEGs of 8 bits, all whole and upright."""
+    facts: dict[str, Any] = {
+        "images": images,
+        "formats": {"JPEG": images},
+        "channels": {"colour": images},
+        "bits": {8: images},
+        "orientations": {1: images},
+    }
+    return ImageCensus(**(facts | changes))
 
 
 def checkpoint(**changes: Any) -> CheckpointFacts:
@@ -78,10 +103,11 @@ def checkpoint(**changes: Any) -> CheckpointFacts:
         "size": 1000,
         "framework": "ultralytics",
         "version": "8.4.190",
-        "names": {0: "cat", 1: "dog"},
+        "names": {0: "class0", 1: "class1"},
         "epoch": -1,
         "tensors": 10,
         "parameters": 1000,
+        "weight_health": weight_health(),
         "weights": "weights.safetensors",
     }
     return CheckpointFacts(**(facts | changes))
@@ -100,6 +126,8 @@ def split(instances: tuple[int, ...], *, images: int | None = None, **changes: A
         "instances": total,
         "class_instances": instances,
         "class_images": instances,
+        "label_ids": {index: count for index, count in enumerate(instances) if count},
+        "image_census": census(images or total),
     }
     return SplitFacts(**(facts | changes))
 

@@ -26,7 +26,7 @@ def concluded(evidence: Evidence, policy: Policy | None = None, depth: Depth = "
 def test_a_healthy_run_passes_and_the_headline_says_what_was_checked():
     verdict, sentence = concluded(cases.healthy())
     assert verdict == "pass"
-    assert sentence.startswith("No fault was found: mAP50-95 is 0.6") and "8 of 21 causes" in sentence
+    assert sentence.startswith("No fault was found: mAP50-95 is 0.6") and "12 of 21 causes" in sentence
 
 
 def test_curves_never_pass():

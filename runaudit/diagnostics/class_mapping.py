@@ -1,0 +1,354 @@
+"""Do class ids, names and their number agree between checkpoint, data.yaml and labels?"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from runaudit.diagnostics.answers import found, inconclusive, not_run, passed, why_absent
+from runaudit.diagnostics.class_names import NameComparison, compare_names, says_nothing
+from runaudit.diagnostics.evidence import Check, CheckResult, Evidence, Impact, Measurement, Remedy, Severity
+from runaudit.diagnostics.lost_images import LIMITS as LOST
+from runaudit.diagnostics.lost_images import Thresholds as LostThresholds
+from runaudit.diagnostics.lost_images import severity_of_loss
+from runaudit.diagnostics.metric_mismatch import reported_metrics
+from runaudit.diagnostics.thresholds import threshold
+from runaudit.evaluation.facts import EvaluationFacts
+from runaudit.runs.facts import CheckpointFacts, DatasetFacts
+
+CAUSE: Final = "class_mapping"
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    lost: LostThresholds = LOST
+    left: float = threshold(
+        0.5,
+        "Mean mAP50-95 of the classes of another name over what the run reported. Renaming leaves it at 1; the healthy "
+        "example has 0.08 (0.054 of 0.654) once its labels are shifted by one class.",
+    )
+    foreign: float = threshold(
+        0.1,
+        "The same, as it stands: below it nothing speaks for the same classes, whatever was reported. About twice the "
+        "0.054 of the shifted example.",
+    )
+
+
+LIMITS = Thresholds()
+SHOWN: Final = 5
+
+
+def examine(evidence: Evidence) -> CheckResult:  # noqa: PLR0911 - one answer a case
+    dataset, checkpoint = evidence.dataset, evidence.run.checkpoint
+    if dataset is None:
+        return not_run(CAUSE, why_absent(evidence, "dataset"))
+    if not dataset.names:
+        return inconclusive(CAUSE, "data.yaml names no classes.")
+    ids = _ids(dataset)
+    if _from_one(ids, len(dataset.names)):
+        return _one_based(dataset, ids)
+    by_names = _by_names(evidence, dataset, checkpoint)
+    unknown = {index: rows for index, rows in ids.items() if index >= len(dataset.names)}
+    if by_names is not None and by_names.finding is not None and (by_names.outcome == "failed" or not unknown):
+        return by_names
+    if unknown:
+        return _unknown(dataset, ids, unknown)
+    if by_names is not None:
+        return by_names
+    return inconclusive(
+        CAUSE,
+        f"The labels' ids fit data.yaml's {len(dataset.names)} classes; the checkpoint's names are not known: "
+        + (why_absent(evidence, "checkpoint") if checkpoint is None else "it holds none."),
+        n=sum(ids.values()),
+    )
+
+
+def _ids(dataset: DatasetFacts) -> Counter[int]:
+    """Class id -> rows over all splits, as written."""
+    ids: Counter[int] = Counter()
+    for split in dataset.splits.values():
+        ids.update(split.label_ids)
+    return ids
+
+
+def _from_one(ids: Counter[int], classes: int) -> bool:
+    """Ids count from 1: the id after the last class is used, that of the first is not, and none lies beyond."""
+    return classes in ids and 0 not in ids and max(ids) == classes
+
+
+def _one_based(dataset: DatasetFacts, ids: Counter[int]) -> CheckResult:
+    classes = len(dataset.names)
+    return found(
+        CAUSE,
+        "critical",
+        "The labels count classes from 1, YOLO counts from 0",
+        f"Ids run from {min(ids)} to {max(ids)} for {classes} classes: each object has the name of the class after its "
+        "own, and images with the last class are dropped.",
+        evidence=(
+            Measurement("lowest class id", min(ids), 0, n=sum(ids.values()), source=dataset.source),
+            Measurement("highest class id", max(ids), classes - 1, n=sum(ids.values()), source=dataset.source),
+        ),
+        impact=Impact("unjudgeable"),
+        remedies=(
+            Remedy(
+                "Subtract 1 from each class id", "Then train again: the model learnt the shifted names.", code=_SHIFT
+            ),
+        ),
+        effect=1.0,
+        n=sum(ids.values()),
+    )
+
+
+def _unknown(dataset: DatasetFacts, ids: Counter[int], unknown: dict[int, int]) -> CheckResult:
+    rows, count = sum(ids.values()), sum(unknown.values())
+    shown = ", ".join(map(str, sorted(unknown)[:SHOWN]))
+    places = [note.place for split in dataset.splits.values() for note in split.notes if note.code == UNKNOWN_CODE]
+    return found(
+        CAUSE,
+        severity_of_loss(count / rows),
+        f"{count} label rows have a class id that data.yaml has no name for: {shown}",
+        f"data.yaml names {len(dataset.names)} classes, so that ids end at {len(dataset.names) - 1}. ultralytics drops "
+        "each image with such a row; YOLOv5 stops at it.",
+        evidence=(
+            Measurement(
+                "share of rows with an unknown class id",
+                round(count / rows, 4),
+                LOST.major,
+                n=rows,
+                source=places[0] if places else dataset.source,
+            ),
+            Measurement("highest class id", max(ids), len(dataset.names) - 1, source=dataset.source),
+        ),
+        impact=Impact("lowers", grade="observational"),
+        remedies=(
+            Remedy(
+                "Name all classes in data.yaml, or correct the ids", "Labels and data.yaml come from different lists."
+            ),
+        ),
+        effect=count / rows,
+        n=rows,
+    )
+
+
+def _by_names(  # noqa: PLR0911 - one answer a case
+    evidence: Evidence, dataset: DatasetFacts, checkpoint: CheckpointFacts | None
+) -> CheckResult | None:
+    """The answer of comparing names; None where the checkpoint has none."""
+    if checkpoint is None or not checkpoint.names:
+        return None
+    outputs = checkpoint.model_yaml.get("nc") if checkpoint.model_yaml else None
+    if type(outputs) is int and outputs != len(checkpoint.names):
+        return _outputs(checkpoint, outputs)
+    if evidence.run.argument("single_cls") is True and len(checkpoint.names) == 1:
+        return passed(CAUSE, "The run was trained with single_cls: all classes count as one.", effect=0.0, n=1)
+    compared = compare_names(checkpoint.names, dataset.names)
+    if not compared.same and says_nothing(checkpoint.names) != says_nothing(dataset.names):
+        return _placeholders(checkpoint, dataset, compared)
+    if compared.moved or compared.other:
+        return _differing(evidence, checkpoint, dataset, compared)
+    if compared.only_data or compared.only_model:
+        return _number(evidence.evaluation, checkpoint, dataset, compared)
+    if compared.respelt:
+        return _respelt(checkpoint, dataset, compared)
+    return passed(
+        CAUSE,
+        f"Checkpoint and data.yaml name the same {len(dataset.names)} classes in the same order"
+        + (", and no label has another id." if any(split.label_ids for split in dataset.splits.values()) else "."),
+        effect=0.0,
+        n=len(dataset.names),
+    )
+
+
+def _placeholders(checkpoint: CheckpointFacts, dataset: DatasetFacts, compared: NameComparison) -> CheckResult:
+    if compared.only_data or compared.only_model:
+        return _number(None, checkpoint, dataset, compared)
+    which = "checkpoint" if says_nothing(checkpoint.names) else "data.yaml"
+    return inconclusive(
+        CAUSE,
+        f"Both know {len(dataset.names)} classes, but the names of the {which} are only numbers: whether they stand "
+        "for "
+        "the same classes can't be told.",
+        n=len(dataset.names),
+    )
+
+
+def _differing(
+    evidence: Evidence, checkpoint: CheckpointFacts, dataset: DatasetFacts, compared: NameComparison
+) -> CheckResult:
+    """Names that differ at the same id."""
+    affected = compared.moved or compared.other
+    measured = _mean_map(evidence.evaluation, affected)
+    reported = reported_metrics(evidence.run).get("map50_95", 0.0)
+    limit = max(LIMITS.foreign, LIMITS.left * reported)
+    severity = _severity(measured, limit, moved=bool(compared.moved))
+    of_classes = f"{len(affected)} of {len(dataset.names)} classes"
+    if compared.moved:
+        title = f"Checkpoint and data.yaml name {of_classes} in another order"
+        why = "The metrics of these classes are those of other classes: their labels are compared with detections of "
+        why += "what the model knows by another name."
+    elif severity == "minor":
+        title = f"Checkpoint and data.yaml have other names for {of_classes}"
+        why = "The model finds what is labelled, so that they probably mean the same."
+    else:
+        title = f"Checkpoint and data.yaml name other classes: {of_classes} differ"
+        why = "The model was trained on other classes than those that it is validated on, or the wrong data.yaml or "
+        why += "checkpoint was handed in."
+    pairs = [
+        Measurement(f"class {index}", checkpoint.names[index], dataset.names[index], source=dataset.source)
+        for index in affected[:SHOWN]
+    ]
+    if measured is not None:
+        pairs.insert(0, Measurement("mean mAP50-95 of these classes", round(measured, 4), round(limit, 4)))
+    return found(
+        CAUSE,
+        severity,
+        title,
+        f"{why} Class {affected[0]} is `{checkpoint.names[affected[0]]}` in the checkpoint and "
+        f"`{dataset.names[affected[0]]}` in data.yaml.",
+        evidence=tuple(pairs),
+        impact=Impact("lowers" if severity == "minor" else "unjudgeable", grade="observational"),
+        remedies=(_USE_NAMES,),
+        classes=tuple(dataset.names[index] for index in affected),
+        effect=len(affected) / len(dataset.names),
+        n=len(dataset.names),
+    )
+
+
+def _severity(measured: float | None, limit: float, *, moved: bool) -> Severity:
+    """Another order is critical; other names are so only where the model is seen not to know the classes."""
+    if moved:
+        return "critical"
+    if measured is None:
+        return "major"
+    return "critical" if measured < limit else "minor"
+
+
+def _mean_map(evaluation: EvaluationFacts | None, classes: tuple[int, ...]) -> float | None:
+    if evaluation is None:
+        return None
+    wanted = set(classes)
+    values = [
+        entry.map50_95
+        for entry in evaluation.per_class
+        if entry.class_id in wanted and entry.instances > 0 and entry.map50_95 is not None
+    ]
+    return float(np.mean(values)) if values else None
+
+
+def _number(
+    evaluation: EvaluationFacts | None, checkpoint: CheckpointFacts, dataset: DatasetFacts, compared: NameComparison
+) -> CheckResult:
+    """The same names as far as both go, but one side knows more classes."""
+    val = dataset.splits.get("val")
+    used = [index for index in compared.only_data if val is not None and _instances(val.class_instances, index)]
+    evidence = (
+        Measurement("classes of the checkpoint", len(checkpoint.names), len(dataset.names), source=checkpoint.source),
+        Measurement("classes of data.yaml", len(dataset.names), source=dataset.source),
+        Measurement("validated classes that the model can't know", len(used), 0, n=len(dataset.names)),
+    )
+    share = len(used) / max(1, sum(count > 0 for count in val.class_instances)) if val is not None else 0.0
+    lost = _lost_by(evaluation, share)
+    return found(
+        CAUSE,
+        "major" if used else "minor",
+        f"The checkpoint knows {len(checkpoint.names)} classes, data.yaml names {len(dataset.names)}",
+        (
+            f"The model can never find {', '.join(dataset.names[index] for index in used[:SHOWN])}; each of these "
+            "classes "
+            "counts in the mean with an AP of 0."
+            if used
+            else "No validation label is of a class that one side lacks, so that the metrics don't suffer."
+        ),
+        evidence=evidence,
+        impact=Impact("lowers", lost, None, "observational"),
+        remedies=(_USE_NAMES,),
+        classes=tuple(dataset.names[index] for index in used),
+        effect=share,
+        n=len(dataset.names),
+    )
+
+
+def _instances(counts: tuple[int, ...], index: int) -> int:
+    return counts[index] if index < len(counts) else 0
+
+
+def _lost_by(evaluation: EvaluationFacts | None, share: float) -> float | None:
+    """mAP50-95 lost if `share` of the classes counts as 0 and would else be found as well as the others."""
+    if evaluation is None or not 0.0 < share < 1.0:
+        return None
+    measured = evaluation.metrics.map50_95
+    return float(min(1.0, measured / (1.0 - share)) - measured)
+
+
+def _respelt(checkpoint: CheckpointFacts, dataset: DatasetFacts, compared: NameComparison) -> CheckResult:
+    first = compared.respelt[0]
+    return found(
+        CAUSE,
+        "minor",
+        f"Checkpoint and data.yaml spell {len(compared.respelt)} class names differently",
+        f"`{checkpoint.names[first]}` and `{dataset.names[first]}`, for one. The metrics don't suffer; code that looks "
+        "classes up by name may.",
+        evidence=(
+            Measurement(
+                "names spelt differently", len(compared.respelt), 0, n=len(dataset.names), source=dataset.source
+            ),
+        ),
+        remedies=(_USE_NAMES,),
+        effect=0.0,
+        n=len(dataset.names),
+    )
+
+
+def _outputs(checkpoint: CheckpointFacts, outputs: int) -> CheckResult:
+    return found(
+        CAUSE,
+        "major",
+        f"The checkpoint's network has {outputs} classes but {len(checkpoint.names)} names",
+        "Its names were changed after training, or belong to another network: which output means which class isn't "
+        "known.",
+        evidence=(Measurement("names of the checkpoint", len(checkpoint.names), outputs, source=checkpoint.source),),
+        impact=Impact("unjudgeable"),
+        remedies=(_USE_NAMES,),
+        effect=float(abs(outputs - len(checkpoint.names))),
+        n=outputs,
+    )
+
+
+UNKNOWN_CODE: Final = "label_class_unknown"
+_SHIFT = """\
+from pathlib import Path
+for path in Path('dataset/labels').rglob('*.txt'):
+    rows = [line.split() for line in path.read_text().splitlines() if line.strip()]
+    path.write_text(''.join(' '.join([str(int(row[0]) - 1), *row[1:]]) + '\\n' for row in rows))
+"""
+_USE_NAMES = Remedy(
+    "Validate with the data.yaml that the model was trained with",
+    "The order of `names` is what gives an id its meaning; copying them from the checkpoint is right only if the "
+    "labels "
+    "were made with its ids.",
+    reference="https://docs.ultralytics.com/datasets/detect/",
+)
+
+CHECK = Check(
+    cause=CAUSE,
+    title="Class mapping",
+    question=__doc__ or "",
+    statistic=(
+        "Names of the checkpoint against names of data.yaml, id by id, without case, white space, `_` and `-`; their "
+        "numbers, and that of the network's outputs; class ids of all label rows, those of dropped images included. "
+        "Where "
+        "names differ, the mean mAP50-95 of these classes."
+    ),
+    thresholds=LIMITS,
+    false_positives=(
+        "Classes that were only renamed or translated: minor where the model finds them, major without re-validation.",
+        "A class list that begins with an unused `background`: the labels then rightly count from 1.",
+        "single_cls: one class by design.",
+        "Names that are only numbers say nothing, and are not compared with real ones.",
+    ),
+    references=("yolo.md A5 and C3",),
+    examine=examine,
+)

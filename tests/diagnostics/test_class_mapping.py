@@ -1,0 +1,137 @@
+"""Class names and ids: the same, moved, renamed, foreign, missing, counted from 1."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runaudit.diagnostics.catalogue import examine_all
+from runaudit.diagnostics.class_mapping import CHECK
+from runaudit.diagnostics.class_names import compare_names
+from runaudit.diagnostics.evidence import Evidence
+from runaudit.diagnostics.policy import Policy, judge
+from runaudit.diagnostics.ranking import explain_away, rank
+from runaudit.diagnostics.verdict import decide
+from tests.diagnostics import cases
+
+examine = CHECK.examine
+ANIMALS = {0: "cat", 1: "dog"}
+
+
+def named(model: dict[int, str], data: dict[int, str], **changes: object) -> Evidence:
+    evidence = cases.with_checkpoint(cases.healthy(), names=model, **changes)
+    counts = tuple(300 for _ in data)
+    return replace(evidence, dataset=cases.dataset(counts, counts, names=data))
+
+
+def test_the_same_names_pass():
+    result = examine(named(ANIMALS, dict(ANIMALS)))
+    assert result.outcome == "passed" and result.n == 2
+
+
+def test_a_permutation_is_critical_whatever_the_metric_says():
+    result = examine(named(ANIMALS, {0: "dog", 1: "cat"}))
+    assert result.finding is not None and result.finding.severity == "critical"
+    assert result.finding.impact.direction == "unjudgeable" and result.finding.affected_classes == ("dog", "cat")
+    assert "`cat` in the checkpoint and `dog` in data.yaml" in result.finding.explanation
+
+
+def test_another_spelling_is_minor():
+    result = examine(named({0: "traffic light", 1: "Dog"}, {0: "traffic_light", 1: "dog"}))
+    assert result.outcome == "warned" and result.effect == 0.0
+
+
+def test_renamed_classes_that_the_model_finds_are_minor_and_foreign_ones_critical():
+    renamed = named(ANIMALS, {0: "Katze", 1: "Hund"})
+    assert examine(renamed).finding.severity == "minor"
+    foreign = replace(renamed, evaluation=cases.evaluation(0.02))
+    assert examine(foreign).finding.severity == "critical"
+    unmeasured = replace(renamed, evaluation=None, absent={"evaluation": "none"})
+    assert examine(unmeasured).finding.severity == "major"
+
+
+def test_a_model_on_a_foreign_data_set_never_passes():
+    """Also where it reported next to nothing itself, so that re-validation reproduces its figure."""
+    poor = cases.run(0.02 * cases.smooth() / 0.6)
+    foreign = replace(
+        named(ANIMALS, {0: "car", 1: "bus"}), evaluation=cases.evaluation(cases.best_metric(poor), half_width=0.005)
+    )
+    foreign = replace(foreign, run=poor.model_copy(update={"checkpoint": foreign.run.checkpoint}))
+    results = explain_away(examine_all(foreign))
+    assert decide(rank(results), judge(Policy(), foreign.evaluation), foreign.evaluation, "standard") == "fail"
+    assert rank(results)[0].cause == "class_mapping"
+
+
+def test_classes_that_the_model_lacks_count_as_zero():
+    result = examine(named(ANIMALS, {**ANIMALS, 2: "cow"}))
+    assert result.finding is not None and result.finding.severity == "major"
+    assert result.finding.affected_classes == ("cow",) and result.effect == pytest.approx(1 / 3)
+    assert result.finding.impact.value == pytest.approx(cases.best_metric(cases.run()) * 0.5, rel=1e-6)
+    unused = named(ANIMALS, {**ANIMALS, 2: "cow"})
+    unused = replace(unused, dataset=cases.dataset((300, 300, 0), (300, 300, 0), names={**ANIMALS, 2: "cow"}))
+    assert examine(unused).outcome == "warned"
+    assert examine(named({**ANIMALS, 2: "cow"}, ANIMALS)).outcome == "warned"
+
+
+def test_labels_that_count_from_one_are_critical():
+    evidence = named(ANIMALS, ANIMALS)
+    split = cases.split((0, 100), label_ids={1: 100, 2: 80}, rejected_by={"label_class_unknown": 80})
+    evidence = replace(evidence, dataset=cases.dataset(splits={"train": split, "val": split}, names=ANIMALS))
+    result = examine(evidence)
+    assert result.finding is not None and "count classes from 1" in result.finding.title
+
+
+def test_an_unused_first_class_is_no_shift():
+    evidence = named({0: "background", 1: "dog"}, {0: "background", 1: "dog"})
+    split = cases.split((0, 100))
+    names = {0: "background", 1: "dog"}
+    evidence = replace(evidence, dataset=cases.dataset(splits={"train": split, "val": split}, names=names))
+    assert examine(evidence).outcome == "passed"
+
+
+@pytest.mark.parametrize(("rows", "severity"), [(10, "minor"), (200, "major")])
+def test_unknown_class_ids_are_weighed_by_their_share(rows: int, severity: str):
+    split = cases.split((300, 300), label_ids={0: 300, 1: 300, 7: rows})
+    evidence = replace(named(ANIMALS, ANIMALS), dataset=cases.dataset(splits={"val": split}, names=ANIMALS))
+    result = examine(evidence)
+    assert result.finding is not None and result.finding.severity == severity
+    assert result.effect == pytest.approx(rows / (600 + rows))
+
+
+def test_numbers_say_nothing_beside_names():
+    assert examine(named({0: "0", 1: "1"}, ANIMALS)).outcome == "inconclusive"
+    assert examine(named(ANIMALS, {0: "class0", 1: "class1"})).outcome == "inconclusive"
+
+
+def test_single_cls_is_one_class_by_design():
+    evidence = named({0: "item"}, ANIMALS)
+    facts = cases.run(arguments={"single_cls": True}).model_copy(update={"checkpoint": evidence.run.checkpoint})
+    assert examine(replace(evidence, run=facts)).outcome == "passed"
+
+
+def test_more_outputs_than_names_is_major():
+    result = examine(named(ANIMALS, ANIMALS, model_yaml={"nc": 80}))
+    assert result.finding is not None and "80 classes but 2 names" in result.finding.title
+
+
+def test_what_is_missing_is_not_run_or_inconclusive():
+    assert examine(cases.curves_only(cases.run())).reason == cases.ABSENT["dataset"]
+    assert examine(named({}, ANIMALS)).outcome == "inconclusive"
+    no_checkpoint = replace(named(ANIMALS, ANIMALS), run=cases.run(), absent={"checkpoint": "There is none."})
+    assert examine(no_checkpoint).reason.endswith("There is none.")
+    assert examine(named(ANIMALS, {})).outcome == "inconclusive"
+
+
+names = st.dictionaries(st.integers(0, 6), st.sampled_from(["a", "A", "b", "c c", "c_c", "d", ""]), max_size=7)
+
+
+@given(model=names, data=names)
+def test_each_id_is_in_one_group_at_most(model: dict[int, str], data: dict[int, str]):
+    found = compare_names(model, data)
+    ids = [*found.moved, *found.other, *found.respelt, *found.only_model, *found.only_data]
+    assert len(ids) == len(set(ids)) and set(ids) <= set(model) | set(data)
+    assert compare_names(model, model).same
+    assert compare_names(data, model).only_model == found.only_data

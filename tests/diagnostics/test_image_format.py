@@ -1,0 +1,73 @@
+"""Image headers: what is dropped, cut off, turned, deep, or of another kind than in training."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from runaudit.diagnostics.image_format import CHECK
+from tests.diagnostics import cases
+
+examine = CHECK.examine
+
+
+def with_val(**changes: object):
+    images = 450
+    facts = {"image_census": cases.census(images, **changes.pop("census", {}))} | changes
+    splits = {"train": cases.split((500, 400)), "val": cases.split((250, 200), **facts)}
+    return replace(cases.healthy(), dataset=cases.dataset(splits=splits))
+
+
+def test_ordinary_images_pass_with_their_formats():
+    result = examine(with_val())
+    assert result.outcome == "passed" and "1350 JPEG" in result.reason and result.n == 1350
+
+
+@pytest.mark.parametrize(("turned", "outcome"), [(8, "passed"), (9, "warned"), (450, "warned")])
+def test_turned_images_are_never_more_than_minor(turned: int, outcome: str):
+    result = examine(with_val(census={"orientations": {1: 450 - turned, 6: turned}}))
+    assert result.outcome == outcome
+
+
+def test_images_upside_down_keep_their_shape_and_are_not_counted():
+    assert examine(with_val(census={"orientations": {1: 100, 3: 350}})).outcome == "passed"
+
+
+@pytest.mark.parametrize(("rejected", "severity"), [(1, "minor"), (60, "major")])
+def test_images_that_cannot_be_used_are_weighed_by_their_share(rejected: int, severity: str):
+    result = examine(with_val(rejected_by={"image_unreadable": rejected, "label_mixed": 400}))
+    assert result.finding is not None and result.finding.severity == severity
+    assert result.effect == pytest.approx(rejected / (450 + rejected))
+
+
+def test_a_split_of_which_no_image_can_be_read_is_critical():
+    empty = cases.split((0, 0), images=1, image_census=cases.census(0), rejected_by={"image_unreadable": 30})
+    evidence = replace(cases.healthy(), dataset=cases.dataset(splits={"val": empty}))
+    result = examine(evidence)
+    assert result.finding is not None and result.finding.severity == "critical"
+
+
+def test_truncated_and_deep_and_printed_images_are_found():
+    assert "end too early" in examine(with_val(census={"unfinished": 20})).reason
+    assert "more than 8 bits" in examine(with_val(census={"bits": {8: 400, 16: 50}})).reason
+    assert "CMYK" in examine(with_val(census={"channels": {"colour": 400, "cmyk": 50}})).reason
+
+
+@pytest.mark.parametrize("change", [{"channels": {"grey": 450}}, {"bits": {16: 450}}])
+def test_one_split_of_another_kind_is_major(change: dict[str, dict[object, int]]):
+    result = examine(with_val(census=change))
+    assert result.finding is not None and result.finding.severity == "major"
+    assert "validated on another kind of image" in result.finding.explanation
+
+
+def test_grey_images_in_both_splits_are_no_fault():
+    grey = {"channels": {"grey": 450}}
+    splits = {name: cases.split((250, 200), image_census=cases.census(450, **grey)) for name in ("train", "val")}
+    assert examine(replace(cases.healthy(), dataset=cases.dataset(splits=splits))).outcome == "passed"
+
+
+def test_what_is_missing_is_not_run():
+    assert examine(cases.curves_only(cases.run())).reason == cases.ABSENT["dataset"]
+    splits = {"val": cases.split((250, 200), image_census=None)}
+    assert examine(replace(cases.healthy(), dataset=cases.dataset(splits=splits))).outcome == "not_run"

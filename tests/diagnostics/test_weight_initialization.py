@@ -1,0 +1,138 @@
+"""What weights and starts show, and what they don't."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from runaudit.diagnostics.evidence import Evidence
+from runaudit.diagnostics.origin import origin_of
+from runaudit.diagnostics.weight_initialization import CHECK
+from runaudit.runs.checkpoint import read_checkpoint
+from runaudit.runs.facts import RunFacts
+from tests.diagnostics import cases
+
+examine = CHECK.examine
+CORPUS = Path(os.environ.get("RUNAUDIT_CORPUS", "../shared/corpus"))
+NOTHING = np.full(50, 0.001)
+
+
+def healthy_with(**health: object) -> Evidence:
+    return cases.with_checkpoint(cases.healthy(), weight_health=cases.weight_health(**health))
+
+
+def started(metric: np.ndarray | None = None, *, checkpoint: bool = False, **arguments: object) -> Evidence:
+    run = cases.run(metric, arguments=dict(arguments))
+    if checkpoint:
+        run = run.model_copy(update={"checkpoint": cases.checkpoint()})
+    return Evidence(run, absent=dict(cases.ABSENT))
+
+
+def test_sound_weights_with_a_high_first_epoch_pass():
+    result = examine(cases.healthy())
+    assert result.outcome == "passed" and "started from yolov8n.pt" in result.reason
+
+
+def test_a_network_that_was_never_trained_is_critical_and_one_layer_major():
+    result = examine(healthy_with(untouched_batch_norms=57, initial_batch_norms=57))
+    assert result.finding is not None and result.finding.severity == "critical"
+    assert examine(healthy_with(untouched_batch_norms=1)).finding.severity == "major"
+
+
+def test_weights_that_were_not_transferred_are_found_by_their_scales():
+    result = examine(healthy_with(initial_batch_norms=57))
+    assert result.finding is not None and result.finding.severity == "major"
+    assert result.finding.title == "The weights of yolov8n.pt were not transferred"
+    nothing = replace(healthy_with(initial_batch_norms=57), run=cases.run(NOTHING))
+    nothing = cases.with_checkpoint(nothing, weight_health=cases.weight_health(initial_batch_norms=57))
+    assert examine(nothing).finding.severity == "critical"
+
+
+def test_a_new_head_after_few_epochs_is_no_fault():
+    assert examine(healthy_with(initial_batch_norms=6)).outcome == "passed"
+
+
+@pytest.mark.parametrize(("dead", "outcome"), [(5, "passed"), (60, "warned"), (600, "failed")])
+def test_dead_channels_are_weighed_by_their_share(dead: int, outcome: str):
+    assert examine(healthy_with(dead_channels=dead)).outcome == outcome
+
+
+def test_constant_layers_are_named():
+    result = examine(healthy_with(constant_count=2, constant_layers=("model.3.conv.weight", "model.4.conv.weight")))
+    assert result.finding is not None and "model.3.conv.weight" in result.finding.explanation
+
+
+def test_a_start_from_nothing_that_learnt_nothing_is_major():
+    result = examine(started(NOTHING, model="yolov8n.yaml"))
+    assert result.finding is not None and result.finding.severity == "major"
+    assert result.finding.remedies[0].patch["model"].endswith(".pt")
+    with_data = replace(started(NOTHING, model="yolov8n.yaml"), dataset=cases.dataset())
+    evidence = {item.name: item.value for item in examine(with_data).finding.evidence}
+    assert evidence["training images"] == 900
+    assert evidence["optimizer steps, at least"] == 50 * 57 // 4
+
+
+def test_a_start_from_nothing_that_learnt_is_no_fault():
+    assert examine(started(model="yolov8n.yaml", checkpoint=True)).outcome == "passed"
+    assert examine(started(model="yolov8n.yaml")).outcome == "not_run"
+
+
+def test_a_low_first_epoch_of_a_pretrained_run_is_never_a_finding():
+    slow = np.concatenate([[0.0, 0.001], cases.smooth(98)])
+    result = examine(started(slow, checkpoint=True))
+    assert result.outcome == "inconclusive" and "can't be told without the checkpoint" in result.reason
+
+
+@pytest.mark.parametrize(("metric", "severity"), [(NOTHING, "major"), (None, "minor")])
+def test_a_checkpoint_of_another_size_shows_in_the_fifth_epoch(metric: np.ndarray | None, severity: str):
+    slow = np.concatenate([np.zeros(5), cases.smooth(45)]) if metric is None else metric
+    run = cases.run(slow, arguments={"weights": "yolov5s.pt", "cfg": "models/yolov5m_my.yaml"})
+    evidence = Evidence(run.model_copy(update={"framework": "yolov5"}), absent=dict(cases.ABSENT))
+    assert examine(evidence).finding.severity == severity
+    fast = cases.run(arguments={"weights": "yolov5s.pt", "cfg": "models/yolov5m_my.yaml"})
+    assert examine(replace(evidence, run=fast.model_copy(update={"framework": "yolov5"}))).outcome == "not_run"
+
+
+@pytest.mark.parametrize(
+    ("framework", "arguments", "start"),
+    [
+        ("ultralytics", {"model": "yolo11n.pt"}, "pretrained"),
+        ("ultralytics", {"model": "yolo11n"}, "pretrained"),
+        ("ultralytics", {"model": "E:\\sets\\yolov8s.pt"}, "pretrained"),
+        ("ultralytics", {"model": "yolo11n.yaml", "pretrained": True}, "scratch"),
+        ("ultralytics", {"model": "yolo11n.yaml", "pretrained": "a/yolo11n.pt"}, "pretrained"),
+        ("ultralytics", {"model": "last.pt", "resume": "runs/last.pt"}, "resumed"),
+        ("ultralytics", {"model": None}, "unknown"),
+        ("yolov5", {"weights": "", "cfg": "models/yolov5n.yaml"}, "scratch"),
+        ("yolov5", {"weights": "yolov5n.pt", "cfg": ""}, "pretrained"),
+        ("yolov5", {"weights": 3}, "unknown"),
+    ],
+)
+def test_the_start_is_read_off_the_arguments(framework: str, arguments: dict[str, object], start: str):
+    run = cases.run(arguments=arguments).model_copy(update={"framework": framework})
+    assert origin_of(run).start == start
+
+
+def test_nan_weights_are_another_cause():
+    result = examine(cases.with_checkpoint(cases.healthy(), nonfinite_tensors=("a",)))
+    assert result.outcome == "inconclusive" and "numerical_divergence" in result.reason
+
+
+def test_what_is_missing_is_not_run():
+    assert examine(cases.curves_only(cases.run())).reason == cases.ABSENT["checkpoint"]
+    assert examine(cases.with_checkpoint(cases.healthy(), weight_health=None)).outcome == "not_run"
+
+
+@pytest.mark.corpus
+def test_only_the_checkpoint_that_never_learnt_is_found(tmp_path: Path):
+    outcomes = {}
+    for number, path in enumerate(sorted(CORPUS.rglob("*.pt"))):
+        checkpoint = read_checkpoint(path, source=path.name, weights_out=tmp_path / f"{number}.safetensors")
+        run = RunFacts(folder="", framework="ultralytics", task="detect", checkpoint=checkpoint, status="finished")
+        outcomes[path.relative_to(CORPUS).parts[1]] = examine(Evidence(run)).outcome
+    assert len(outcomes) >= 10
+    assert {name for name, outcome in outcomes.items() if outcome in ("failed", "warned")} == {"yolo11n-cls_mnist160"}
