@@ -50,7 +50,7 @@ def test_the_command_line_starts_light() -> None:
         "httpx",
         "pydantic",
     }
-    assert not imported_by("import runaudit.cli") & heavy
+    assert not imported_by("import runaudit.cli, runaudit.commands.app") & heavy
 
 
 def test_neither_do_its_commands_load_what_belongs_into_children() -> None:
