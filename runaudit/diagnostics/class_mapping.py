@@ -183,19 +183,15 @@ def _differing(
     measured = _mean_map(evidence.evaluation, affected)
     reported = reported_metrics(evidence.run).get("map50_95", 0.0)
     limit = max(LIMITS.foreign, LIMITS.left * reported)
-    severity = _severity(measured, limit, moved=bool(compared.moved))
+    known = measured is not None and measured >= limit
+    severity = _severity(known=known, measured=measured is not None, moved=bool(compared.moved))
     of_classes = f"{len(affected)} of {len(dataset.names)} classes"
     if compared.moved:
         title = f"Checkpoint and data.yaml name {of_classes} in another order"
-        why = "The metrics of these classes are those of other classes: their labels are compared with detections of "
-        why += "what the model knows by another name."
-    elif severity == "minor":
+    elif known:
         title = f"Checkpoint and data.yaml have other names for {of_classes}"
-        why = "The model finds what is labelled, so that they probably mean the same."
     else:
         title = f"Checkpoint and data.yaml name other classes: {of_classes} differ"
-        why = "The model was trained on other classes than those that it is validated on, or the wrong data.yaml or "
-        why += "checkpoint was handed in."
     pairs = [
         Measurement(f"class {index}", checkpoint.names[index], dataset.names[index], source=dataset.source)
         for index in affected[:SHOWN]
@@ -206,10 +202,10 @@ def _differing(
         CAUSE,
         severity,
         title,
-        f"{why} Class {affected[0]} is `{checkpoint.names[affected[0]]}` in the checkpoint and "
-        f"`{dataset.names[affected[0]]}` in data.yaml.",
+        f"{_WHY[bool(compared.moved), known]} Class {affected[0]} is `{checkpoint.names[affected[0]]}` in the checkpoint "
+        f"and `{dataset.names[affected[0]]}` in data.yaml.",
         evidence=tuple(pairs),
-        impact=Impact("lowers" if severity == "minor" else "unjudgeable", grade="observational"),
+        impact=Impact("lowers" if known else "unjudgeable", grade="observational"),
         remedies=(_USE_NAMES,),
         classes=tuple(dataset.names[index] for index in affected),
         effect=len(affected) / len(dataset.names),
@@ -217,13 +213,28 @@ def _differing(
     )
 
 
-def _severity(measured: float | None, limit: float, *, moved: bool) -> Severity:
-    """Another order is critical; other names are so only where the model is seen not to know the classes."""
-    if moved:
-        return "critical"
-    if measured is None:
-        return "major"
-    return "critical" if measured < limit else "minor"
+def _severity(*, known: bool, measured: bool, moved: bool) -> Severity:
+    """`known`: the model is seen to find these classes. Then a rename is harmless, and another order misleads about the
+    classes but not about their mean.
+    """
+    if known:
+        return "major" if moved else "minor"
+    return "critical" if moved or measured else "major"
+
+
+_WHY: Final = {
+    (True, False): "The metrics of these classes are those of other classes: their labels are compared with detections "
+    "of what the model knows by another name.",
+    (
+        True,
+        True,
+    ): "The labels follow the checkpoint's order, since the model finds them: it is data.yaml whose names are "
+    "wrong, and each figure of these classes stands under the wrong name.",
+    (False, False): "The model was trained on other classes than those that it is validated on, or the wrong data.yaml "
+    "or checkpoint was handed in.",
+    (False, True): "The model finds what is labelled, so that they probably mean the same.",
+}
+"""By whether names moved, and whether the model is seen to find these classes."""
 
 
 def _mean_map(evaluation: EvaluationFacts | None, classes: tuple[int, ...]) -> float | None:

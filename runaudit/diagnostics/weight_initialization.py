@@ -41,7 +41,7 @@ class Thresholds:
     learning: LearningThresholds = LEARNING
     first: float = threshold(
         0.01,
-        "diagnostics.md B10: mAP50-95 of the first epoch. Below it nothing is concluded: 23 of 54 pretrained corpus "
+        "diagnostics.md B10: mAP50-95 of the first epoch. Below it nothing is concluded: 23 of 60 pretrained corpus "
         "runs "
         "begin lower, since a new head takes longer than an epoch on few images.",
     )
@@ -379,7 +379,7 @@ CHECK = Check(
         "`YOLO(yaml).load(checkpoint)` leaves the arguments of a start from random weights: it is only called one "
         "where "
         "the run learnt nothing.",
-        "A low mAP in the first epoch is no sign: most pretrained runs on few images begin so.",
+        "A low mAP in the first epoch is no sign: many pretrained runs on few images begin so.",
         "Whether weights were transferred is never concluded without the base checkpoint, a high first epoch, or "
         "scales "
         "that no transferred network has.",

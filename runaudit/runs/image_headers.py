@@ -113,7 +113,8 @@ def _png_header(head: bytes, file: BinaryIO) -> ImageHeader | None:
             orientation = _orientation(file.read(min(length, _HEAD)))
             break
         position += 12 + length
-    return _turned(ImageHeader(width, height, "PNG", _PNG_CHANNELS.get(colour, "other"), bits, orientation))
+    depth = 8 if colour == 3 else bits  # of a palette IHDR gives the width of its indices
+    return _turned(ImageHeader(width, height, "PNG", _PNG_CHANNELS.get(colour, "other"), depth, orientation))
 
 
 def _jpeg_header(head: bytes, file: BinaryIO) -> ImageHeader | None:

@@ -13,7 +13,7 @@ from runaudit.diagnostics.evidence import Evidence
 from runaudit.diagnostics.ranking import explain_away, rank
 from runaudit.diagnostics.unchecked import QUESTIONS
 from runaudit.evaluation.facts import EvaluationFacts
-from runaudit.runs.facts import Configuration, Curves, DatasetFacts, RunFacts
+from runaudit.runs.facts import Configuration, Curves, DatasetFacts, ImageCensus, RunFacts, WeightFacts
 from tests.diagnostics import cases
 
 
@@ -62,6 +62,11 @@ arguments = st.dictionaries(
             "imgsz",
             "single_cls",
             "adam",
+            "model",
+            "pretrained",
+            "resume",
+            "weights",
+            "cfg",
         ]
     ),
     st.one_of(
@@ -69,7 +74,7 @@ arguments = st.dictionaries(
         st.booleans(),
         st.integers(-5, 10**30),
         st.floats(),
-        st.sampled_from(["auto", "SGD", "AdamW", "nonsense", "1e-3", "", "nan"]),
+        st.sampled_from(["auto", "SGD", "AdamW", "nonsense", "1e-3", "", "nan", "yolo11n.pt", "yolov5s.yaml"]),
         st.lists(st.integers(), max_size=2),
     ),
 )
@@ -89,6 +94,37 @@ def curves(draw: st.DrawFn) -> Curves:
         val_losses=draw(st.dictionaries(st.sampled_from(["box", "cls", "dfl"]), column)),
         metrics=draw(st.dictionaries(st.sampled_from(["map50", "map50_95", "top1", "recall"]), column)),
         learning_rates=draw(st.dictionaries(st.sampled_from(["pg0", "pg1"]), column)),
+    )
+
+
+class_names = st.dictionaries(st.integers(0, 9), st.sampled_from(["cat", "Cat", "dog", "0", "class1", ""]), max_size=8)
+counts = st.integers(0, 10**6)
+
+
+@st.composite
+def weights(draw: st.DrawFn) -> WeightFacts:
+    layers = draw(st.integers(0, 60))
+    channels = draw(st.integers(layers, 6000))
+    return WeightFacts(
+        batch_norms=layers,
+        channels=channels,
+        dead_channels=draw(st.integers(0, channels)),
+        untouched_batch_norms=draw(st.integers(0, layers)),
+        initial_batch_norms=draw(st.integers(0, layers)),
+        constant_count=draw(st.integers(0, 3)),
+        class_bias=draw(st.sampled_from([(), ((-9.0, -9.0),), ((-9.0, -9.0), (-8.0, 1e30), (0.0, 0.0))])),
+    )
+
+
+@st.composite
+def censuses(draw: st.DrawFn) -> ImageCensus:
+    return ImageCensus(
+        images=draw(counts),
+        formats=draw(st.dictionaries(st.sampled_from(["JPEG", "PNG"]), counts)),
+        channels=draw(st.dictionaries(st.sampled_from(["grey", "colour", "cmyk"]), counts)),
+        bits=draw(st.dictionaries(st.sampled_from([1, 8, 16]), counts)),
+        orientations=draw(st.dictionaries(st.integers(1, 8), counts)),
+        unfinished=draw(counts),
     )
 
 
@@ -113,6 +149,20 @@ def runs(draw: st.DrawFn) -> RunFacts:
                     lambda rows: cases.checkpoint(train_results={"epoch": tuple(rows), "train/box_loss": tuple(rows)}),
                     st.lists(cells, max_size=5),
                 ),
+                st.builds(
+                    lambda names, health, metrics, outputs, stride: cases.checkpoint(
+                        names=names,
+                        weight_health=health,
+                        train_metrics={"metrics/mAP50-95(B)": metrics, "metrics/mAP50(B)": metrics},
+                        model_yaml={"nc": outputs},
+                        stride=stride,
+                    ),
+                    class_names,
+                    weights(),
+                    st.floats(),
+                    st.one_of(st.none(), st.integers(-1, 10)),
+                    st.lists(st.floats(), max_size=3).map(tuple),
+                ),
             )
         ),
         epochs_planned=draw(st.one_of(st.none(), st.integers(0, 500))),
@@ -126,11 +176,25 @@ def runs(draw: st.DrawFn) -> RunFacts:
 @st.composite
 def datasets(draw: st.DrawFn) -> DatasetFacts:
     classes = draw(st.integers(0, 8))
-    counts = st.lists(st.integers(0, 5000), min_size=classes, max_size=classes).map(tuple)
+    instances = st.lists(st.integers(0, 5000), min_size=classes, max_size=classes).map(tuple)
     splits = {}
     for name in draw(st.lists(st.sampled_from(["train", "val", "test"]), unique=True)):
-        splits[name] = cases.split(draw(counts), images=draw(st.integers(1, 10_000)))
-    return DatasetFacts(source="data.yaml", names={}, splits=splits)
+        images = draw(st.integers(0, 10_000))
+        missing = draw(st.integers(0, images))
+        splits[name] = cases.split(
+            draw(instances),
+            images=images,
+            labelled=draw(st.integers(0, images)),
+            background=images,
+            missing_labels=missing,
+            stray_labels=draw(st.integers(0, missing)),
+            stray_folders=draw(st.sampled_from([(), ("a/*.txt",)])),
+            rejected_by=draw(st.dictionaries(st.sampled_from(["label_mixed", "image_unreadable", "other"]), counts)),
+            label_ids=draw(st.dictionaries(st.integers(0, 12), st.integers(1, 5000))),
+            zero_area_rows=draw(st.integers(0, 100)),
+            image_census=draw(st.one_of(st.none(), censuses())),
+        )
+    return DatasetFacts(source="data.yaml", names=draw(class_names), splits=splits)
 
 
 @st.composite

@@ -32,11 +32,19 @@ def test_the_same_names_pass():
     assert result.outcome == "passed" and result.n == 2
 
 
-def test_a_permutation_is_critical_whatever_the_metric_says():
+def test_a_permutation_is_critical_where_the_model_is_not_seen_to_find_the_labels():
+    permuted = named(ANIMALS, {0: "dog", 1: "cat"})
+    for evaluation in (None, cases.evaluation(0.05)):
+        result = examine(replace(permuted, evaluation=evaluation, absent={"evaluation": "none"}))
+        assert result.finding is not None and result.finding.severity == "critical"
+        assert result.finding.impact.direction == "unjudgeable" and result.finding.affected_classes == ("dog", "cat")
+        assert "`cat` in the checkpoint and `dog` in data.yaml" in result.finding.explanation
+
+
+def test_a_permutation_of_which_the_model_finds_the_labels_is_one_of_names():
     result = examine(named(ANIMALS, {0: "dog", 1: "cat"}))
-    assert result.finding is not None and result.finding.severity == "critical"
-    assert result.finding.impact.direction == "unjudgeable" and result.finding.affected_classes == ("dog", "cat")
-    assert "`cat` in the checkpoint and `dog` in data.yaml" in result.finding.explanation
+    assert result.finding is not None and result.finding.severity == "major"
+    assert "data.yaml whose names are wrong" in result.finding.explanation
 
 
 def test_another_spelling_is_minor():

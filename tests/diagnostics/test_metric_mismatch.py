@@ -65,3 +65,44 @@ def test_what_is_missing_is_not_run_or_inconclusive():
     assert examine(measured(0.0, split="test")).outcome == "inconclusive"
     no_metric = replace(cases.healthy(), run=cases.with_curves(RUN, metrics={}))
     assert examine(no_metric).outcome == "inconclusive"
+
+
+STORED = {
+    "metrics/precision(B)": 0.8,
+    "metrics/recall(B)": 0.7,
+    "metrics/mAP50(B)": 0.84,
+    "metrics/mAP50-95(B)": 0.6,
+    "fitness": 0.6,
+}
+
+
+def without_results(**metrics: float):
+    run = RUN.model_copy(update={"curves": None, "best_row": None})
+    run = run.model_copy(update={"checkpoint": cases.checkpoint(train_metrics=metrics)})
+    return replace(cases.healthy(), run=run, absent=dict(cases.ABSENT))
+
+
+def test_without_results_csv_the_checkpoint_reports_for_itself():
+    evidence = without_results(**STORED)
+    result = examine(replace(evidence, evaluation=cases.evaluation(0.601)))
+    assert result.outcome == "passed" and "weights/best.pt: train_metrics" in result.reason
+    worse = examine(replace(evidence, evaluation=cases.evaluation(0.4)))
+    assert worse.finding is not None and worse.finding.severity == "critical"
+    assert worse.finding.evidence[1].source == "weights/best.pt: train_metrics"
+    assert reported_metrics(evidence.run) == {"precision": 0.8, "recall": 0.7, "map50": 0.84, "map50_95": 0.6}
+
+
+def test_results_csv_is_preferred_and_its_empty_row_is_not():
+    run = RUN.model_copy(update={"checkpoint": cases.checkpoint(train_metrics=STORED | {"metrics/mAP50-95(B)": 0.1})})
+    assert reported_metrics(run)["map50_95"] == pytest.approx(REPORTED)
+    assert run.best_row is not None
+    emptied = cases.spoil(run, "metrics", "map50_95", {run.best_row: None})
+    assert reported_metrics(emptied)["map50_95"] == 0.1
+
+
+@pytest.mark.parametrize("stored", [{}, {"metrics/mAP50-95(B)": float("nan")}, {"metrics/mAP50-95(B)": 1e9}])
+def test_a_checkpoint_without_a_usable_metric_reports_nothing(stored: dict[str, float]):
+    evidence = without_results(**stored)
+    result = examine(evidence)
+    assert result.outcome == "not_run" and cases.ABSENT["curves"] in result.reason
+    assert reported_metrics(evidence.run) == {}

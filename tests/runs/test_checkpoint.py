@@ -102,6 +102,26 @@ def test_stripped_detector_is_read_bit_by_bit(cfg: str, classes: int, tmp_path: 
     fresh.half().load_state_dict(loaded, strict=True)
 
 
+@pytest.mark.parametrize(("cfg", "classes"), MODELS.items())
+def test_a_new_network_shows_as_new_and_one_forward_pass_of_training_shows_in_its_statistics(
+    cfg: str, classes: int, tmp_path: Path
+) -> None:
+    model = _narrow(cfg, classes)
+    torch.save(_stripped(model), tmp_path / "new.pt")
+    health = _read(tmp_path / "new.pt").weight_health
+    assert health is not None and health.batch_norms > 40
+    assert health.untouched_batch_norms == health.initial_batch_norms == health.batch_norms
+    assert (health.dead_channels, health.constant_count) == (0, 0)
+    prior = [float(np.log(5 / classes / (640 / stride) ** 2)) for stride in (8, 16, 32)]
+    np.testing.assert_allclose([low for low, _ in health.class_bias], prior, atol=0.005)  # half precision
+    model.float().train()
+    with torch.no_grad():
+        model(torch.rand(2, 3, 64, 64))
+    torch.save(_stripped(model), tmp_path / "seen.pt")
+    seen = _read(tmp_path / "seen.pt").weight_health
+    assert seen is not None and seen.untouched_batch_norms == 0 and seen.initial_batch_norms == seen.batch_norms
+
+
 def test_unstripped_checkpoint_gives_the_ema(tmp_path: Path) -> None:
     """As the trainer writes last.pt: an EMA, an optimizer with tensors of its own, numpy scalars."""
     model, ema = _narrow("yolov8n.yaml", 2), _narrow("yolov8n.yaml", 2)

@@ -256,3 +256,45 @@ def test_a_large_label_file_is_left_out(tmp_path: Path) -> None:
     facts, _, _ = read(tmp_path, "names: [a]\ntrain: train/images\n")
     assert facts.splits["train"].rejected == 1
     assert codes(facts.splits["train"].notes) == ["label_too_large"]
+
+
+def test_the_headers_of_a_split_are_counted(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        sample(tmp_path, "train", name)
+    folder = tmp_path / "train/images"
+    turned = Image.Exif()
+    turned[274] = 6
+    Image.new("RGB", (32, 24)).save(folder / "turned.jpg", exif=turned.tobytes())
+    Image.new("L", (32, 24)).save(folder / "grey.png")
+    Image.new("I;16", (32, 24)).save(folder / "deep.png")
+    Image.new("RGBA", (32, 24)).save(folder / "clear.webp", lossless=True)
+    Image.new("CMYK", (32, 24)).save(folder / "print.jpg")
+    whole = (folder / "a.jpg").read_bytes()
+    (folder / "cut.jpg").write_bytes(whole[:-40])
+    (folder / "padded.jpg").write_bytes(whole + bytes(20))
+    census = read(tmp_path, "names: [a]\ntrain: train/images\n")[0].splits["train"].image_census
+    assert census is not None and census.images == 9
+    assert census.formats == {"JPEG": 6, "PNG": 2, "WEBP": 1}
+    assert census.channels == {"colour": 5, "grey": 2, "colour_alpha": 1, "cmyk": 1}
+    assert census.bits == {8: 8, 16: 1}
+    assert (census.orientations, census.turned) == ({1: 8, 6: 1}, 1)
+    assert census.unfinished == 1
+
+
+def test_class_ids_are_counted_as_written_and_rejections_by_reason(tmp_path: Path) -> None:
+    sample(tmp_path, "train", "a", "0 0.5 0.5 0.2 0.2\n0 0.5 0.5 0.2 0.2\n1 0.5 0.5 0 0.2\n")
+    sample(tmp_path, "train", "b", "7 0.5 0.5 0.2 0.2\n1 0.5 0.5 0.2 0.2\n")
+    sample(tmp_path, "train", "c", "0 5 0.5 0.2 0.2\n")
+    image(tmp_path / "train/images/small.png", (9, 40))
+    (tmp_path / "train/labels.cache").write_bytes(b"")
+    train = read(tmp_path, "names: [a, b]\ntrain: train/images\n")[0].splits["train"]
+    assert train.label_ids == {0: 3, 1: 2, 7: 1}
+    assert train.rejected_by == {"label_class_unknown": 1, "label_out_of_bounds": 1, "image_too_small": 1}
+    assert (train.rejected, train.duplicate_rows, train.zero_area_rows) == (3, 1, 1)
+    assert train.caches == ("train/labels.cache",)
+
+
+def test_ids_of_garbage_are_capped(tmp_path: Path) -> None:
+    sample(tmp_path, "train", "a", "".join(f"{number} 0.5 0.5 0.2 0.2\n" for number in range(3000)))
+    train = read(tmp_path, "names: [a]\ntrain: train/images\n")[0].splits["train"]
+    assert len(train.label_ids) == 1000

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from runaudit.runs.image_headers import ImageHeaderError, image_size
+from runaudit.runs.image_headers import ImageHeaderError, ends_well, image_header, image_size
 
 
 def encoded(kind: str, size: tuple[int, int] = (40, 20), **options: object) -> bytes:
@@ -90,3 +90,42 @@ def test_damaged_headers_give_a_size_or_a_code(content: bytes, at: int, damage: 
         assert error.code.startswith("image_")
     else:
         assert min(width, height) >= 10
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode", "channels", "bits"),
+    [
+        ("JPEG", "L", "grey", 8),
+        ("JPEG", "RGB", "colour", 8),
+        ("JPEG", "CMYK", "cmyk", 8),
+        ("PNG", "L", "grey", 8),
+        ("PNG", "I;16", "grey", 16),
+        ("PNG", "LA", "grey_alpha", 8),
+        ("PNG", "RGB", "colour", 8),
+        ("PNG", "RGBA", "colour_alpha", 8),
+        ("PNG", "P", "palette", 8),
+        ("TIFF", "I;16", "grey", 16),
+        ("TIFF", "F", "grey", 32),
+        ("WEBP", "RGBA", "colour_alpha", 8),
+        ("BMP", "RGB", "colour", 8),
+    ],
+)
+def test_channels_and_depth_are_those_that_were_written(kind: str, mode: str, channels: str, bits: int) -> None:
+    options = {"lossless": True} if kind == "WEBP" else {}
+    header = image_header(BytesIO(encoded(kind, mode=mode, **options)))
+    assert (header.kind, header.channels, header.bits, header.orientation) == (kind, channels, bits, 1)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_an_orientation_that_exif_does_not_know_is_none(kind: str) -> None:
+    header = image_header(BytesIO(encoded(kind, exif=exif(77))))
+    assert (header.orientation, header.width, header.height) == (1, 40, 20)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_the_end_mark_is_sought_in_the_last_bytes(kind: str) -> None:
+    content = encoded(kind, (200, 200))
+    assert ends_well(BytesIO(content), len(content), kind)
+    assert ends_well(BytesIO(content + bytes(30)), len(content) + 30, kind)
+    assert not ends_well(BytesIO(content[:-70]), len(content) - 70, kind)
+    assert ends_well(BytesIO(b""), 0, "BMP")
