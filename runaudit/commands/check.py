@@ -14,8 +14,8 @@ from runaudit.commands.inputs import (
     DepthOption,
     Format,
     data_source,
+    label_sources,
     read_policy,
-    refuse_labels,
     require_extra,
     require_format,
     run_source,
@@ -55,7 +55,6 @@ def check(  # noqa: PLR0917 - typer makes options of them
     3 the audit itself failed.
     """
     require_format(format)
-    refuse_labels(labels or [])
     if depth is not DepthOption.curves:
         require_extra("audit", AUDIT_MODULES, f"check --depth {depth}")
     from runaudit.isolation.job import JobSpec  # noqa: PLC0415
@@ -63,6 +62,7 @@ def check(  # noqa: PLR0917 - typer makes options of them
     spec = JobSpec(
         run=run_source(run),
         data=data_source(data) if data is not None else None,
+        annotators=label_sources(labels or [], depth),
         depth=depth.value,
         policy=read_policy(policy),
         own_machine=True,

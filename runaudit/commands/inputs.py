@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
@@ -56,14 +57,6 @@ def require_format(format: Format) -> None:
         )
 
 
-def refuse_labels(labels: list[str]) -> None:
-    """Raises UsageError: further annotators' labels can be named, but nothing looks at them yet."""
-    if labels:
-        raise UsageError(
-            "--labels: further annotators' labels are not evaluated yet; leave it out", code="labels_not_supported_yet"
-        )
-
-
 def run_source(run: Path) -> Source:
     """RUN as the source of a job. Raises UsageError if it is not there."""
     from runaudit.isolation.job import Source  # noqa: PLC0415
@@ -82,6 +75,23 @@ def data_source(data: Path) -> Source:
     # A description keeps its own place: paths in it are relative to where it is named, not to what a link leads to.
     is_description = data.suffix.lower() in (".yaml", ".yml")
     return Source(kind="data_yaml" if is_description else "archive", path=str(data.absolute()))
+
+
+def label_sources(labels: list[str], depth: DepthOption) -> dict[str, Source]:
+    """`--labels NAME=DIR` as sources by name. Raises UsageError for a name or folder that can't be, or no data."""
+    from runaudit.isolation.job import ANNOTATOR_NAME, Source  # noqa: PLC0415
+
+    pairs = read_pairs(labels, "--labels")
+    if pairs and depth is DepthOption.curves:
+        raise UsageError("--labels: depth curves reads no data, so there are no images to hold labels against")
+    sources = {}
+    for name, value in pairs.items():
+        if not re.match(ANNOTATOR_NAME, name):
+            raise UsageError(f"--labels {name}: a name has up to 64 letters, digits, - and _", code="usage")
+        path = Path(value)
+        _require_path(path, f"--labels {name}")
+        sources[name] = Source(kind="folder" if path.is_dir() else "archive", path=str(path.resolve()))
+    return sources
 
 
 def read_policy(path: Path | None) -> dict[str, Any]:

@@ -3,9 +3,11 @@
 job.json             JobSpec, written by the parent
 unpacked/run/        the run archive, unpacked by the ingest child
 unpacked/data/       the data archive, likewise
+unpacked/labels/NAME/  the archive of a further annotator's labels, likewise
 facts.json           IngestFacts, by ingest
 images.json          ImageIndex, by ingest
 labels.safetensors   the labels, by ingest
+labels.NAME.safetensors  a further annotator's labels, by ingest
 weights.safetensors  the state dict, by ingest
 report.json          the Report, by the last child
 problem.json         a problem document, by a child that found the input unreadable
@@ -50,6 +52,9 @@ class JobFolder:
     @property
     def labels(self) -> Path:
         return self.root / "labels.safetensors"
+
+    def annotator(self, name: str) -> Path:
+        return self.root / f"labels.{name}.safetensors"
 
     @property
     def weights(self) -> Path:

@@ -92,6 +92,8 @@ def read_data(
 
 def write_data(root: Path, yaml_path: Path, spec: JobSpec, folder: JobFolder, report: Report) -> DatasetFacts:
     """Read the data set; its index and labels go into the job folder, its facts are returned."""
+    from runaudit.runs.annotators import read_annotator, write_annotator  # noqa: PLC0415
+    from runaudit.runs.data_yaml import read_data_yaml  # noqa: PLC0415
     from runaudit.runs.dataset import read_dataset  # noqa: PLC0415
     from runaudit.runs.label_arrays import write_labels  # noqa: PLC0415
 
@@ -103,7 +105,15 @@ def write_data(root: Path, yaml_path: Path, spec: JobSpec, folder: JobFolder, re
     )
     folder.images.write_text(index.model_dump_json())
     write_labels(folder.labels, labels)
-    return facts
+    if not spec.annotators:
+        return facts
+    keypoint_values = read_data_yaml(yaml_path, source=facts.source).keypoint_values
+    found = {}
+    for name, source in spec.annotators.items():
+        root = opened(source, folder.unpacked / "labels" / name, spec.limits, report)
+        found[name], own = read_annotator(name, root, index, names=facts.names, keypoint_values=keypoint_values)
+        write_annotator(folder.annotator(name), own)
+    return facts.model_copy(update={"annotators": found})
 
 
 def why_not_evaluated(spec: JobSpec, run: RunFacts, dataset: DatasetFacts | None, absent: str | None) -> str | None:
@@ -141,6 +151,11 @@ def ingest(folder: JobFolder, spec: JobSpec, report: Report, walls: dict[str, st
         run = read_run(run_root, weights_out=folder.weights, environment=spec.environment)
     with timed(seconds, "read_data"):
         dataset, absent = read_data(spec, run, run_root, folder, report)
+    if dataset is None and spec.annotators:
+        raise DatasetError(
+            f"Labels of {', '.join(spec.annotators)} were given, but no images to hold them against. {absent}",
+            code="labels_without_data",
+        )
     facts = IngestFacts(run=run, dataset=dataset, dataset_absent=absent, seconds=seconds)
     why_not = why_not_evaluated(spec, run, dataset, absent)
     if why_not is not None:

@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import JsonValue
+from pydantic import JsonValue, StringConstraints
 
 from runaudit.diagnostics.depth import Depth
 from runaudit.isolation.folder import INPUT_ERROR, MACHINE_ERROR, ChildName, JobFolder
 from runaudit.runs.base import Facts
 
-__all__ = ["INPUT_ERROR", "MACHINE_ERROR", "ChildName", "JobFolder", "JobSpec", "Limits", "Progress", "Source"]
+__all__ = [
+    "ANNOTATOR_NAME",
+    "INPUT_ERROR",
+    "MACHINE_ERROR",
+    "ChildName",
+    "JobFolder",
+    "JobSpec",
+    "Limits",
+    "Progress",
+    "Source",
+]
+
+ANNOTATOR_NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
+"""It becomes part of a file's name."""
+AnnotatorName = Annotated[str, StringConstraints(pattern=ANNOTATOR_NAME)]
 
 
 class Source(Facts):
@@ -43,6 +57,8 @@ class JobSpec(Facts):
 
     run: Source
     data: Source | None = None
+    annotators: dict[AnnotatorName, Source] = {}
+    """further annotators' label folders of the same images"""
     depth: Depth = "standard"
     policy: dict[str, JsonValue] = {}
     environment: dict[str, JsonValue] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from runaudit.diagnostics.evidence import CheckResult, Depth, Evidence, Finding
 from runaudit.diagnostics.metric_mismatch import reported_metrics
@@ -12,7 +12,7 @@ from runaudit.diagnostics.verdict import decide, headline
 from runaudit.evaluation.facts import ClassMetrics, EvaluationFacts
 from runaudit.reports import schema
 from runaudit.reports.plain_values import finite, interval, json_value, names, notes, scalar, text
-from runaudit.runs.facts import Column, Curves, DatasetFacts, RunFacts, SplitFacts
+from runaudit.runs.facts import AnnotatorFacts, Column, Curves, DatasetFacts, RunFacts, SplitFacts
 
 
 def build_report(
@@ -184,15 +184,25 @@ def _dataset(dataset: DatasetFacts) -> schema.Dataset:
         names={index: text(name) for index, name in dataset.names.items()},
         splits={split: _split(facts, dataset.names) for split, facts in dataset.splits.items()},
         notes=notes(dataset.notes),
+        annotators={name: _annotator(facts, dataset.names) for name, facts in dataset.annotators.items()},
+    )
+
+
+def _annotator(annotator: AnnotatorFacts, class_names: Mapping[int, str]) -> schema.AnnotatorCensus:
+    return schema.AnnotatorCensus(
+        images=annotator.images,
+        labelled=annotator.labelled,
+        background=annotator.background,
+        not_annotated=annotator.not_annotated,
+        rejected=annotator.rejected,
+        unmatched_files=annotator.unmatched_files,
+        instances=annotator.instances,
+        class_instances=_by_name(annotator.class_instances, class_names),
+        notes=notes(annotator.notes),
     )
 
 
 def _split(split: SplitFacts, class_names: Mapping[int, str]) -> schema.SplitCensus:
-    """Counts by class name; two classes of one name are told apart by their id, so that none is lost."""
-    labels: dict[str, int] = {}
-    for index, count in enumerate(split.class_instances):
-        name = text(class_names.get(index, str(index)))
-        labels[name if name not in labels else f"{name} ({index})"] = count
     return schema.SplitCensus(
         source=text(split.source),
         images=split.images,
@@ -201,9 +211,18 @@ def _split(split: SplitFacts, class_names: Mapping[int, str]) -> schema.SplitCen
         missing_labels=split.missing_labels,
         rejected=split.rejected,
         instances=split.instances,
-        class_instances=labels,
+        class_instances=_by_name(split.class_instances, class_names),
         notes=notes(split.notes),
     )
+
+
+def _by_name(counts: Sequence[int], class_names: Mapping[int, str]) -> dict[str, int]:
+    """Counts by class name; two classes of one name are told apart by their id, so that none is lost."""
+    named: dict[str, int] = {}
+    for index, count in enumerate(counts):
+        name = text(class_names.get(index, str(index)))
+        named[name if name not in named else f"{name} ({index})"] = count
+    return named
 
 
 def _curves(curves: Curves) -> schema.CurvesTable:

@@ -157,11 +157,26 @@ class SplitCensus(ReportModel):
     notes: list[str] = []
 
 
+class AnnotatorCensus(ReportModel):
+    """A further annotator's labels of the same images, over all splits."""
+
+    images: int = Field(description="with a usable label file of theirs, empty ones included")
+    labelled: int
+    background: int
+    not_annotated: int = Field(description="images without a label file of theirs")
+    rejected: int
+    unmatched_files: int = Field(description="label files that belong to no image")
+    instances: int
+    class_instances: dict[str, int]
+    notes: list[str] = []
+
+
 class Dataset(ReportModel):
     source: str
     names: dict[int, str]
     splits: dict[str, SplitCensus]
     notes: list[str] = []
+    annotators: dict[str, AnnotatorCensus] = {}
 
 
 class CurvesTable(ReportModel):

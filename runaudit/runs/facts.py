@@ -282,13 +282,38 @@ class SplitFacts(Facts):
     image_census: ImageCensus | None = None
 
 
+class AnnotatorFacts(Facts):
+    """The census of a further annotator's labels of the data set's images, over all splits.
+
+    `images` have a usable label file of theirs: `labelled` ones hold boxes, `background` ones are empty.
+    `not_annotated` images have no file of theirs, `rejected` ones a file that can't be used; `unmatched_files` belong
+    to no image. Class counts have one entry a class id from 0 to nc-1.
+    """
+
+    name: str
+    images: int
+    labelled: int
+    background: int
+    not_annotated: int
+    rejected: int
+    unmatched_files: int
+    instances: int
+    class_instances: tuple[int, ...]
+    class_images: tuple[int, ...]
+    notes: tuple[Note, ...] = ()
+
+
 class DatasetFacts(Facts):
-    """The data set as data.yaml describes it and as it was found. `source` is data.yaml's place in the artifact."""
+    """The data set as data.yaml describes it and as it was found. `source` is data.yaml's place in the artifact.
+
+    `annotators` are further annotators of the same images, by name.
+    """
 
     source: str
     names: dict[int, str]
     splits: dict[Split, SplitFacts]
     notes: tuple[Note, ...] = ()
+    annotators: dict[str, AnnotatorFacts] = {}
 
 
 class ImageEntry(Facts):

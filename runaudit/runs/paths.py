@@ -113,7 +113,7 @@ class Paths:
         if not parts:
             return None
         named_alike = self._tree.get(parts[-1], ())
-        scored = [(score, other) for other in named_alike if (score := _common_suffix(parts, other))]
+        scored = [(score, other) for other in named_alike if (score := common_suffix(parts, other))]
         if not scored:
             return None
         longest = max(score for score, _ in scored)
@@ -172,7 +172,7 @@ def _exists(path: Path) -> bool:
         return False
 
 
-def _common_suffix(parts: tuple[str, ...], candidate: tuple[str, ...]) -> int:
+def common_suffix(parts: tuple[str, ...], candidate: tuple[str, ...]) -> int:
     """How many last parts agree; 0 if the parts before them name two different splits."""
     length = 0
     for written, existing in zip(reversed(parts), reversed(candidate), strict=False):
