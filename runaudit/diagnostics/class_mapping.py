@@ -202,8 +202,8 @@ def _differing(
         CAUSE,
         severity,
         title,
-        f"{_WHY[bool(compared.moved), known]} Class {affected[0]} is `{checkpoint.names[affected[0]]}` in the checkpoint "
-        f"and `{dataset.names[affected[0]]}` in data.yaml.",
+        f"{_WHY[bool(compared.moved), known]} Class {affected[0]} is `{checkpoint.names[affected[0]]}` in the "
+        f"checkpoint and `{dataset.names[affected[0]]}` in data.yaml.",
         evidence=tuple(pairs),
         impact=Impact("lowers" if known else "unjudgeable", grade="observational"),
         remedies=(_USE_NAMES,),

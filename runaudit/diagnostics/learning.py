@@ -17,7 +17,8 @@ from runaudit.runs.facts import RunFacts
 class Thresholds:
     learnt: float = threshold(
         0.05,
-        "Best mAP50-95. Of the corpus' six runs (detect, pose, obb) started from a yaml, four never passed 0.012, the others reached "
+        "Best mAP50-95. Of the corpus' six runs (detect, pose, obb) started from a yaml, four never passed 0.012, the "
+        "others reached "
         "0.30 and 0.55.",
     )
     chance: float = threshold(

@@ -43,7 +43,7 @@ _STORED: Final = {
 
 @dataclass(frozen=True)
 class Reported:
-    """The metrics that a run reported, those that are finite, and where: `results.csv:41`, or the checkpoint."""
+    """The metrics that a run reported, those that are in [0, 1], and where: `results.csv:41`, or the checkpoint."""
 
     metrics: dict[str, float]
     source: str
@@ -54,9 +54,9 @@ def reported_by(run: RunFacts, row: int | None) -> Reported | None:
     curves = run.curves
     if curves is not None and row is not None and 0 <= row < len(curves.epochs):
         cells = {name: column[row] for name, column in curves.metrics.items()}
-        finite = {name: float(cell) for name, cell in cells.items() if cell is not None and np.isfinite(cell)}
-        if "map50_95" in finite:
-            return Reported(finite, f"{curves.source}:{curves.lines[row]}")
+        metrics = {name: float(cell) for name, cell in cells.items() if cell is not None and 0.0 <= cell <= 1.0}
+        if "map50_95" in metrics:
+            return Reported(metrics, f"{curves.source}:{curves.lines[row]}")
     if run.checkpoint is None:
         return None
     stored = {

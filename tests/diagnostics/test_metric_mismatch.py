@@ -100,6 +100,11 @@ def test_results_csv_is_preferred_and_its_empty_row_is_not():
     assert reported_metrics(emptied)["map50_95"] == 0.1
 
 
+def test_a_cell_that_is_no_metric_is_not_reported():
+    assert RUN.best_row is not None
+    assert reported_metrics(cases.spoil(RUN, "metrics", "map50_95", {RUN.best_row: 2.7e117})) == {}
+
+
 @pytest.mark.parametrize("stored", [{}, {"metrics/mAP50-95(B)": float("nan")}, {"metrics/mAP50-95(B)": 1e9}])
 def test_a_checkpoint_without_a_usable_metric_reports_nothing(stored: dict[str, float]):
     evidence = without_results(**stored)
