@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from runaudit.errors import DatasetError, YamlError
+from runaudit.errors import DatasetError, RunNotFoundError, YamlError
 from runaudit.isolation.conclude import NO_CHECKPOINT, conclude
 from runaudit.isolation.job import JobFolder, JobSpec, Limits, Progress, Source
-from runaudit.runs.facts import DatasetFacts, IngestFacts, RunFacts
+from runaudit.runs.facts import DatasetFacts, ImageIndex, IngestFacts, RunFacts
 from runaudit.runs.run import read_run
 
 Report = Callable[[Progress], None]
@@ -92,8 +92,6 @@ def read_data(
 
 def write_data(root: Path, yaml_path: Path, spec: JobSpec, folder: JobFolder, report: Report) -> DatasetFacts:
     """Read the data set; its index and labels go into the job folder, its facts are returned."""
-    from runaudit.runs.annotators import read_annotator, write_annotator  # noqa: PLC0415
-    from runaudit.runs.data_yaml import read_data_yaml  # noqa: PLC0415
     from runaudit.runs.dataset import read_dataset  # noqa: PLC0415
     from runaudit.runs.label_arrays import write_labels  # noqa: PLC0415
 
@@ -105,15 +103,25 @@ def write_data(root: Path, yaml_path: Path, spec: JobSpec, folder: JobFolder, re
     )
     folder.images.write_text(index.model_dump_json())
     write_labels(folder.labels, labels)
-    if not spec.annotators:
-        return facts
-    keypoint_values = read_data_yaml(yaml_path, source=facts.source).keypoint_values
+    return facts
+
+
+def read_annotators(spec: JobSpec, dataset: DatasetFacts, folder: JobFolder, report: Report) -> DatasetFacts:
+    """The data set's facts with those of further annotators; their labels are written into the job folder.
+
+    Raises DatasetError: labels that were handed in must belong to the images.
+    """
+    from runaudit.runs.annotators import read_annotator, write_annotator  # noqa: PLC0415
+
+    index = ImageIndex.model_validate_json(folder.images.read_bytes())
     found = {}
     for name, source in spec.annotators.items():
         root = opened(source, folder.unpacked / "labels" / name, spec.limits, report)
-        found[name], own = read_annotator(name, root, index, names=facts.names, keypoint_values=keypoint_values)
-        write_annotator(folder.annotator(name), own)
-    return facts.model_copy(update={"annotators": found})
+        found[name], labels = read_annotator(
+            name, root, index, names=dataset.names, keypoint_values=dataset.keypoint_values
+        )
+        write_annotator(folder.annotator(name), labels)
+    return dataset.model_copy(update={"annotators": found})
 
 
 def why_not_evaluated(spec: JobSpec, run: RunFacts, dataset: DatasetFacts | None, absent: str | None) -> str | None:
@@ -141,6 +149,33 @@ def why_not_evaluated(spec: JobSpec, run: RunFacts, dataset: DatasetFacts | None
     return next((reason for applies, reason in reasons if applies), None)
 
 
+def _without_run(root: Path, error: RunNotFoundError) -> RunNotFoundError:
+    """The error for what holds no run; where it is a data set instead, it says so."""
+    from runaudit.runs.data_yaml import find_data_yaml  # noqa: PLC0415
+
+    try:
+        found = find_data_yaml(root)
+    except (DatasetError, YamlError):
+        return error
+    if found is None:
+        return error
+    return RunNotFoundError(
+        "This is a data set without a training run. Hand in the folder that training wrote, and this with --data or as "
+        "`data`.",
+        code="data_without_run",
+        place=found.relative_to(root).as_posix(),
+    )
+
+
+def _required(dataset: DatasetFacts | None, absent: str | None, spec: JobSpec) -> DatasetFacts:
+    if dataset is None:
+        raise DatasetError(
+            f"Labels of {', '.join(spec.annotators)} were given, but no images to hold them against. {absent}",
+            code="labels_without_data",
+        )
+    return dataset
+
+
 def ingest(folder: JobFolder, spec: JobSpec, report: Report, walls: dict[str, str]) -> None:
     """Do the stage: leaves facts.json and what evaluate needs or, where no model can be run, the report itself."""
     seconds: dict[str, float] = {}
@@ -148,14 +183,14 @@ def ingest(folder: JobFolder, spec: JobSpec, report: Report, walls: dict[str, st
         run_root = opened(spec.run, folder.unpacked / "run", spec.limits, report)
     report(Progress(stage="read_run"))
     with timed(seconds, "read_run"):
-        run = read_run(run_root, weights_out=folder.weights, environment=spec.environment)
+        try:
+            run = read_run(run_root, weights_out=folder.weights, environment=spec.environment)
+        except RunNotFoundError as error:
+            raise _without_run(run_root, error) from error
     with timed(seconds, "read_data"):
         dataset, absent = read_data(spec, run, run_root, folder, report)
-    if dataset is None and spec.annotators:
-        raise DatasetError(
-            f"Labels of {', '.join(spec.annotators)} were given, but no images to hold them against. {absent}",
-            code="labels_without_data",
-        )
+        if spec.annotators:
+            dataset = read_annotators(spec, _required(dataset, absent, spec), folder, report)
     facts = IngestFacts(run=run, dataset=dataset, dataset_absent=absent, seconds=seconds)
     why_not = why_not_evaluated(spec, run, dataset, absent)
     if why_not is not None:

@@ -60,7 +60,11 @@ def read_dataset(
         found = {"stray_labels": strays.images, "stray_folders": strays.folders}
         splits[split] = splits[split].model_copy(update=found)
     facts = DatasetFacts(
-        source=data.source, names=data.names, splits=splits, notes=tuple(dict.fromkeys((*data.notes, *notes)))
+        source=data.source,
+        names=data.names,
+        splits=splits,
+        notes=tuple(dict.fromkeys((*data.notes, *notes))),
+        keypoint_values=data.keypoint_values,
     )
     return facts, ImageIndex(root=str(base), images=tuple(images)), concatenate_labels(labels)
 

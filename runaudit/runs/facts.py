@@ -306,7 +306,8 @@ class AnnotatorFacts(Facts):
 class DatasetFacts(Facts):
     """The data set as data.yaml describes it and as it was found. `source` is data.yaml's place in the artifact.
 
-    `annotators` are further annotators of the same images, by name.
+    `annotators` are further annotators of the same images, by name. `keypoint_values` is how many values a pose row has
+    after its box, else 0.
     """
 
     source: str
@@ -314,6 +315,7 @@ class DatasetFacts(Facts):
     splits: dict[Split, SplitFacts]
     notes: tuple[Note, ...] = ()
     annotators: dict[str, AnnotatorFacts] = {}
+    keypoint_values: int = 0
 
 
 class ImageEntry(Facts):

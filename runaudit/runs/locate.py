@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from runaudit.errors import InputError, RunNotFoundError
@@ -29,6 +29,8 @@ class RunFolder:
     has_configuration: bool
     checkpoints: tuple[Path, ...]
     has_events: bool = False
+    ignored: tuple[str, ...] = ()
+    """other folders that hold curves or a configuration, and were passed over"""
 
     @property
     def path(self) -> Path:
@@ -65,7 +67,9 @@ def find_run(root: Path) -> RunFolder:
     if len(equals) > 1:
         named = ", ".join(equals[:10]) + (f" and {len(equals) - 10} more" if len(equals) > 10 else "")
         raise InputError(f"There are {len(equals)} training runs: {named}. Hand in one of them.", code="several_runs")
-    return best
+    # A folder with a .pt alone is a pretrained network more often than a run.
+    others = [run.folder or "." for run in candidates[1:] if run.has_results or run.has_configuration]
+    return replace(best, ignored=tuple(others))
 
 
 def choose_checkpoint(run: RunFolder) -> Path | None:

@@ -61,8 +61,24 @@ def read_run(root: Path, *, weights_out: Path, environment: Mapping[str, JsonVal
         best_epoch=curves.epochs[row] if curves is not None and row is not None else None,
         best_row=row,
         status=status,
-        notes=(*result_notes, *checkpoint_notes, *log_notes, *framework_notes, *task_notes, *status_notes),
+        notes=(
+            *_ignored(folder),
+            *result_notes,
+            *checkpoint_notes,
+            *log_notes,
+            *framework_notes,
+            *task_notes,
+            *status_notes,
+        ),
     )
+
+
+def _ignored(folder: RunFolder) -> list[Note]:
+    if not folder.ignored:
+        return []
+    named = ", ".join(folder.ignored[:5]) + (" and more" if len(folder.ignored) > 5 else "")
+    detail = f"There are other runs ({named}); this one holds more, or lies higher up."
+    return [Note(code="runs_ignored", detail=detail, place=folder.folder or ".")]
 
 
 def _results(folder: RunFolder) -> tuple[Results | None, list[Note]]:

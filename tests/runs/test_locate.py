@@ -80,3 +80,10 @@ def test_links_are_not_taken_for_checkpoints(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "run" / "last.pt")
     run = find_run(tmp_path / "run")
     assert run.checkpoints == ()
+
+
+def test_runs_that_were_passed_over_are_named(tmp_path: Path) -> None:
+    touch(tmp_path, "train/results.csv", "train/args.yaml", "train/older/args.yaml", "yolo11n.pt")
+    assert find_run(tmp_path).ignored == ("train/older",)
+    run = find_run(tmp_path / "train")
+    assert (run.folder, run.ignored) == ("", ("older",))
