@@ -132,3 +132,7 @@ def read_pairs(pairs: list[str], option: str) -> dict[str, str]:
 def _require_path(path: Path, what: str) -> None:
     if not path.exists():
         raise UsageError(f"{what}: {path} is not there", code="path_not_found")
+    try:
+        str(path.resolve()).encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"{what}: the path {str(path)!a} is not UTF-8; rename it", code="file_name_encoding") from None

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from runaudit.commands.outcome import UsageError
 from runaudit.errors import RunauditError
+from runaudit.reports.escape import visible_code
 
 
 class ShowProgress(Protocol):
@@ -19,8 +20,8 @@ class ShowProgress(Protocol):
 
 
 def say(line: str) -> None:
-    """One line on standard error."""
-    sys.stderr.write(f"{line}\n")
+    """One line on standard error. It may quote a run, so nothing in it can reach a terminal but text."""
+    sys.stderr.write(f"{visible_code(line)}\n")
     sys.stderr.flush()
 
 

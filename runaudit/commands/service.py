@@ -18,6 +18,7 @@ from runaudit.commands.outcome import (
     problem_exit_code,
 )
 from runaudit.commands.output import deliver, say, shown_progress
+from runaudit.reports.escape import visible_code
 
 if TYPE_CHECKING:
     from runaudit.client import Audit, Client
@@ -195,4 +196,4 @@ def _described(audit: Audit) -> str:
         ("created", audit.created_at.isoformat()),
         ("ended", audit.ended_at.isoformat() if audit.ended_at else None),
     ]
-    return "\n".join(f"{name:<9} {value}" for name, value in lines if value is not None)
+    return "\n".join(f"{name:<9} {visible_code(value)}" for name, value in lines if value is not None)

@@ -13,6 +13,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from pydantic_core import PydanticSerializationError
+
 from runaudit.errors import InputError, RunauditError, dump_error
 from runaudit.isolation import sandbox
 from runaudit.isolation.job import INPUT_ERROR, MACHINE_ERROR, ChildName, JobFolder, JobSpec, Progress
@@ -75,6 +77,15 @@ def main(arguments: list[str]) -> int:
             "Reading the input took more memory than a child process may use.", code="memory_limit_exceeded"
         )
         folder.problem.write_text(json.dumps(dump_error(too_much)))
+        return INPUT_ERROR
+    except (UnicodeEncodeError, PydanticSerializationError) as error:
+        # Only names from a file system hold such characters: archives and all texts are read as UTF-8.
+        if "surrogates not allowed" not in str(error):
+            raise
+        unnamed = InputError(
+            "The input has files or folders whose names are not UTF-8. Rename them.", code="file_name_encoding"
+        )
+        folder.problem.write_text(json.dumps(dump_error(unnamed)))
         return INPUT_ERROR
     return 0
 

@@ -12,7 +12,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import cv2
 import jsonschema
+import numpy as np
 import pytest
 
 from runaudit.causes import CAUSES
@@ -240,3 +242,29 @@ def test_a_child_that_is_killed_exits_with_3(healthy: Path, tmp_path: Path) -> N
         _, said = checking.communicate(timeout=30)
     assert checking.returncode == 3
     assert "[child_crashed]" in said and "SIGKILL" in said
+
+
+def test_an_error_that_quotes_a_run_moves_nothing_on_the_terminal(healthy: Path) -> None:
+    (healthy / "args.yaml").write_text('"a\\e]0;title\\a\\e[31m": 1\n' * 2)
+    ended = runaudit("check", healthy, "--depth", "curves")
+    assert ended.returncode == 2
+    assert "[yaml_duplicate_key]" in ended.stderr
+    assert not {"\x1b", "\a"} & set(ended.stderr)
+
+
+@pytest.mark.parametrize("bad", [b"\xff.jpg", b"images\xff/a.jpg"])
+def test_names_that_are_no_utf_8_are_told(healthy: Path, tmp_path: Path, bad: bytes) -> None:
+    data = tmp_path / "data"
+    image = Path(os.fsdecode(bytes(data) + b"/images/" + bad))
+    image.parent.mkdir(parents=True)
+    assert cv2.imwrite(str(data / "a.png"), np.zeros((32, 32, 3), dtype=np.uint8))
+    (data / "a.png").rename(image.with_suffix(".png"))
+    (data / "data.yaml").write_text("val: images\nnames: [a]\n")
+    ended = runaudit("check", healthy, "--data", data)
+    assert (ended.returncode, "[file_name_encoding]" in ended.stderr) == (2, True), ended.stderr
+
+
+def test_a_run_whose_own_name_is_no_utf_8_is_told(healthy: Path) -> None:
+    renamed = healthy.rename(Path(os.fsdecode(bytes(healthy.parent) + b"/\xff")))
+    ended = runaudit("check", renamed, "--depth", "curves")
+    assert (ended.returncode, "[file_name_encoding]" in ended.stderr) == (2, True), ended.stderr

@@ -206,3 +206,11 @@ def test_what_cannot_be_handed_in_is_told_before_anything_is_sent(
     assert ended.returncode == 2
     assert f"[{code}]" in ended.stderr
     assert server.requests == []
+
+
+def test_show_prints_what_an_audit_says_as_text_only() -> None:
+    failed = {"code": "yaml_duplicate_key", "status": 422, "detail": "the key `a\x1b[31m\nstate     succeeded`"}
+    with peer(Answer(body=audit(**ENDED | {"state": "failed", "error": failed}))) as server:
+        ended = runaudit("show", ID, environment=known(server))
+    assert "\x1b" not in ended.stdout
+    assert "\nstate     succeeded" not in ended.stdout

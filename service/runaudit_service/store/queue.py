@@ -10,6 +10,7 @@ Each function is one transaction, and each locks the job before the audit, so th
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -22,6 +23,9 @@ Problem = dict[str, Any]
 
 REAP_BATCH = 100
 """jobs that one pass of the reaper takes; bounds how long it holds their rows"""
+
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+"""NUL and lone surrogates"""
 
 
 @dataclass(frozen=True)
@@ -353,7 +357,7 @@ def reap(engine: Engine, problem: Problem) -> Settled:
     """Takes the jobs whose leases ran out from their workers; those without attempts left fail with `problem`."""
     with engine.begin() as connection:
         rows = connection.execute(
-            _REAP, {"batch": REAP_BATCH, "problem": json.dumps(problem), "delay": 0, "refund": 0}
+            _REAP, {"batch": REAP_BATCH, "problem": _stored(problem), "delay": 0, "refund": 0}
         ).all()
     return _settled(rows)
 
@@ -367,7 +371,7 @@ def due_counts(engine: Engine) -> dict[str, Due]:
 def _end(
     connection: Connection, claim: Claim, state: str, *, problem: Problem | None = None, result: Result | None = None
 ) -> bool:
-    error = None if problem is None else json.dumps(problem)
+    error = None if problem is None else _stored(problem)
     job = {"job_id": claim.job_id, "fence": claim.fence, "state": state, "error": error}
     if connection.execute(_END_JOB, job).one_or_none() is None:
         return False
@@ -376,7 +380,7 @@ def _end(
         "state": state,
         "error": error,
         "verdict": result.verdict if result else None,
-        "headline": result.headline if result else None,
+        "headline": _storable(result.headline) if result else None,
         "causes": list(result.causes) if result else [],
         "framework": result.framework if result else None,
     }
@@ -385,6 +389,20 @@ def _end(
         return False
     _tell(connection, claim.audit_id, f"audit.{state}")
     return True
+
+
+def _stored(problem: Problem) -> str:
+    """The problem as JSON text that PostgreSQL takes: problems quote what was handed in, and that may hold anything."""
+    return json.dumps(_storable(problem))
+
+
+def _storable(value: Any) -> Any:
+    """Plain data with a replacement character for each one that a text or jsonb column refuses."""
+    if isinstance(value, str):
+        return _UNSTORABLE.sub("\ufffd", value)
+    if isinstance(value, dict):
+        return {key: _storable(item) for key, item in value.items()}
+    return [_storable(item) for item in value] if isinstance(value, list) else value
 
 
 def _tell(connection: Connection, audit_id: UUID, event: str) -> None:
@@ -398,7 +416,7 @@ def _give_up(engine: Engine, claim: Claim, problem: Problem | None, delay_second
             {
                 "job_id": claim.job_id,
                 "fence": claim.fence,
-                "problem": None if problem is None else json.dumps(problem),
+                "problem": None if problem is None else _stored(problem),
                 "delay": delay_seconds,
                 "refund": refund,
             },

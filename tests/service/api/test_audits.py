@@ -428,7 +428,8 @@ def test_the_history_is_filtered(api: Api, owner: Owner, engine: Engine) -> None
     "query",
     ["page_size=0", "page_size=x", "state=running&state=x", "verdict=maybe", "cause=bad", "framework=darknet",
      "label=nocolon", "label=a:b%00", "created_after=yesterday", "created_after=2026-01-01T00:00:00", "sort=verdict",
-     "project=%00", "unknown=1"],
+     "created_after=0001-01-01T00:00:00%2B14:00", "created_before=9999-12-31T23:59:59-14:00", "project=%00",
+     "unknown=1"],
 )  # fmt: skip
 def test_a_wrong_filter_is_refused(api: Api, query: str) -> None:
     response = api.get(f"/v1/audits?{query}")

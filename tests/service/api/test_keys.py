@@ -60,6 +60,7 @@ def test_the_last_key_that_makes_keys_stays(api: Api) -> None:
         {"name": "a\nb", "scopes": ["admin"]},
         {"name": "x", "scopes": ["admin"], "expires_at": "2020-01-01T00:00:00Z"},
         {"name": "x", "scopes": ["admin"], "expires_at": "2099-01-01T00:00:00"},
+        {"name": "x", "scopes": ["admin"], "expires_at": "9999-12-31T23:59:59-14:00"},
     ],
 )
 def test_a_wrong_request_makes_no_key(api: Api, body: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import Engine, text
@@ -170,6 +171,32 @@ def test_failing_is_terminal_and_keeps_the_problem(engine: Engine) -> None:
     assert (audit.state, audit.error) == ("failed", CRASHED)
     assert job_of(engine, submitted).last_error == CRASHED
     assert events_of(engine, submitted)[-1] == "audit.failed"
+
+
+UNSTORABLE = {"code": "yaml_duplicate_key", "detail": "a\0b", "errors": [{"pointer": "a\0.yaml:2", "detail": "\ud800"}]}
+STORED = {
+    "code": "yaml_duplicate_key",
+    "detail": "a\ufffdb",
+    "errors": [{"pointer": "a\ufffd.yaml:2", "detail": "\ufffd"}],
+}
+
+
+def test_a_problem_that_quotes_what_postgres_takes_in_no_text_is_stored_all_the_same(engine: Engine) -> None:
+    submitted = submit(engine)
+    assert queue.fail(engine, claimed(engine), UNSTORABLE)
+    assert (audit_of(engine, submitted).error, job_of(engine, submitted).last_error) == (STORED, STORED)
+
+
+def test_neither_does_it_keep_a_job_from_being_given_up(engine: Engine) -> None:
+    submitted = submit(engine, max_attempts=1)
+    assert queue.retry_later(engine, claimed(engine), UNSTORABLE, 0).failed == 1
+    assert audit_of(engine, submitted).error == STORED
+
+
+def test_neither_does_a_headline_keep_a_report_out(engine: Engine) -> None:
+    submitted = submit(engine)
+    assert queue.succeed(engine, claimed(engine), replace(RESULT, headline="class a\0b"))
+    assert audit_of(engine, submitted).headline == "class a\ufffdb"
 
 
 def test_a_failure_that_may_pass_is_tried_again_until_attempts_are_spent(engine: Engine) -> None:

@@ -35,7 +35,11 @@ MAX_ENVIRONMENT_BYTES: Final = 256 * 1024
 
 def _utc(moment: datetime) -> datetime:
     """The same moment in UTC, which is written with Z."""
-    return moment.astimezone(UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        # The first and the last hours that a datetime can hold, in a time zone that puts UTC beyond them.
+        raise ValueError("must lie in the years 1 to 9999 in UTC") from None
 
 
 def _printable(text: str) -> str:
