@@ -83,17 +83,36 @@ def test_nothing_that_a_run_brings_is_executed(client: Client, served: Served, d
         "train: {host}/images/train\nval: {host}/images/val\n",
         "path: ../../../../../../../..{host}\nval: images/val\n",
         "val: {host}/list.txt\n",
+        "val: list.txt\n",
+        "path: 'C:{host}'\nval: 'C:{host}\\images\\val'\n",
+        "val: 'file://{host}/images/val'\n",
     ],
 )
 def test_a_folder_of_the_host_is_never_read(client: Client, data_yaml: Path, tmp_path: Path, written: str) -> None:
-    host = data_yaml.parent
-    (host / "list.txt").write_text("\n".join(str(path) for path in sorted((host / "images" / "val").iterdir())))
+    host = tmp_path / "host"
+    shutil.copytree(data_yaml.parent, host)
+    for kind in ("images", "labels"):
+        for file in sorted((host / kind / "val").iterdir()):
+            file.rename(file.with_name(f"secret-{file.name}"))
+    listed = "\n".join(str(path) for path in sorted((host / "images" / "val").iterdir()))
+    (host / "list.txt").write_text(listed)
     bundle = run_copy(tmp_path / "bundle")
+    (bundle / "list.txt").write_text(listed)
     (bundle / "data.yaml").write_text(written.format(host=host) + CLASSES)
     audit = client.wait(client.submit(zipped(bundle, tmp_path / "bundle.zip")).id, timeout=120)
     report = json.loads(client.report(audit.id))
     assert (report["dataset"], report["validation"]) == (None, None)
     assert "data.yaml" in report["provenance"]["not_available"]["dataset"]
+    assert "secret-" not in json.dumps(report)
+
+
+def test_a_problem_that_quotes_a_nul_is_told_at_the_first_attempt(client: Client, tmp_path: Path) -> None:
+    run = run_copy(tmp_path / "run")
+    (run / "args.yaml").write_text('"a\\0b": 1\n"a\\0b": 2\n')
+    audit = client.wait(client.submit(run, depth="curves").id, timeout=30)
+    assert (audit.state, audit.attempt) == ("failed", 1)
+    assert audit.error is not None
+    assert audit.error["code"] == "yaml_duplicate_key"
 
 
 def test_damaged_data_beside_a_run_end_the_audit_with_a_problem(client: Client, tmp_path: Path) -> None:
