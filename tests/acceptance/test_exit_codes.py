@@ -71,8 +71,8 @@ def test_both_ways_in_exit_alike(
 ) -> None:
     run = make(tmp_path)
     known = {"RUNAUDIT_DATA_DIR": str(served.data_dir)}
-    for command in (["check", run], ["submit", run, "--wait", "--timeout", "60"]):
-        ended = runaudit(*command, "--data", data_yaml, environment=known)
+    for command, options in (("check", ()), ("submit", ("--wait", "--timeout", "60"))):
+        ended = runaudit(command, run, "--data", data_yaml, *options, environment=known)
         assert ended.returncode == code, ended.stderr
         assert said in ended.stdout + ended.stderr
         # A path of the server's own has no place in what a client reads.

@@ -30,8 +30,7 @@ def http(served: Served) -> Iterator[httpx.Client]:
 def posted(http: httpx.Client, archive: Path, **request: object) -> httpx.Response:
     """The answer to a post of an archive with depth `curves` and these fields of the request."""
     order = json.dumps({"depth": "curves"} | request)
-    parts = {"artifact": ("run.zip", archive.read_bytes()), "request": (None, order, "application/json")}
-    return http.post("/v1/audits", files=parts)
+    return http.post("/v1/audits", files={"artifact": archive.read_bytes()}, data={"request": order})
 
 
 @pytest.fixture
