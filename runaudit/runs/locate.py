@@ -98,8 +98,8 @@ def _candidates(root: Path) -> list[RunFolder]:
         run = RunFolder(
             root=root,
             folder="" if path == root else path.relative_to(root).as_posix(),
-            has_results=RESULTS in names,
-            has_configuration=bool(names & {ARGS, OPT}),
+            has_results=RESULTS in names and (path / RESULTS).is_file(),
+            has_configuration=any((path / name).is_file() for name in names & {ARGS, OPT}),
             checkpoints=tuple(checkpoint for checkpoint in checkpoints if regular(checkpoint)),
             has_events=any(name.startswith(EVENTS) for name in files),
         )

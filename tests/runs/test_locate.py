@@ -9,6 +9,7 @@ import pytest
 
 from runaudit.errors import InputError, RunNotFoundError
 from runaudit.runs.locate import choose_checkpoint, find_run
+from runaudit.runs.run import read_run
 
 
 def touch(root: Path, *names: str) -> None:
@@ -87,3 +88,11 @@ def test_runs_that_were_passed_over_are_named(tmp_path: Path) -> None:
     assert find_run(tmp_path).ignored == ("train/older",)
     run = find_run(tmp_path / "train")
     assert (run.folder, run.ignored) == ("", ("older",))
+
+
+@pytest.mark.parametrize("name", ["results.csv", "args.yaml", "weights/best.pt"])
+def test_a_pipe_is_no_file_of_a_run(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(RunNotFoundError):
+        read_run(tmp_path, weights_out=tmp_path / "weights.safetensors")
