@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -13,6 +14,10 @@ from runaudit.evaluation.protocol import ULTRALYTICS, Protocol
 
 SIZE_STEP: Final = 32
 """imgsz is rounded up to a multiple of this, whatever the network's stride (engine/validator.py)"""
+
+MOST_BATCH_PIXELS: Final = 2**26
+"""16 images of 2048 x 2048; what goes through the network at once. Its memory grows with this: a run that claims imgsz
+8192 would else take 8.7 GB for each copy of its batch's pixels alone (measured), and the machine with it."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +85,15 @@ def rectangular_batches(
         height, width = (np.ceil(np.array(relative) * imgsz / stride + pad).astype(int) * stride).tolist()
         batches.append(Batch(images=tuple(members.tolist()), shape=(height, width)))
     return batches
+
+
+def within_memory(batches: Iterable[Batch], most_pixels: int = MOST_BATCH_PIXELS) -> list[Batch]:
+    """The batches, those of more than `most_pixels` in parts of the same shape: what an image looks like stays."""
+    parts = []
+    for whole in batches:
+        size = max(1, most_pixels // (whole.shape[0] * whole.shape[1]))
+        parts += [replace(whole, images=whole.images[at : at + size]) for at in range(0, len(whole.images), size)]
+    return parts
 
 
 def place(width: int, height: int, imgsz: int, shape: tuple[int, int], protocol: Protocol = ULTRALYTICS) -> Placement:

@@ -17,7 +17,7 @@ from pydantic import JsonValue
 
 from runaudit.errors import CheckpointError, InputError
 from runaudit.evaluation.average_precision import DetectionMetrics, detection_metrics
-from runaudit.evaluation.batches import Placement, frames, rectangular_batches, rounded_size
+from runaudit.evaluation.batches import Placement, frames, rectangular_batches, rounded_size, within_memory
 from runaudit.evaluation.bootstrap import REPLICATES, Bootstrap, bootstrap, interval
 from runaudit.evaluation.facts import BoxMetrics, ClassMetrics, EvaluationFacts, Interval
 from runaudit.evaluation.framework import framework
@@ -208,7 +208,8 @@ def _matched(
     """Run the network over all images, match each batch, and put the matches together."""
     sizes = np.array([(entry.height, entry.width) for entry in labelled.entries], dtype=np.int64)
     protocol = network.protocol
-    batches = rectangular_batches(sizes, imgsz, network.stride, batch=protocol.batch, pad=protocol.pad)
+    whole = rectangular_batches(sizes, imgsz, network.stride, batch=protocol.batch, pad=protocol.pad)
+    batches = within_memory(whole)
     total, done = len(labelled.entries), 0
     collected = _Collected()
     skipped: list[Note] = []

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runaudit.evaluation.batches import Batch, frames, place, rectangular_batches, rounded_size
+from runaudit.evaluation.batches import Batch, frames, place, rectangular_batches, rounded_size, within_memory
 from runaudit.evaluation.framework import framework
 from runaudit.evaluation.protocol import YOLOV5
 
@@ -57,6 +57,13 @@ def test_placement_is_the_framework_s(width: int, height: int, imgsz: int, rect:
     assert placement.inner == tuple(theirs["new_unpad"])
     assert placement.left + placement.inner[0] + theirs["right"] == shape[1]
     assert placement.top + placement.inner[1] + theirs["bottom"] == shape[0]
+
+
+def test_a_large_batch_comes_in_parts_of_its_own_shape() -> None:
+    large, small = Batch((4, 2, 0, 1, 3), (8192, 4096)), Batch(tuple(range(16)), (1312, 1312))
+    parts = within_memory([large, small])
+    assert parts == [Batch((4, 2), large.shape), Batch((0, 1), large.shape), Batch((3,), large.shape), small]
+    assert within_memory([large], most_pixels=1) == [Batch((image,), large.shape) for image in large.images]
 
 
 def test_placement_by_yolov5() -> None:
