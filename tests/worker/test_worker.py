@@ -6,6 +6,8 @@ import os
 import signal
 from pathlib import Path
 
+from sqlalchemy import text
+
 from runaudit_service.store.bell import Bell
 from tests.conftest import wait_until
 from tests.worker.children import alive, freeze_child
@@ -73,6 +75,20 @@ def test_an_artifact_that_is_gone_fails_the_audit_with_its_code(workplace: Workp
     assert audit.error["code"] == "artifact_missing"
     assert job_of(workplace.engine, submitted).attempt == 1
     assert events_of(workplace.engine, submitted) == ["audit.queued", "audit.started", "audit.failed"]
+
+
+def test_an_end_that_the_database_refuses_is_told(workplace: Workplace) -> None:
+    with workplace.worker() as worker:
+        submitted = submit_run(workplace, max_attempts=1)
+        child = freeze_child(worker.pid)
+        with workplace.engine.begin() as connection:
+            connection.execute(text("ALTER TABLE reports RENAME TO reports_elsewhere"))
+        os.kill(child, signal.SIGCONT)
+        wait_until(lambda: ended(workplace, submitted))
+    audit = audit_of(workplace.engine, submitted)
+    assert (audit.state, audit.attempt) == ("failed", 1)
+    assert audit.error is not None
+    assert "refused to store" in audit.error["detail"]
 
 
 def test_cancelling_ends_the_child_and_the_audit(workplace: Workplace) -> None:

@@ -60,14 +60,15 @@ class StopSignals:
     def _stop(self, number: int, _frame: FrameType | None) -> None:
         # What Celery's own handlers do: its loop looks at this.
         state.should_stop = 0
-        if number == signal.SIGQUIT or self._told:
+        # Before all else: the next signal may interrupt this very function, and must find that one has come.
+        told, self._told = self._told, True
+        if number == signal.SIGQUIT or told:
             # Not the log, whose lock the interrupted code may hold.
             os.write(2, b"stopping now: audits that run are handed back\n")
             self._workshop.stop_now()
         else:
             os.write(2, b"stopping: audits that run may end within the grace period\n")
             self._grace.start()
-        self._told = True
 
 
 def _install_step(signals: StopSignals) -> type[bootsteps.StartStopStep]:

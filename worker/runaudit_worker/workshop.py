@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import socket
-import threading
 import time
 import uuid
 from collections.abc import Callable
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from runaudit.errors import CancelledError, ChildTimeoutError, InputError, RunauditError
 from runaudit.isolation.audit import run_audit
@@ -45,7 +44,8 @@ class Workshop:
         self._bell = bell
         self._settings = settings
         self._owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
-        self._stopping = threading.Event()
+        # A plain flag, not an Event: a signal handler sets it, and may interrupt code that holds an Event's lock.
+        self.stopping = False
 
     def tidy(self) -> None:
         """Deletes what workers that were killed left in the job folder."""
@@ -55,11 +55,11 @@ class Workshop:
 
     def stop_now(self) -> None:
         """Has the audits that run ended and handed back."""
-        self._stopping.set()
+        self.stopping = True
 
     def answer_bell(self, queue_name: str) -> bool:
         """Does the next due job of a queue, if there is one; says whether there was."""
-        if self._stopping.is_set():
+        if self.stopping:
             return False
         try:
             claim = queue.claim(self._engine, [queue_name], self._owner, self._settings.lease_seconds)
@@ -79,8 +79,19 @@ class Workshop:
             if heartbeat.lost:
                 _log.warning("audit %s: the job was taken away, its result is dropped", claim.audit_id)
                 return
-            said = _until_stored(lambda: end(claim), seconds=STORE_SECONDS)
+            said = self._settle(claim, end)
         _log.info("audit %s: %s", claim.audit_id, said)
+
+    def _settle(self, claim: queue.Claim, end: Callable[[queue.Claim], str]) -> str:
+        """Writes how the attempt ended; where the database refuses just that, it writes that it did."""
+        try:
+            return _until_stored(lambda: end(claim), seconds=STORE_SECONDS)
+        except (OperationalError, InterfaceError):
+            raise
+        except DBAPIError:
+            _log.exception("audit %s: how it ended can't be stored", claim.audit_id)
+            fault = RunauditError("The database refused to store how the audit ended; the worker's log says why.")
+            return _until_stored(lambda: self._retry(claim, fault.problem()), seconds=STORE_SECONDS)
 
     def _attempt(self, claim: queue.Claim, heartbeat: Heartbeat) -> Callable[[queue.Claim], str]:
         """Runs the audit; returns what to write of it."""
@@ -102,7 +113,7 @@ class Workshop:
 
     def _run(self, claim: queue.Claim, folder: Path, heartbeat: Heartbeat) -> Report:
         def should_stop() -> bool:
-            return heartbeat.lost or heartbeat.cancel_requested or self._stopping.is_set()
+            return heartbeat.lost or heartbeat.cancel_requested or self.stopping
 
         return run_audit(job_spec(claim, self._settings), folder, on_progress=heartbeat.report, should_stop=should_stop)
 
@@ -134,7 +145,7 @@ class Workshop:
 
     def _pass_the_bell_on(self, queue_name: str) -> None:
         """Rings for the next job, unless a bell waits already. A worker heard one bell, and there may be more work."""
-        if self._stopping.is_set():
+        if self.stopping:
             return
         try:
             due = queue.due_counts(self._engine)
@@ -157,14 +168,14 @@ def _until_stored(store: Callable[[], _Answer], *, seconds: float) -> _Answer:
     """Stores, again and again while the database is away. Safe: what is stored names the fence, and is stored once.
 
     Raises:
-        OperationalError: it stayed away for `seconds`.
+        DBAPIError: it stayed away for `seconds`, or refuses what is to be stored (retrying that mends nothing).
     """
     end = time.monotonic() + seconds
     pause, longest = _STORE_PAUSES
     while True:
         try:
             return store()
-        except OperationalError as error:
+        except (OperationalError, InterfaceError) as error:
             if time.monotonic() > end:
                 raise
             _log.warning("the end of an audit can't be stored yet: %s", error.orig)
