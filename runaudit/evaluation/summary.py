@@ -1,0 +1,153 @@
+"""The facts of a pass: metrics, intervals, classes and settings, read off its matches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from pydantic import JsonValue
+
+from runaudit.evaluation.average_precision import DetectionMetrics, detection_metrics
+from runaudit.evaluation.bootstrap import Bootstrap, bootstrap, interval
+from runaudit.evaluation.clock import Clock
+from runaudit.evaluation.facts import BoxMetrics, ClassMetrics, EvaluationFacts, Interval
+from runaudit.evaluation.framework import framework
+from runaudit.evaluation.inference import describe_device
+from runaudit.evaluation.labels import no_labels
+from runaudit.evaluation.matching import Matches
+from runaudit.evaluation.network import Network
+from runaudit.evaluation.validation_pass import Passed, PassSettings
+from runaudit.runs.facts import CheckpointFacts
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a validation yields: the facts for the report, and the pass and replicates that all else is read from."""
+
+    facts: EvaluationFacts
+    passed: Passed
+    replicates: Bootstrap
+
+    @property
+    def matches(self) -> Matches:
+        """The matches of the pass."""
+        return self.passed.matches
+
+
+def summarize(
+    checkpoint: CheckpointFacts, network: Network, passed: Passed, *, replicates: int, seed: int, clock: Clock
+) -> Measured:
+    """Metrics by the protocol of the pass, with bootstrap intervals.
+
+    Raises DatasetError `no_labelled_validation_images` if no image that could be decoded has a label.
+    """
+    matches, settings, labelled = passed.matches, passed.settings, passed.labelled
+    protocol = settings.protocol
+    if not len(matches.gt_cls):
+        raise no_labels(labelled.split)
+    with clock.stage("metrics"):
+        metrics = detection_metrics(
+            matches.tp, matches.det_conf, matches.det_cls, matches.gt_cls, kind=protocol.average_precision
+        )
+    with clock.stage("bootstrap"):
+        samples = bootstrap(matches, replicates=replicates, seed=seed, kind=protocol.average_precision)
+    facts = EvaluationFacts(
+        split=labelled.split,
+        images=len(matches.image),
+        instances=len(matches.gt_cls),
+        metrics=box_metrics(metrics),
+        ci95=intervals(samples),
+        replicates=replicates,
+        confidence_threshold=metrics.confidence_threshold,
+        per_class=per_class_metrics(checkpoint, network, matches, metrics, samples),
+        settings=_settings(network, settings, unknown=labelled.unknown, seed=seed),
+        device=describe_device(network.device),
+        seconds={name: round(seconds, 4) for name, seconds in clock.seconds.items()},
+        skipped=passed.skipped,
+    )
+    return Measured(facts=facts, passed=passed, replicates=samples)
+
+
+def box_metrics(metrics: DetectionMetrics) -> BoxMetrics:
+    """The mean over classes."""
+    return BoxMetrics(
+        map50=metrics.map50,
+        map50_95=metrics.map50_95,
+        precision=float(metrics.precision.mean()),
+        recall=float(metrics.recall.mean()),
+        f1=float(metrics.f1.mean()),
+    )
+
+
+def intervals(samples: Bootstrap) -> dict[str, Interval]:
+    """The intervals of mAP50 and mAP50-95, as far as there are any."""
+    named = {"map50": interval(samples.map50), "map50_95": interval(samples.map50_95)}
+    return {name: found for name, found in named.items() if found is not None}
+
+
+def per_class_metrics(
+    checkpoint: CheckpointFacts, network: Network, matches: Matches, metrics: DetectionMetrics, samples: Bootstrap
+) -> tuple[ClassMetrics, ...]:
+    """One entry a class of the network, with metrics where it has labels."""
+    pairs = np.unique(np.stack([matches.gt_image, matches.gt_cls]), axis=1)
+    images = np.bincount(pairs[1], minlength=network.classes)
+    row_of = {int(class_id): row for row, class_id in enumerate(metrics.classes)}
+    entries = []
+    for class_id in range(network.classes):
+        name, row = checkpoint.names.get(class_id, str(class_id)), row_of.get(class_id)
+        if row is None:
+            entries.append(ClassMetrics(class_id=class_id, name=name, images=0, instances=0))
+            continue
+        entries.append(
+            ClassMetrics(
+                class_id=class_id,
+                name=name,
+                images=int(images[class_id]),
+                instances=int(metrics.instances[row]),
+                precision=float(metrics.precision[row]),
+                recall=float(metrics.recall[row]),
+                f1=float(metrics.f1[row]),
+                map50=float(metrics.average_precision[row, 0]),
+                map50_95=float(metrics.average_precision[row].mean()),
+                map50_95_ci95=interval(samples.class_map50_95[:, row]),
+            )
+        )
+    return tuple(entries)
+
+
+def _settings(network: Network, settings: PassSettings, *, unknown: int, seed: int) -> dict[str, JsonValue]:
+    """All that the figures depend on."""
+    protocol, max_detections, single_cls = settings.protocol, settings.max_detections, settings.single_cls
+    return {
+        "protocol": protocol.name,
+        "framework_version": str(framework().__version__),
+        "task": "detect",
+        "imgsz": settings.imgsz,
+        "batch": protocol.batch,
+        "rect": True,
+        "pad": protocol.pad,
+        "shrinking": "area" if protocol.shrinks_by_area else "linear",
+        "sides_capped": protocol.capped_sides,
+        "box_margins": "whole" if protocol.whole_margins else "half",
+        "stride": network.stride,
+        "single_cls": single_cls,
+        "conf": protocol.confidence,
+        "iou": protocol.iou,
+        "max_det": max_detections,
+        "max_det_raised": max_detections > protocol.max_detections,
+        "multi_label": True,
+        "agnostic_nms": single_cls,
+        "nms_time_limit": None,
+        "head": "one-to-many" if network.two_heads else "single",
+        "half": False,
+        "fused": True,
+        "tf32": network.device.type == "cuda" and bool(torch.backends.cudnn.allow_tf32),
+        "augment": False,
+        "matching": protocol.matching,
+        "matched_in": protocol.matched_in,
+        "average_precision": protocol.average_precision.convention,
+        "labels_of_unknown_classes": unknown,
+        "bootstrap_seed": seed,
+        "bootstrap_unit": "image",
+    }
