@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import zipfile
 from collections.abc import Iterable
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from runaudit.errors import InputError
+from runaudit.runs.regular_file import open_regular
 
 EPOCH: Final = (1980, 1, 1, 0, 0, 0)
 """the earliest time that a zip can hold"""
@@ -42,9 +44,10 @@ def _write_member(archive: zipfile.ZipFile, member: Member) -> None:
     info.create_system = 3  # Unix, on every system: else the byte would tell where it was packed
     info.external_attr = 0o100644 << 16
     try:
-        info.file_size = member.path.stat().st_size
-        with member.path.open("rb") as source, archive.open(info, "w") as target:
-            shutil.copyfileobj(source, target, CHUNK_BYTES)
+        with open_regular(member.path) as source:
+            info.file_size = os.fstat(source.fileno()).st_size
+            with archive.open(info, "w") as target:
+                shutil.copyfileobj(source, target, CHUNK_BYTES)
     except UnicodeEncodeError as error:
         raise InputError(f"the file name {member.name!r} is not valid text", code="file_name_invalid") from error
     except OSError as error:

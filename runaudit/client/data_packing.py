@@ -44,7 +44,8 @@ def data_members(data: Path) -> Iterator[Member]:
 def _find_description(folder: Path) -> Path | None:
     """The folder's data.yaml, or its one YAML file; None if it has none, as classification data sets."""
     if not folder.is_dir():
-        raise DatasetError(f"{folder} is not there", code="data_not_found")
+        what = "is neither a file nor a folder" if folder.exists() else "is not there"
+        raise DatasetError(f"{folder} {what}", code="data_not_found")
     candidates = sorted(path for path in folder.iterdir() if path.suffix in (".yaml", ".yml") and path.is_file())
     preferred = [path for path in candidates if path.stem == "data"] or candidates
     if len(preferred) > 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import stat
 from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
@@ -36,6 +37,12 @@ class DepthOption(StrEnum):
 
 RENDERED: Final = frozenset({Format.text, Format.json, Format.markdown})
 AUDIT_MODULES: Final = ("torch", "torchvision", "ultralytics", "safetensors", "PIL", "cv2")
+_KINDS: Final = {
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
 SERVICE_MODULES: Final = ("fastapi", "sqlalchemy", "celery", "uvicorn", "psycopg", "pydantic_settings")
 
 
@@ -61,7 +68,7 @@ def run_source(run: Path) -> Source:
     """RUN as the source of a job. Raises UsageError if it is not there."""
     from runaudit.isolation.job import Source  # noqa: PLC0415
 
-    _require_path(run, "RUN")
+    require_path(run, "RUN")
     return Source(kind="folder" if run.is_dir() else "archive", path=str(run.resolve()))
 
 
@@ -69,7 +76,7 @@ def data_source(data: Path) -> Source:
     """--data as the source of a job: a folder, a data.yaml, or an archive. Raises UsageError if it is not there."""
     from runaudit.isolation.job import Source  # noqa: PLC0415
 
-    _require_path(data, "--data")
+    require_path(data, "--data")
     if data.is_dir():
         return Source(kind="folder", path=str(data.resolve()))
     # A description keeps its own place: paths in it are relative to where it is named, not to what a link leads to.
@@ -89,7 +96,7 @@ def label_sources(labels: list[str], depth: DepthOption) -> dict[str, Source]:
         if not re.match(ANNOTATOR_NAME, name):
             raise UsageError(f"--labels {name}: a name has up to 64 letters, digits, - and _", code="usage")
         path = Path(value)
-        _require_path(path, f"--labels {name}")
+        require_path(path, f"--labels {name}")
         sources[name] = Source(kind="folder" if path.is_dir() else "archive", path=str(path.resolve()))
     return sources
 
@@ -98,7 +105,9 @@ def read_policy(path: Path | None) -> dict[str, Any]:
     """The policy of a YAML or JSON file, validated; empty without one. Raises YamlError, UsageError."""
     if path is None:
         return {}
-    _require_path(path, "--policy")
+    require_path(path, "--policy")
+    if path.is_dir():
+        raise UsageError(f"--policy: {path} is a folder; name the file", code="path_not_regular")
     from pydantic import ValidationError  # noqa: PLC0415
 
     from runaudit.diagnostics.policy import Policy  # noqa: PLC0415
@@ -129,9 +138,18 @@ def read_pairs(pairs: list[str], option: str) -> dict[str, str]:
     return values
 
 
-def _require_path(path: Path, what: str) -> None:
-    if not path.exists():
-        raise UsageError(f"{what}: {path} is not there", code="path_not_found")
+def require_path(path: Path, what: str) -> None:
+    """Raises UsageError for what is not there, is neither a file nor a folder, or has a name that is not UTF-8.
+
+    Opening a pipe would wait for a writer for ever, and a device may never end; neither is opened to find out.
+    """
+    try:
+        kind = stat.S_IFMT(path.stat().st_mode)
+    except (OSError, ValueError):
+        raise UsageError(f"{what}: {path} is not there", code="path_not_found") from None
+    if kind not in (stat.S_IFREG, stat.S_IFDIR):
+        named = _KINDS.get(kind, "neither a file nor a folder")
+        raise UsageError(f"{what}: {path} is {named}; name a file or a folder", code="path_not_regular")
     try:
         str(path.resolve()).encode()
     except UnicodeEncodeError:

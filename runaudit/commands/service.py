@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from runaudit.commands.inputs import DepthOption, Format, read_pairs, read_policy
+from runaudit.commands.inputs import DepthOption, Format, read_pairs, read_policy, require_path
 from runaudit.commands.outcome import (
     EXIT_PASS,
     EXIT_SERVICE,
     FailOn,
-    UsageError,
     exit_code,
     problem_exit_code,
 )
@@ -49,8 +48,8 @@ def submit(  # noqa: PLR0917 - typer makes options of them
 ) -> None:
     """Hand a run to the service. Prints the audit's id; with --wait, waits and prints the report."""
     for path, what in ((run, "RUN"), (data, "--data")):
-        if path is not None and not path.exists():
-            raise UsageError(f"{what}: {path} is not there", code="path_not_found")
+        if path is not None:
+            require_path(path, what)
     with _client() as client:
         audit = client.submit(
             run,

@@ -20,6 +20,7 @@ import yaml
 from pydantic import JsonValue
 
 from runaudit.errors import YamlError
+from runaudit.runs.regular_file import open_regular
 
 MAX_BYTES = 1 << 20
 """The largest real file of the corpus has 7 kB; 1 MiB holds a data.yaml of 10 000 classes several times."""
@@ -113,7 +114,7 @@ def _content(path_or_bytes: Path | bytes, source: str) -> bytes:
         content = path_or_bytes
     else:
         try:
-            with path_or_bytes.open("rb") as file:
+            with open_regular(path_or_bytes) as file:
                 content = file.read(MAX_BYTES + 1)
         except OSError as error:
             raise YamlError(f"{source} can't be opened: {error.strerror}.", place=source) from None

@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -268,3 +269,40 @@ def test_a_run_whose_own_name_is_no_utf_8_is_told(healthy: Path) -> None:
     renamed = healthy.rename(Path(os.fsdecode(bytes(healthy.parent) + b"/\xff")))
     ended = runaudit("check", renamed, "--depth", "curves")
     assert (ended.returncode, "[file_name_encoding]" in ended.stderr) == (2, True), ended.stderr
+
+
+NO_FILE = ("pipe", "socket", "device")
+
+
+def special(kind: str, folder: Path) -> Path:
+    """A path that is neither a file nor a folder; opening the pipe would wait for a writer for ever."""
+    path = folder / "special.yaml"
+    if kind == "device":
+        return Path("/dev/zero")
+    if kind == "pipe":
+        os.mkfifo(path)
+        return path
+    here = Path.cwd()
+    os.chdir(folder)  # a socket's name has 107 bytes at most
+    try:
+        with socket.socket(socket.AF_UNIX) as bound:
+            bound.bind(path.name)
+    finally:
+        os.chdir(here)
+    return path
+
+
+@pytest.mark.parametrize("kind", NO_FILE)
+@pytest.mark.parametrize("option", ["RUN", "--data", "--labels", "--policy"])
+def test_what_is_no_file_is_told_and_never_opened(healthy: Path, tmp_path: Path, option: str, kind: str) -> None:
+    path = special(kind, tmp_path)
+    given = {
+        "RUN": (path,),
+        "--data": (healthy, "--data", path),
+        "--labels": (healthy, "--labels", f"ada={path}"),
+        "--policy": (healthy, "--policy", path),
+    }[option]
+    ended = runaudit("check", *given, seconds=30)
+    assert (ended.returncode, ended.stdout) == (2, ""), ended.stderr
+    assert kind in ended.stderr
+    assert ended.stderr.endswith("[path_not_regular]\n")

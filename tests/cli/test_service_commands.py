@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import time
@@ -105,8 +106,6 @@ def test_submit_wait_gives_up_after_its_timeout(run: Path) -> None:
 
 
 def test_ctrl_c_ends_the_waiting_with_130(run: Path) -> None:
-    import os  # noqa: PLC0415
-
     with peer(service({"state": "running"})) as server:
         waiting = subprocess.Popen(
             [*COMMAND, "submit", str(run), "--wait"],
@@ -194,15 +193,26 @@ def test_an_unknown_service_is_told_with_what_to_set(arguments: tuple[str, ...],
         (("{run}", "--label", "branch"), "usage"),
         (("{run}", "--label", "a=1", "--label", "a=2"), "usage"),
         (("{empty}",), "run_not_found"),
+        (("{pipe}",), "path_not_regular"),
+        (("/dev/null",), "path_not_regular"),
+        (("{run}", "--data", "{pipe}"), "path_not_regular"),
+        (("{run}", "--policy", "{pipe}"), "path_not_regular"),
+        (("{run}", "--data", "{images}"), "input_unreadable"),
     ],
 )
 def test_what_cannot_be_handed_in_is_told_before_anything_is_sent(
     run: Path, tmp_path: Path, arguments: tuple[str, ...], code: str
 ) -> None:
     (tmp_path / "empty").mkdir()
-    places = {"{run}": str(run), "{empty}": str(tmp_path / "empty")}
+    images = tmp_path / "images"
+    images.mkdir()
+    (images / "data.yaml").write_text("val: .\nnames: [a]\n")
+    for pipe in (tmp_path / "pipe", images / "a.jpg"):
+        os.mkfifo(pipe)
+    places = {"{run}": run, "{empty}": tmp_path / "empty", "{pipe}": tmp_path / "pipe", "{images}": images}
+    given = [places.get(one, one) for one in arguments]
     with peer(Answer(202, audit())) as server:
-        ended = runaudit("submit", *(places.get(one, one) for one in arguments), environment=known(server))
+        ended = runaudit("submit", *given, environment=known(server), seconds=30)
     assert ended.returncode == 2
     assert f"[{code}]" in ended.stderr
     assert server.requests == []
