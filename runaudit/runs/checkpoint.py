@@ -28,6 +28,7 @@ from typing import Any, BinaryIO
 
 from runaudit.errors import CheckpointError
 from runaudit.runs.activations import activations
+from runaudit.runs.anchors import anchors_of
 from runaudit.runs.checkpoint_metadata import metadata
 from runaudit.runs.facts import CheckpointFacts, Note
 from runaudit.runs.inert_pickle import PickleRefusedError, read_pickle
@@ -118,6 +119,7 @@ class _Reading:
         nonfinite = tuple(name for name, tensor in tensors.items() if not tensor.is_finite())
         self.facts["nonfinite_tensors"] = nonfinite[:_NONFINITE_NAMES]
         self.facts["weight_health"] = weight_health(tensors)
+        self.facts["anchors"] = anchors_of(tensors, self.facts.get("stride", ()))
         write_safetensors(tensors, weights_out)
         self.facts["weights"] = weights_out.name
 

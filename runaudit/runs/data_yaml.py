@@ -28,7 +28,8 @@ _NO_YAML_INSIDE = frozenset(("images", "labels", "__MACOSX", "node_modules", "__
 class DataYaml:
     """A data.yaml as written. `splits` maps a split to the paths that were written for it, in order.
 
-    `keypoint_values` is how many values a pose row has after its box (points times dimensions), else 0.
+    `keypoint_values` is how many values a pose row has after its box (points times dimensions), `keypoints` how many
+    points, else 0. `flip_index` is `flip_idx`, None where there is none that names points.
     """
 
     file: Path
@@ -40,6 +41,8 @@ class DataYaml:
     places: dict[Split, str]
     keypoint_values: int
     notes: tuple[Note, ...]
+    keypoints: int = 0
+    flip_index: tuple[int, ...] | None = None
 
 
 def read_data_yaml(file: Path, *, source: str) -> DataYaml:
@@ -69,6 +72,7 @@ def read_data_yaml(file: Path, *, source: str) -> DataYaml:
     if document.values.get("download"):
         detail = "`download` is never followed or run."
         notes.append(Note(code="download_ignored", detail=detail, place=document.place("download")))
+    points, dimensions = _keypoint_shape(document.values.get("kpt_shape"))
     return DataYaml(
         file=file,
         source=source,
@@ -77,8 +81,10 @@ def read_data_yaml(file: Path, *, source: str) -> DataYaml:
         path_line=document.lines.get(("path",)),
         splits=splits,
         places=places,
-        keypoint_values=_keypoint_values(document.values.get("kpt_shape")),
+        keypoint_values=points * dimensions,
         notes=tuple(notes),
+        keypoints=points,
+        flip_index=_flip_index(document.values.get("flip_idx")),
     )
 
 
@@ -244,10 +250,17 @@ def _path(document: YamlDocument) -> str | None:
     return value if isinstance(value, str) and value.strip() else None
 
 
-def _keypoint_values(shape: JsonValue) -> int:
-    """Points times dimensions of `kpt_shape: [points, 2 or 3]`, 0 without it."""
+def _keypoint_shape(shape: JsonValue) -> tuple[int, int]:
+    """Points and dimensions of `kpt_shape: [points, 2 or 3]`, zeros without it."""
     if isinstance(shape, list) and len(shape) == 2 and all(type(n) is int and 0 < n <= 10_000 for n in shape):
         points, dimensions = shape
         if isinstance(points, int) and isinstance(dimensions, int):
-            return points * dimensions
-    return 0
+            return points, dimensions
+    return 0, 0
+
+
+def _flip_index(value: JsonValue) -> tuple[int, ...] | None:
+    if not isinstance(value, list) or not 0 < len(value) <= 10_000:
+        return None
+    index = tuple(item for item in value if isinstance(item, int) and not isinstance(item, bool))
+    return index if len(index) == len(value) else None

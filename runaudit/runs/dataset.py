@@ -65,6 +65,8 @@ def read_dataset(
         splits=splits,
         notes=tuple(dict.fromkeys((*data.notes, *notes))),
         keypoint_values=data.keypoint_values,
+        keypoints=data.keypoints,
+        flip_index=data.flip_index,
     )
     return facts, ImageIndex(root=str(base), images=tuple(images)), concatenate_labels(labels)
 

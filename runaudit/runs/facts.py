@@ -114,6 +114,8 @@ class CheckpointFacts(Facts):
     tensors: int = 0
     nonfinite_tensors: tuple[str, ...] = ()
     weight_health: WeightFacts | None = None
+    anchors: tuple[tuple[tuple[float, float], ...], ...] = ()
+    """of an anchor-based head: width and height of each anchor in pixels of the input, level by level"""
     weights: str | None = None
 
     @property
@@ -251,6 +253,26 @@ class ImageCensus(Facts):
         return sum(count for orientation, count in self.orientations.items() if 5 <= orientation <= 8)
 
 
+class BoxCensus(Facts):
+    """How large a split's boxes are, how long, and how crowded its images (`runs.box_census`).
+
+    `sizes` counts boxes by sqrt(w h) over their image's longer side, in `SIZE_BINS` bins of an eighth of an octave: bin
+    i begins at 2^(i/8 - 12), the first holds all smaller ones too and the last all larger ones. At an input of imgsz
+    pixels such a box has about that share of imgsz as its side. `aspects` counts log2(w / h), both in pixels, in
+    `ASPECT_BINS` bins of a quarter from -5 on, with open ends. `fullest` are the largest numbers of boxes in one image,
+    descending, at most 1000 of them. `longer_sides` are the images' 5 %, 50 % and 95 % quantiles of the longer side in
+    pixels, None without images. `sample` are width and height over the longer side of at most 5000 boxes with an area,
+    drawn with a fixed seed.
+    """
+
+    boxes: int
+    sizes: tuple[int, ...]
+    aspects: tuple[int, ...]
+    fullest: tuple[int, ...]
+    longer_sides: tuple[float, float, float] | None = None
+    sample: tuple[tuple[float, float], ...] = ()
+
+
 class SplitFacts(Facts):
     """The census of one split. Counts are of what the labels really hold, after dropping what can't be used.
 
@@ -280,6 +302,7 @@ class SplitFacts(Facts):
     stray_folders: tuple[str, ...] = ()
     caches: tuple[str, ...] = ()
     image_census: ImageCensus | None = None
+    box_census: BoxCensus | None = None
 
 
 class AnnotatorFacts(Facts):
@@ -307,7 +330,7 @@ class DatasetFacts(Facts):
     """The data set as data.yaml describes it and as it was found. `source` is data.yaml's place in the artifact.
 
     `annotators` are further annotators of the same images, by name. `keypoint_values` is how many values a pose row has
-    after its box, else 0.
+    after its box, `keypoints` how many points these are, else 0.
     """
 
     source: str
@@ -316,6 +339,9 @@ class DatasetFacts(Facts):
     notes: tuple[Note, ...] = ()
     annotators: dict[str, AnnotatorFacts] = {}
     keypoint_values: int = 0
+    keypoints: int = 0
+    flip_index: tuple[int, ...] | None = None
+    """`flip_idx` of a pose data set: which keypoint each becomes in a mirrored image; None without one"""
 
 
 class ImageEntry(Facts):

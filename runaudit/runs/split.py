@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from runaudit.runs.box_census import box_census
 from runaudit.runs.facts import ImageCensus, ImageEntry, Note, Split, SplitFacts
 from runaudit.runs.image_files import Folder, ImageFile, list_folder
 from runaudit.runs.image_headers import ImageHeader, ImageHeaderError, ends_well, image_header
@@ -68,7 +69,13 @@ def read_split(job: SplitJob, on_images: Callable[[int], None]) -> SplitData:
         on_images(len(batch))
     labels = concatenate_labels(arrays)
     census = _census(job, entries, labels, len(missing), notes)
-    facts = census.model_copy(update={"caches": tuple(reader.caches), "image_census": _image_census(reader.headers)})
+    facts = census.model_copy(
+        update={
+            "caches": tuple(reader.caches),
+            "image_census": _image_census(reader.headers),
+            "box_census": box_census(labels, entries),
+        }
+    )
     return SplitData(facts, tuple(entries), labels, tuple(missing))
 
 

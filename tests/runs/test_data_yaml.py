@@ -115,3 +115,12 @@ def test_a_broken_data_yaml_is_named(tmp_path: Path) -> None:
     with pytest.raises(YamlError) as caught:
         find_data_yaml(tmp_path)
     assert (caught.value.error_code, caught.value.place) == ("yaml_tag", "d/data.yaml:2")
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [("flip_idx: [0, 2, 1]", (0, 2, 1)), ("flip_idx: []", None), ("flip_idx: x", None), ("flip_idx: [0, a]", None)],
+)
+def test_the_keypoints_and_their_mirror_images(tmp_path: Path, written: str, expected: tuple[int, ...] | None) -> None:
+    data = read(tmp_path, f"names: [a]\ntrain: t\nkpt_shape: [3, 2]\n{written}\n")
+    assert (data.keypoints, data.keypoint_values, data.flip_index) == (3, 6, expected)
