@@ -87,6 +87,14 @@ def rectangular_batches(
     return batches
 
 
+def square_batches(images: int, imgsz: int, *, batch: int = ULTRALYTICS.batch) -> list[Batch]:
+    """Batches as the frameworks make them with rect=False: images in their order, all `imgsz` pixels a side."""
+    return [
+        Batch(images=tuple(range(start, min(start + batch, images))), shape=(imgsz, imgsz))
+        for start in range(0, images, batch)
+    ]
+
+
 def within_memory(batches: Iterable[Batch], most_pixels: int = MOST_BATCH_PIXELS) -> list[Batch]:
     """The batches, those of more than `most_pixels` in parts of the same shape: what an image looks like stays."""
     parts = []

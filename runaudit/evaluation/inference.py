@@ -70,10 +70,13 @@ def threads(number: int) -> Iterator[None]:
 
 
 @torch.inference_mode()
-def raw_predictions(network: Network, pixels: NDArray[np.uint8]) -> Any:
-    """The network's output for (n, height, width, channels) uint8: (n, 4 + classes, anchors) float32 on its device."""
+def raw_predictions(network: Network, pixels: NDArray[np.uint8], *, half: bool = False) -> Any:
+    """The network's output for (n, height, width, channels) uint8: (n, 4 + classes, anchors) float32 on its device.
+
+    A head that needs no NMS gives (n, detections, 6) instead. With `half`, the network must be in half precision.
+    """
     images = torch.from_numpy(pixels).permute(0, 3, 1, 2).to(network.device, non_blocking=True)
-    output = network.module(images.float() / 255)
+    output = network.module((images.half() if half else images.float()) / 255)
     return output[0] if isinstance(output, (list, tuple)) else output
 
 

@@ -51,12 +51,12 @@ class Network:
     protocol: Protocol = ULTRALYTICS
 
 
-def rebuild(checkpoint: CheckpointFacts, weights: Path, device: torch.device) -> Network:
+def rebuild(checkpoint: CheckpointFacts, weights: Path, device: torch.device, *, one_to_one: bool = False) -> Network:
     """Build the network that `checkpoint` describes, load `weights` (safetensors) strictly, and fuse it.
 
     A network with two heads (YOLOv10, YOLO26) keeps the one-to-many head, which needs NMS: `yolo val` of the installed
-    version does the same by its default `nms=None` (engine/validator.py; research page yolo.md, A7.7). A network of
-    YOLOv5 has our own head (`anchor_network`).
+    version does the same by its default `nms=None` (engine/validator.py; research page yolo.md, A7.7). `one_to_one`
+    keeps the other one, by which 8.4.0 validated. A network of YOLOv5 has our own head (`anchor_network`).
 
     Raises CheckpointError with the code `architecture_unsupported` (another class of model, a description that the
     installed version can't build) or `weights_mismatch` (tensors that don't fit the description), or what
@@ -64,7 +64,7 @@ def rebuild(checkpoint: CheckpointFacts, weights: Path, device: torch.device) ->
     """
     module, protocol = _loaded(checkpoint, _tensors(weights, checkpoint.source))
     two_heads = getattr(module.model[-1], "one2one_cv2", None) is not None
-    module.end2end = False
+    module.end2end = one_to_one
     module = module.fuse(verbose=False).float().eval().to(device)
     module.requires_grad_(False)
     module.to(memory_format=torch.channels_last if _prefers_channels_last(device) else torch.contiguous_format)

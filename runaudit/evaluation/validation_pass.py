@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from runaudit.evaluation.batches import Placement, frames, rectangular_batches, within_memory
+from runaudit.evaluation.batches import Placement, frames, rectangular_batches, square_batches, within_memory
 from runaudit.evaluation.clock import Clock
 from runaudit.evaluation.images import LoadedBatch, load_batches
 from runaudit.evaluation.inference import MOST_THREADS, raw_predictions, suppressed
@@ -30,13 +30,16 @@ OnImages = Callable[[int, int], None]
 class PassSettings:
     """What one pass is done with. `imgsz` is a multiple of 32, in pixels; `max_detections` are kept per image.
 
-    `single_cls` makes every class 0 and NMS blind to classes. An intervention is a pass with one of them changed.
+    `single_cls` makes every class 0 and NMS blind to classes. `rect` gives each batch the shape that its images need,
+    instead of a square. `half` computes in float16, on a GPU only. An intervention is a pass with one of them changed.
     """
 
     imgsz: int
     max_detections: int
     single_cls: bool
     protocol: Protocol
+    rect: bool = True
+    half: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,10 @@ def run_pass(
     sizes = np.array([(entry.height, entry.width) for entry in labelled.entries], dtype=np.int64)
     protocol, imgsz = settings.protocol, settings.imgsz
     report = on_images or (lambda done, total: None)
-    whole = rectangular_batches(sizes, imgsz, network.stride, batch=protocol.batch, pad=protocol.pad)
+    if settings.rect:
+        whole = rectangular_batches(sizes, imgsz, network.stride, batch=protocol.batch, pad=protocol.pad)
+    else:
+        whole = square_batches(len(sizes), imgsz, batch=protocol.batch)
     batches = within_memory(whole)
     total, done = len(labelled.entries), 0
     collected = _Collected()
@@ -107,7 +113,7 @@ def _match_batch(
     """Detections of one batch, matched as the framework does it, then put into the pixels of the image."""
     protocol, single_cls = settings.protocol, settings.single_cls
     with clock.stage("inference"):
-        predictions = raw_predictions(network, loaded.pixels)
+        predictions = raw_predictions(network, loaded.pixels, half=settings.half)
         if network.device.type == "cuda":
             torch.cuda.synchronize(network.device)
     with clock.stage("suppress"):
