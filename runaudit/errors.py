@@ -100,6 +100,15 @@ class ChildTimeoutError(ChildError):
     title = "The audit ran out of time"
 
 
+class ChildMemoryError(ChildError):
+    """A child process ran out of memory, its own or a GPU's. What shares that memory may give it back, so a worker
+    tries once more, after a pause; not more often, since the same input mostly needs the same again.
+    """
+
+    code = "out_of_memory"
+    title = "The audit ran out of memory"
+
+
 class WorkerLostError(RunauditError):
     """A worker was not heard of any more while it held the audit, as often as an audit is tried."""
 
@@ -138,4 +147,10 @@ def dump_error(error: RunauditError) -> dict[str, str | None]:
 def load_input_error(data: dict[str, str | None]) -> InputError:
     """The input error that `dump_error` wrote. An unknown kind becomes a plain InputError."""
     kind = _INPUT_ERRORS.get(data.get("kind") or "", InputError)
+    return kind(data.get("detail") or kind.title, code=data.get("code"), place=data.get("place"))
+
+
+def load_machine_error(data: dict[str, str | None]) -> ChildError:
+    """The error of the machine that `dump_error` wrote in a child. Any other kind becomes a plain ChildError."""
+    kind = ChildMemoryError if data.get("kind") == ChildMemoryError.__name__ else ChildError
     return kind(data.get("detail") or kind.title, code=data.get("code"), place=data.get("place"))

@@ -2,7 +2,7 @@
 
 Started as `python -I -m runaudit.isolation.child STAGE FOLDER PARENT PROGRESS_FD`; begins once `go` is on its standard
 input, and ends quietly if that ends first. Exit codes: 0 done; 3 the input can't be audited, 4 this machine failed it
-(a full disk), and problem.json says why; anything else is a crash.
+(a full disk, no memory), and problem.json says why; anything else is a crash.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pydantic_core import PydanticSerializationError
 
-from runaudit.errors import InputError, RunauditError, dump_error
+from runaudit.errors import ChildMemoryError, InputError, RunauditError, dump_error
 from runaudit.isolation import sandbox
 from runaudit.isolation.job import INPUT_ERROR, MACHINE_ERROR, ChildName, JobFolder, JobSpec, Progress
 from runaudit.isolation.process import GO
@@ -35,6 +35,7 @@ def progress_writer(descriptor: int) -> Report:
 def raise_walls(stage: ChildName, folder: JobFolder, spec: JobSpec) -> dict[str, str]:
     """Confine this process for its stage; what each layer does, by name."""
     ingest = stage == "ingest"
+    sandbox.volunteer_to_be_killed()
     sandbox.limit_resources(
         memory_bytes=spec.limits.memory_bytes if ingest else None, file_bytes=spec.limits.unpacked_bytes
     )
@@ -73,11 +74,18 @@ def main(arguments: list[str]) -> int:
         folder.problem.write_text(json.dumps(dump_error(error)))
         return INPUT_ERROR if isinstance(error, InputError) else MACHINE_ERROR
     except MemoryError:
-        too_much = InputError(
-            "Reading the input took more memory than a child process may use.", code="memory_limit_exceeded"
-        )
+        # Ingest has a limit of its own, so the input is to blame; evaluate has what the machine has.
+        if stage == "ingest":
+            too_much: RunauditError = InputError(
+                "Reading the input took more memory than a child process may use.", code="memory_limit_exceeded"
+            )
+        else:
+            too_much = ChildMemoryError(
+                "The machine ran out of memory while the model's results were examined. Run fewer audits at a time, "
+                "or run them where there is more memory."
+            )
         folder.problem.write_text(json.dumps(dump_error(too_much)))
-        return INPUT_ERROR
+        return INPUT_ERROR if stage == "ingest" else MACHINE_ERROR
     except (UnicodeEncodeError, PydanticSerializationError) as error:
         # Only names from a file system hold such characters: archives and all texts are read as UTF-8.
         if "surrogates not allowed" not in str(error):

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from runaudit.errors import CheckpointError, DatasetError
-from runaudit.evaluation.evaluate import evaluate_checkpoint
+import torch
+
+from runaudit.errors import CheckpointError, ChildMemoryError, DatasetError
+from runaudit.evaluation.batches import MOST_BATCH_PIXELS
+from runaudit.evaluation.evaluate import evaluate_checkpoint, image_size
+from runaudit.evaluation.inference import select_device
+from runaudit.evaluation.protocol import ULTRALYTICS, YOLOV5
 from runaudit.isolation.conclude import conclude
 from runaudit.isolation.job import JobFolder, JobSpec, Progress
-from runaudit.runs.facts import ImageIndex, IngestFacts, Note
+from runaudit.isolation.memory import ran_out_of_memory
+from runaudit.runs.facts import ImageIndex, IngestFacts, Note, RunFacts
 
 Report = Callable[[Progress], None]
 
@@ -24,7 +30,10 @@ def with_problem(facts: IngestFacts, error: CheckpointError) -> IngestFacts:
 
 
 def evaluate(folder: JobFolder, spec: JobSpec, report: Report, walls: dict[str, str]) -> None:
-    """Do the stage: leaves report.json. A checkpoint that does not fit its description is a finding, not a failure."""
+    """Do the stage: leaves report.json. A checkpoint that does not fit its description is a finding, not a failure.
+
+    Raises ChildMemoryError if the model and its images need more memory than there is.
+    """
     facts = IngestFacts.model_validate_json(folder.facts.read_bytes())
     index = ImageIndex.model_validate_json(folder.images.read_bytes())
     evaluation, why_not = None, None
@@ -42,4 +51,22 @@ def evaluate(folder: JobFolder, spec: JobSpec, report: Report, walls: dict[str, 
         facts = with_problem(facts, error)
     except DatasetError as error:
         why_not = error.detail
+    except Exception as error:
+        if ran_out_of_memory(error):
+            raise _too_large(facts.run, select_device(spec.device)) from error
+        raise
     conclude(folder, spec, facts, evaluation=evaluation, why_not_evaluated=why_not, report=report, walls=walls)
+
+
+def _too_large(run: RunFacts, device: torch.device) -> ChildMemoryError:
+    """The error for a run whose model and images did not fit, with the settings that its need of memory grows with."""
+    imgsz = image_size(run)
+    protocol = YOLOV5 if run.framework == "yolov5" else ULTRALYTICS
+    at_a_time = min(protocol.batch, max(1, MOST_BATCH_PIXELS // imgsz**2))
+    remedy = "Run the audit where there is more memory, or fewer audits at a time"
+    if device.type != "cpu":
+        remedy = "Stop what else uses the GPU, or use another (RUNAUDIT_DEVICE of workers, else CUDA_VISIBLE_DEVICES)"
+    return ChildMemoryError(
+        f"The model ran out of memory on the validation images (imgsz {imgsz}, {at_a_time} "
+        f"image{'s' if at_a_time > 1 else ''} at a time, device {device}). {remedy}. Depth curves needs no model."
+    )

@@ -15,6 +15,7 @@ import signal
 import struct
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +25,9 @@ PR_SET_SECCOMP: Final = 22
 SECCOMP_MODE_FILTER: Final = 2
 SECCOMP_RET_ALLOW: Final = 0x7FFF0000
 SECCOMP_RET_ERRNO: Final = 0x00050000
+
+FIRST_TO_KILL: Final = 1000
+"""the highest oom_score_adj"""
 
 # AUDIT_ARCH_*, then the numbers of the system calls that a child never needs: socket, ptrace,
 # process_vm_readv, process_vm_writev, bpf, userfaultfd, io_uring_setup, mount, keyctl.
@@ -74,6 +78,15 @@ def die_with_parent(parent: int) -> None:
         _libc().prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
     if os.getppid() != parent:
         sys.exit(70)
+
+
+def volunteer_to_be_killed() -> None:
+    """Have the kernel choose this process first where memory runs out, and not the database or the worker.
+
+    Raising one's own score needs no privilege (proc_pid_oom_score_adj(5)). Must come before `confine_writes`.
+    """
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(str(FIRST_TO_KILL))
 
 
 def limit_resources(*, memory_bytes: int | None, file_bytes: int, open_files: int = 4096) -> None:

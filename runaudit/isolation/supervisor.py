@@ -13,8 +13,9 @@ from contextlib import suppress
 
 from pydantic import ValidationError
 
-from runaudit.errors import CancelledError, ChildError, ChildTimeoutError, load_input_error
+from runaudit.errors import CancelledError, ChildError, ChildTimeoutError, load_input_error, load_machine_error
 from runaudit.isolation.job import INPUT_ERROR, MACHINE_ERROR, ChildName, JobFolder, Progress
+from runaudit.isolation.memory import kernel_kills, why_killed
 from runaudit.isolation.process import Child, start_child
 
 _POLL_SECONDS = 0.1
@@ -101,8 +102,10 @@ def run_child(
     process has its job: short work of the parent that needs no result of it.
 
     Raises: an InputError that the child left in problem.json; ChildTimeoutError after `seconds`; CancelledError as soon
-    as `should_stop` says so; ChildError if it died in any other way. No child outlives this call.
+    as `should_stop` says so; ChildMemoryError if memory ran out; ChildError if it died in any other way. No child
+    outlives this call.
     """
+    kills_before = kernel_kills()
     child = started or start_child(stage, folder)
     try:
         child.go()
@@ -117,8 +120,9 @@ def run_child(
     if code == INPUT_ERROR:
         raise load_input_error(json.loads(folder.problem.read_bytes()))
     if code == MACHINE_ERROR:
-        problem = json.loads(folder.problem.read_bytes())
-        raise ChildError(problem["detail"], code=problem["code"])
+        raise load_machine_error(json.loads(folder.problem.read_bytes()))
+    if code == -signal.SIGKILL:
+        raise why_killed(stage, kills_before, kernel_kills())
     how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
     tail = _log_tail(folder)
     last_line = tail.splitlines()[-1] if tail else "it printed nothing"

@@ -15,7 +15,7 @@ from typing import TypeVar
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
-from runaudit.errors import CancelledError, ChildTimeoutError, InputError, RunauditError
+from runaudit.errors import CancelledError, ChildMemoryError, ChildTimeoutError, InputError, RunauditError
 from runaudit.isolation.audit import run_audit
 from runaudit.reports.schema import Report
 from runaudit_service.store import queue
@@ -30,6 +30,8 @@ _Answer = TypeVar("_Answer")
 
 FIRST_RETRY_SECONDS = 1.0
 """pause before the second attempt; each further one doubles it. What crashed by chance need not wait long."""
+MEMORY_RETRY_SECONDS = 60.0
+"""pause after memory ran out, for what shares it to come to its end"""
 STORE_SECONDS = 600.0
 """how long the end of an audit is kept for a database that is away; past that, the lease has it done again"""
 _STORE_PAUSES = (0.2, 5.0)
@@ -91,7 +93,9 @@ class Workshop:
         except DBAPIError:
             _log.exception("audit %s: how it ended can't be stored", claim.audit_id)
             fault = RunauditError("The database refused to store how the audit ended; the worker's log says why.")
-            return _until_stored(lambda: self._retry(claim, fault.problem()), seconds=STORE_SECONDS)
+            return _until_stored(
+                lambda: self._retry(claim, fault.problem(), _doubled(claim.attempt)), seconds=STORE_SECONDS
+            )
 
     def _attempt(self, claim: queue.Claim, heartbeat: Heartbeat) -> Callable[[queue.Claim], str]:
         """Runs the audit; returns what to write of it."""
@@ -100,15 +104,16 @@ class Workshop:
                 report = self._run(claim, folder, heartbeat)
         except CancelledError:
             return self._cancel if heartbeat.cancel_requested else self._hand_back
-        except (InputError, ChildTimeoutError) as error:
-            return partial(self._fail, problem=error.problem())
         except RunauditError as error:
-            return partial(self._retry, problem=error.problem())
+            pause = pause_before_retry(error, claim.attempt)
+            if pause is None:
+                return partial(self._fail, problem=error.problem())
+            return partial(self._retry, problem=error.problem(), pause=pause)
         except Exception:
             # Whatever else happens here is a fault of ours or of the machine; the audit must still come to an end.
             _log.exception("audit %s: the attempt failed", claim.audit_id)
             fault = RunauditError("The worker failed in a way that is not the input's fault; its log says how.")
-            return partial(self._retry, problem=fault.problem())
+            return partial(self._retry, problem=fault.problem(), pause=_doubled(claim.attempt))
         return partial(self._succeed, report=report)
 
     def _run(self, claim: queue.Claim, folder: Path, heartbeat: Heartbeat) -> Report:
@@ -132,9 +137,8 @@ class Workshop:
         stored = queue.fail(self._engine, claim, problem)
         return f"failed: {problem['detail']}" if stored else "lost, nothing stored"
 
-    def _retry(self, claim: queue.Claim, problem: queue.Problem) -> str:
-        delay = FIRST_RETRY_SECONDS * 2 ** (claim.attempt - 1)
-        settled = queue.retry_later(self._engine, claim, problem, delay)
+    def _retry(self, claim: queue.Claim, problem: queue.Problem, pause: float) -> str:
+        settled = queue.retry_later(self._engine, claim, problem, pause)
         return f"{_said(settled)}: {problem['detail']}"
 
     def _cancel(self, claim: queue.Claim) -> str:
@@ -154,6 +158,23 @@ class Workshop:
             return
         if queue_name in due and not self._bell.waiting(queue_name):
             self._bell.ring(queue_name)
+
+
+def pause_before_retry(error: RunauditError, attempt: int) -> float | None:
+    """Seconds until an audit is tried again whose attempt (from 1) ended with `error`; None if it would end so again.
+
+    Without memory it gets a second attempt and no more: the memory may have been taken by others, but where the audit
+    itself is too large, each attempt costs everyone else on the machine.
+    """
+    if isinstance(error, InputError | ChildTimeoutError):
+        return None
+    if isinstance(error, ChildMemoryError):
+        return MEMORY_RETRY_SECONDS if attempt == 1 else None
+    return _doubled(attempt)
+
+
+def _doubled(attempt: int) -> float:
+    return float(FIRST_RETRY_SECONDS * 2 ** (attempt - 1))
 
 
 def _said(settled: queue.Settled) -> str:

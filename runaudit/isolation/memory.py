@@ -1,0 +1,55 @@
+"""Telling that memory ran out: from a library's error, or from the kernel's count of the processes that it killed."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Final
+
+from runaudit.errors import ChildError, ChildMemoryError
+
+_WORDS: Final = re.compile(r"can't allocate memory|CUDA error: out of memory|(CUBLAS|CUDNN)_STATUS_ALLOC_FAILED")
+"""of RuntimeErrors of torch: its allocator for the CPU (c10/core/impl/alloc_cpu.cpp), and libraries of CUDA below it"""
+_OPENCV_NO_MEMORY: Final = -4
+"""cv::Error::StsNoMem"""
+VMSTAT: Final = Path("/proc/vmstat")
+
+
+def ran_out_of_memory(error: BaseException) -> bool:
+    """Whether this is how Python, numpy, OpenCV or torch say that there was no memory. Loads none of them."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    if isinstance(error, RuntimeError):
+        return _WORDS.search(str(error)) is not None
+    return type(error).__module__.startswith("cv2") and getattr(error, "code", None) == _OPENCV_NO_MEMORY
+
+
+def kernel_kills(vmstat: Path = VMSTAT) -> int | None:
+    """How many processes the kernel has killed for want of memory since it started; None where it doesn't say.
+
+    Counts those of every container, and of limits of control groups too (`oom_kill` of proc_vmstat(5)).
+    """
+    try:
+        text = vmstat.read_text()
+    except OSError:
+        return None
+    found = re.search(r"^oom_kill (\d+)$", text, re.MULTILINE)
+    return int(found[1]) if found else None
+
+
+def why_killed(stage: str, kills_before: int | None, kills_after: int | None) -> ChildError:
+    """The error for a child that SIGKILL ended, though its parent did not send it.
+
+    The kernel kills for want of memory, and says only that it did so somewhere: children are its first choice
+    (`sandbox.volunteer_to_be_killed`), so a kill during the child's life was most probably this one.
+    """
+    if kills_before is None or kills_after is None:
+        return ChildError(
+            f"The {stage} process was ended with SIGKILL: by someone, or by the kernel because memory ran out."
+        )
+    if kills_after == kills_before:
+        return ChildError(f"The {stage} process was ended with SIGKILL by another process.")
+    return ChildMemoryError(
+        f"The kernel ended the {stage} process with SIGKILL, most probably because the machine's memory ran out. "
+        "Run fewer audits at a time, or run them where there is more memory."
+    )

@@ -1,0 +1,107 @@
+"""What runs out of memory is told as that: by the process itself where it can, by its parent where it was killed."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from examples.shapes import render
+from examples.train import RUNS
+from runaudit.errors import ChildMemoryError
+from runaudit.isolation import sandbox
+from runaudit.isolation.audit import run_audit
+from runaudit.isolation.job import JobSpec, Progress, Source
+from runaudit.isolation.memory import kernel_kills, ran_out_of_memory, why_killed
+from tests.isolation.test_supervisor import children
+
+TOO_MUCH = 2**50
+"""bytes; more than any address space that a machine of today has"""
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda: torch.empty(TOO_MUCH, dtype=torch.uint8),
+        lambda: np.ones(TOO_MUCH, dtype=np.uint8),
+        lambda: bytearray(TOO_MUCH),
+        lambda: cv2.resize(np.zeros((1, 1, 3), np.uint8), (2**24, 2**24)),
+    ],
+    ids=["torch", "numpy", "python", "cv2"],
+)
+def test_each_library_s_way_to_say_so_is_known(ask: object) -> None:
+    assert callable(ask)
+    with pytest.raises(Exception) as caught:
+        ask()
+    assert ran_out_of_memory(caught.value), repr(caught.value)
+
+
+def test_a_gpu_s_words_are_known_and_other_errors_are_not_taken_for_it() -> None:
+    assert ran_out_of_memory(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."))
+    assert ran_out_of_memory(RuntimeError("CUDA error: out of memory\nCompile with `TORCH_USE_CUDA_DSA`"))
+    assert ran_out_of_memory(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"))
+    for ask in (lambda: torch.ones(2) @ torch.ones(3), lambda: cv2.resize(np.zeros((0, 0, 3), np.uint8), (1, 1))):
+        with pytest.raises((RuntimeError, cv2.error)) as caught:
+            ask()
+        assert not ran_out_of_memory(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "code"),
+    [(3, 4, "out_of_memory"), (3, 3, "child_crashed"), (None, None, "child_crashed")],
+)
+def test_a_kill_is_put_down_to_memory_where_the_kernel_has_killed(
+    before: int | None, after: int | None, code: str
+) -> None:
+    error = why_killed("evaluate", before, after)
+    assert error.error_code == code
+    assert isinstance(error, ChildMemoryError) == (code == "out_of_memory")
+    assert "SIGKILL" in error.detail
+    assert ("memory" in error.detail) == (after != 3)
+
+
+def test_the_kernel_s_kills_are_counted(tmp_path: Path) -> None:
+    assert isinstance(kernel_kills(), int)
+    (tmp_path / "vmstat").write_text("nr_free_pages 12\noom_kill 7\nswap_ra 0\n")
+    assert kernel_kills(tmp_path / "vmstat") == 7
+    (tmp_path / "vmstat").write_text("nr_free_pages 12\n")
+    assert kernel_kills(tmp_path / "vmstat") is None
+    assert kernel_kills(tmp_path / "absent") is None
+
+
+def test_a_model_too_large_for_the_memory_is_told_with_what_it_was_run_with(tmp_path: Path) -> None:
+    """The evaluate child's address space is bounded once it begins to validate, so that its next large array fails."""
+    run = tmp_path / "run"
+    shutil.copytree(RUNS / "healthy", run)
+    arguments = (run / "args.yaml").read_text()
+    assert "imgsz: 160\n" in arguments
+    (run / "args.yaml").write_text(arguments.replace("imgsz: 160\n", "imgsz: 4096\n"))
+    data = render(tmp_path / "data", train=1, val=4)
+    job = tmp_path / "job"
+    job.mkdir()
+    scores: list[str] = []
+
+    def bound(progress: Progress) -> None:
+        if progress.stage != "validate" or scores:
+            return
+        (child,) = children()
+        scores.append(Path(f"/proc/{child}/oom_score_adj").read_text().strip())
+        used = int(Path(f"/proc/{child}/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+        resource.prlimit(child, resource.RLIMIT_AS, (used + 2**28, used + 2**28))
+
+    spec = JobSpec(
+        run=Source(kind="folder", path=str(run)), data=Source(kind="data_yaml", path=str(data)), device="cpu"
+    )
+    with pytest.raises(ChildMemoryError) as caught:
+        run_audit(spec, job, on_progress=bound, should_stop=lambda: False)
+    assert caught.value.error_code == "out_of_memory"
+    for said in ("imgsz 4096", "4 images at a time", "device cpu", "where there is more memory"):
+        assert said in caught.value.detail
+    assert "DefaultCPUAllocator" not in caught.value.detail
+    assert scores == [str(sandbox.FIRST_TO_KILL)]
