@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import JsonValue
 
 from runaudit.runs.facts import Facts, Note
@@ -35,6 +37,31 @@ class ClassMetrics(Facts):
     map50_95_ci95: Interval | None = None
 
 
+class Trial(Facts):
+    """One setting tried to reproduce reported figures. `map50_95` is what validation gives with it.
+
+    `name` is `row`, `average_precision`, `conf`, `single_cls`, `iou`, `max_det`, `head`, `batch`, `rect`, `half`,
+    `imgsz` or `split`. `sampled`: estimated from a sample of `images` images, which explains nothing by itself.
+    """
+
+    name: str
+    setting: dict[str, JsonValue]
+    map50: float | None
+    map50_95: float
+    images: int
+    explains: bool
+    sampled: bool = False
+
+
+class ReconciliationFacts(Facts):
+    """The settings tried to reproduce what a run reported, in the order of trying, and those that do."""
+
+    reported_map50: float | None
+    reported_map50_95: float
+    trials: tuple[Trial, ...]
+    explained_by: tuple[str, ...]
+
+
 class EvaluationFacts(Facts):
     """Re-validation of one checkpoint on one split.
 
@@ -55,3 +82,26 @@ class EvaluationFacts(Facts):
     device: str
     seconds: dict[str, float]
     skipped: tuple[Note, ...] = ()
+    reconciliation: ReconciliationFacts | None = None
+    """set where the figures differed from those reported"""
+
+
+class InterventionFacts(Facts):
+    """Validation measured again with one thing changed, to tell what that thing costs or pretends.
+
+    `grade`: an `intervention` changed the data or a setting, and nothing else; an `oracle` used the labels to correct
+    the predictions; `observational` compares images that differ in more than the one thing. `before` and `after` are
+    `metric` in [0, 1] without and with the change, `difference` is after minus before with its 95 % interval from
+    replicates that resample images, paired where both are measured on the same ones. `images` are those `after` was
+    measured on. `description` says in a sentence what was changed.
+    """
+
+    name: str
+    description: str
+    grade: Literal["intervention", "oracle", "observational"]
+    metric: str = "map50_95"
+    before: float
+    after: float
+    difference: float
+    ci95: Interval | None = None
+    images: int

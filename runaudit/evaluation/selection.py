@@ -53,5 +53,6 @@ def matches_part(matches: Matches, kept: NDArray[np.bool_]) -> Matches:
 
 def _stretches(starts: NDArray[Any], counts: NDArray[Any]) -> NDArray[np.intp]:
     """The rows of several stretches one after the other."""
-    rows = np.arange(int(counts.sum()), dtype=np.intp)
-    return rows + np.repeat(starts - (np.cumsum(counts) - counts), counts)
+    rows: NDArray[np.intp] = np.arange(int(counts.sum()), dtype=np.intp)
+    rows += np.repeat(starts - (np.cumsum(counts) - counts), counts)
+    return rows

@@ -1,0 +1,71 @@
+"""mAP of one pass by the conventions of different versions: how detections are matched, and AP integrated."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from runaudit.evaluation.average_precision import detection_metrics
+from runaudit.evaluation.matching import Boxes, Matches, true_positives_by_best_label
+from runaudit.evaluation.protocol import YOLOV5, Protocol
+from runaudit.runs.facts import RunFacts
+
+Convention = Literal["current", "older"]
+"""`current`: the canonical protocol's own. `older`: what YOLOv5 does, and ultralytics did up to 8.4.0 at least."""
+
+MAP50_95_TOLERANCE: Final = 0.005
+MAP50_TOLERANCE: Final = 0.01
+"""Within these a figure is reproduced (research page yolo.md, A7: gaps that users report for identical settings)."""
+
+_OLDER_UP_TO: Final = (8, 4, 0)
+_CURRENT_FROM: Final = (8, 4, 190)
+"""the versions that were read for it (research page yolo.md, A6); what lies between may do either"""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """mAP50 (None where it is not known) and mAP50-95, in [0, 1]."""
+
+    map50: float | None
+    map50_95: float
+
+    def reproduces(self, other: Figures) -> bool:
+        """Whether both agree within the tolerances."""
+        if abs(self.map50_95 - other.map50_95) > MAP50_95_TOLERANCE:
+            return False
+        return self.map50 is None or other.map50 is None or abs(self.map50 - other.map50) <= MAP50_TOLERANCE
+
+    def moved(self, start: Figures, end: Figures) -> Figures:
+        """These figures and the step from `start` to `end`."""
+        known = self.map50 is not None and start.map50 is not None and end.map50 is not None
+        return Figures(
+            (self.map50 or 0) + (end.map50 or 0) - (start.map50 or 0) if known else None,
+            self.map50_95 + end.map50_95 - start.map50_95,
+        )
+
+
+def conventions(run: RunFacts) -> tuple[Convention, ...]:
+    """By which conventions the run may have computed what it reported."""
+    numbers = re.match(r"v?(\d+)\.(\d+)\.(\d+)", run.framework_version or "")
+    if run.framework != "ultralytics":
+        return ("current",)
+    if numbers is None:
+        return ("current", "older")
+    version = tuple(int(number) for number in numbers.groups())
+    if version >= _CURRENT_FROM:
+        return ("current",)
+    return ("older",) if version <= _OLDER_UP_TO else ("current", "older")
+
+
+def figures(matches: Matches, protocol: Protocol, convention: Convention = "current") -> Figures:
+    """mAP of a pass. By the older convention detections are matched again, in pixels of the image."""
+    tp, kind = matches.tp, protocol.average_precision
+    if convention == "older":
+        tp = true_positives_by_best_label(
+            Boxes(matches.det_image, matches.det_cls, matches.det_box),
+            Boxes(matches.gt_image, matches.gt_cls, matches.gt_box),
+        )
+        kind = YOLOV5.average_precision
+    metrics = detection_metrics(tp, matches.det_conf, matches.det_cls, matches.gt_cls, kind=kind)
+    return Figures(metrics.map50, metrics.map50_95)

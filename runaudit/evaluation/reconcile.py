@@ -1,0 +1,245 @@
+"""Tries the settings by which a reported mAP may have been measured, cheapest first, and says which reproduces it.
+
+What can be read off the canonical pass comes first; then passes over a sample of the images, each with one setting
+changed; then a pass over all images for what came near. The candidates are those of research page yolo.md, A7.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import JsonValue
+
+from runaudit.errors import CheckpointError, DatasetError
+from runaudit.evaluation.candidates import Candidate, candidates
+from runaudit.evaluation.clock import Clock
+from runaudit.evaluation.conventions import Figures, conventions, figures
+from runaudit.evaluation.facts import ReconciliationFacts, Trial
+from runaudit.evaluation.inference import threads, worker_threads
+from runaudit.evaluation.labels import Labelled, labelled_images
+from runaudit.evaluation.matching import Boxes, Matches, true_positives, true_positives_by_best_label
+from runaudit.evaluation.network import Network, rebuild
+from runaudit.evaluation.protocol import YOLOV5
+from runaudit.evaluation.selection import labelled_part, matches_part, sampled
+from runaudit.evaluation.validation_pass import Passed, PassSettings, run_pass
+from runaudit.runs.facts import ImageIndex, RunFacts, Split
+
+SCREENED_IMAGES: Final = 128
+"""images of the sample by which passes are judged before all images are spent on one"""
+SCREENS: Final = {"standard": 8, "deep": 40}
+CONFIRMED: Final = {"standard": 2, "deep": 5}
+"""passes over all images that may follow, those first that came nearest"""
+NEARER: Final = 0.6
+"""What a setting may leave of the gap on the sample to be tried on all images: one that explains the gap leaves only
+the sample's noise, which the pairing with the canonical pass keeps small."""
+USUAL_CONFIDENCE: Final = (0.01, 0.1, 0.25, 0.5)
+"""obb's default, what is often given by hand, the default of predicting, and half"""
+OTHER_SPLIT_IMAGES: Final = {"standard": 2.0, "deep": 10.0}
+"""images of another split that are worth a pass, as a multiple of those validated on"""
+
+Depth = Literal["standard", "deep"]
+OnTrial = Callable[[int, int], None]
+"""called with trials done and the most there can be"""
+
+
+@dataclass(frozen=True)
+class Reported:
+    """What the run reported of the audited checkpoint, and rows that may have been taken for it: name -> figures."""
+
+    figures: Figures
+    other_rows: dict[str, Figures]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What was measured canonically, and all that another pass takes."""
+
+    run: RunFacts
+    weights: Path
+    index: ImageIndex
+    labels: Path
+    network: Network
+    passed: Passed
+
+
+def reconcile(
+    subject: Subject, reported: Reported, *, depth: Depth, seed: int = 0, on_trial: OnTrial | None = None
+) -> ReconciliationFacts:
+    """Look for what makes the measured figures those that were reported.
+
+    Args:
+        subject: the canonical pass and its inputs.
+        reported: figures in [0, 1]; they are taken to differ from the canonical ones.
+        depth: how many passes may be spent (SCREENS, CONFIRMED, OTHER_SPLIT_IMAGES).
+        seed: of the sample of images.
+        on_trial: told of every pass.
+
+    A setting explains the figures if with it mAP50-95 and mAP50 are both within tolerance. Passes end with the first
+    that does. What was tried on a sample only explains nothing.
+    """
+    trials = list(_read_off(subject, reported))
+    if not any(trial.explains for trial in trials):
+        trials += _passes(subject, reported, depth, seed, on_trial)
+    return ReconciliationFacts(
+        reported_map50=reported.figures.map50,
+        reported_map50_95=reported.figures.map50_95,
+        trials=tuple(trials),
+        explained_by=tuple(dict.fromkeys(trial.name for trial in trials if trial.explains)),
+    )
+
+
+def _trial(name: str, setting: dict[str, JsonValue], found: Figures, sought: Figures, images: int) -> Trial:
+    return Trial(
+        name=name,
+        setting=setting,
+        map50=found.map50,
+        map50_95=found.map50_95,
+        images=images,
+        explains=found.reproduces(sought),
+    )
+
+
+def _read_off(subject: Subject, reported: Reported) -> Iterator[Trial]:
+    """Trials without a pass: another row, another convention, another confidence, classes left out of account."""
+    matches, settings = subject.passed.matches, subject.passed.settings
+    protocol, sought, images = settings.protocol, reported.figures, len(subject.passed.matches.image)
+    own = conventions(subject.run)
+    for row, figure in reported.other_rows.items():
+        found = _nearest([figures(matches, protocol, convention) for convention in own], figure)
+        yield _trial("row", {"row": row}, found, figure, images)
+    if "older" in own:
+        convention: dict[str, JsonValue] = {"average_precision": YOLOV5.average_precision.convention}
+        yield _trial("average_precision", convention, figures(matches, protocol, "older"), sought, images)
+    for confidence in USUAL_CONFIDENCE:
+        kept = _confident(matches, confidence)
+        found = _nearest([figures(kept, protocol, convention) for convention in own], sought)
+        yield _trial("conf", {"conf": confidence}, found, sought, images)
+    if not settings.single_cls and subject.network.classes > 1:
+        found = figures(_without_classes(matches, settings), protocol)
+        yield _trial("single_cls", {"single_cls": True}, found, sought, images)
+
+
+def _nearest(found: list[Figures], sought: Figures) -> Figures:
+    return min(found, key=lambda figure: (not figure.reproduces(sought), abs(figure.map50_95 - sought.map50_95)))
+
+
+def _confident(matches: Matches, confidence: float) -> Matches:
+    """The matches of detections above a confidence: fewer detections take no label from one that ranks before them."""
+    kept = matches.det_conf > confidence
+    return replace(
+        matches,
+        det_image=matches.det_image[kept],
+        det_cls=matches.det_cls[kept],
+        det_conf=matches.det_conf[kept],
+        det_box=matches.det_box[kept],
+        tp=matches.tp[kept],
+    )
+
+
+def _without_classes(matches: Matches, settings: PassSettings) -> Matches:
+    """The matches with every class made 0 (but with the boxes that NMS kept class by class)."""
+    det_cls, gt_cls = np.zeros_like(matches.det_cls), np.zeros_like(matches.gt_cls)
+    rule = true_positives if settings.protocol.matching == "by_confidence" else true_positives_by_best_label
+    detections = Boxes(matches.det_image, det_cls, matches.det_box)
+    tp = rule(detections, Boxes(matches.gt_image, gt_cls, matches.gt_box))
+    return replace(matches, det_cls=det_cls, gt_cls=gt_cls, tp=tp)
+
+
+def _passes(subject: Subject, reported: Reported, depth: Depth, seed: int, on_trial: OnTrial | None) -> Iterator[Trial]:
+    """Trials that need a pass: over a sample, then, of those that came near, over all images; other splits last."""
+    evaluated = np.flatnonzero(np.isin(subject.passed.labelled.entry, subject.passed.matches.image))
+    sample = evaluated[sampled(len(evaluated), SCREENED_IMAGES, seed)]
+    tried = candidates(subject.run, subject.network, subject.passed.settings, depth)[: SCREENS[depth]]
+    report, most = on_trial or (lambda done, total: None), len(tried) + CONFIRMED[depth]
+    near: list[tuple[float, Candidate]] = []
+    for done, candidate in enumerate(tried, start=1):
+        trial = _tried(subject, candidate, reported, sample)
+        if trial is None:
+            continue
+        near.append((abs(trial.map50_95 - reported.figures.map50_95), candidate))
+        report(done, most)
+        yield trial
+        if trial.explains:
+            return
+    canonical = figures(subject.passed.matches, subject.passed.settings.protocol)
+    gap = abs(canonical.map50_95 - reported.figures.map50_95)
+    for done, (left, candidate) in enumerate(sorted(near, key=lambda item: item[0])[: CONFIRMED[depth]], start=1):
+        if len(sample) == len(evaluated) or left > NEARER * gap:
+            break
+        trial = _tried(subject, candidate, reported, evaluated)
+        report(len(tried) + done, most)
+        if trial is not None:
+            yield trial
+            if trial.explains:
+                return
+    yield from _other_splits(subject, reported, OTHER_SPLIT_IMAGES[depth] * len(evaluated))
+
+
+def _tried(subject: Subject, candidate: Candidate, reported: Reported, positions: NDArray[np.intp]) -> Trial | None:
+    """The candidate's pass over the images at `positions`; None if the other head can't be built.
+
+    Over a sample, the figures are the canonical ones of all images, moved by what the setting changes on the sample.
+    """
+    passed = subject.passed
+    labelled = labelled_part(passed.labelled, positions)
+    network = _network(subject, candidate)
+    if network is None or not len(labelled.cls):
+        return None
+    other = _run(subject, network, labelled, candidate.settings)
+    part = matches_part(passed.matches, np.isin(passed.matches.image, labelled.entry))
+    whole = len(part.image) == len(passed.matches.image)
+    protocol, found = candidate.settings.protocol, []
+    for convention in conventions(subject.run):
+        changed = figures(other.matches, protocol, convention)
+        if not whole:
+            everywhere = figures(passed.matches, protocol, convention)
+            changed = everywhere.moved(figures(part, protocol, convention), changed)
+        found.append(changed)
+    trial = _trial(
+        candidate.name, candidate.setting, _nearest(found, reported.figures), reported.figures, len(part.image)
+    )
+    return trial if whole else trial.model_copy(update={"explains": False, "sampled": True})
+
+
+def _network(subject: Subject, candidate: Candidate) -> Network | None:
+    network, checkpoint = subject.network, subject.run.checkpoint
+    if candidate.one_to_one and checkpoint is not None:
+        try:
+            return rebuild(checkpoint, subject.weights, network.device, one_to_one=True)
+        except CheckpointError:
+            return None
+    if candidate.settings.half and checkpoint is not None:
+        halved = rebuild(checkpoint, subject.weights, network.device)
+        halved.module.half()
+        return halved
+    return network
+
+
+def _run(subject: Subject, network: Network, labelled: Labelled, settings: PassSettings) -> Passed:
+    with threads(worker_threads()):
+        return run_pass(network, labelled, Path(subject.index.root), settings, clock=Clock())
+
+
+def _other_splits(subject: Subject, reported: Reported, most_images: float) -> Iterator[Trial]:
+    """The canonical pass over test and training images, if there are not too many: a path may name another split."""
+    others: tuple[Split, ...] = ("test", "train")
+    settings = subject.passed.settings
+    for split in others:
+        images = sum(entry.split == split for entry in subject.index.images)
+        if split == subject.passed.labelled.split or not 0 < images <= most_images:
+            continue
+        try:
+            labelled = labelled_images(
+                subject.index, subject.labels, split, classes=subject.network.classes, single_cls=settings.single_cls
+            )
+            matches = _run(subject, subject.network, labelled, settings).matches
+        except DatasetError:
+            continue
+        found = [figures(matches, settings.protocol, convention) for convention in conventions(subject.run)]
+        nearest = _nearest(found, reported.figures)
+        yield _trial("split", {"split": split}, nearest, reported.figures, len(matches.image))

@@ -1,0 +1,160 @@
+"""Reported figures made by known settings, and whether reconciling finds the setting: on the example's checkpoint."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from examples.shapes import render
+from runaudit.evaluation.candidates import candidates
+from runaudit.evaluation.clock import Clock
+from runaudit.evaluation.conventions import Figures, conventions, figures
+from runaudit.evaluation.evaluate import canonical_settings
+from runaudit.evaluation.labels import labelled_images
+from runaudit.evaluation.network import rebuild
+from runaudit.evaluation.reconcile import Reported, Subject, reconcile
+from runaudit.evaluation.validation_pass import PassSettings, run_pass
+from runaudit.runs.checkpoint import read_checkpoint
+from runaudit.runs.dataset import read_dataset
+from runaudit.runs.label_arrays import write_labels
+from tests.evaluation import jobs
+from tests.evaluation.jobs import EXAMPLES, run_of
+
+IMGSZ = 160
+IMAGES = 40
+
+
+@pytest.fixture(scope="module")
+def subject(tmp_path_factory: pytest.TempPathFactory) -> Subject:
+    """The healthy example, validated canonically on a few rendered images; its training split is smaller still."""
+    folder = tmp_path_factory.mktemp("reconcile")
+    data_yaml = render(folder / "data", train=30, val=IMAGES)
+    jobs.vary_images(folder / "data" / "images" / "val")
+    weights, labels = folder / "weights.safetensors", folder / "labels.safetensors"
+    best = EXAMPLES / "runs" / "healthy" / "weights" / "best.pt"
+    checkpoint = read_checkpoint(best, source="weights/best.pt", weights_out=weights)
+    _, index, arrays = read_dataset(data_yaml.parent, data_yaml, own_machine=False)
+    write_labels(labels, arrays)
+    run = run_of(checkpoint, imgsz=IMGSZ, batch=4).model_copy(update={"framework_version": "8.4.190"})
+    network = rebuild(checkpoint, weights, torch.device("cpu"))
+    labelled = labelled_images(index, labels, "val", classes=network.classes, single_cls=False)
+    settings = canonical_settings(network, labelled, IMGSZ, single_cls=False)
+    passed = run_pass(network, labelled, Path(index.root), settings, clock=Clock())
+    return Subject(run, weights, index, labels, network, passed)
+
+
+def reported_with(subject: Subject, **changes: Any) -> Reported:
+    """What a validation with these changed settings reports."""
+    settings = replace(subject.passed.settings, **changes)
+    passed = run_pass(subject.network, subject.passed.labelled, Path(subject.index.root), settings, clock=Clock())
+    return Reported(figures(passed.matches, settings.protocol), {})
+
+
+def canonical(subject: Subject) -> Figures:
+    return figures(subject.passed.matches, subject.passed.settings.protocol)
+
+
+def test_another_image_size_is_found(subject: Subject) -> None:
+    reported = reported_with(subject, imgsz=320)
+    assert not canonical(subject).reproduces(reported.figures)
+    found = reconcile(subject, reported, depth="deep")
+    assert found.explained_by == ("imgsz",)
+    assert found.trials[-1].setting == {"imgsz": 320}
+    assert found.trials[-1].map50_95 == pytest.approx(reported.figures.map50_95, abs=1e-6)
+
+
+def test_a_size_that_the_run_names_is_tried_at_depth_standard_and_others_only_if_they_are_cheap(
+    subject: Subject,
+) -> None:
+    settings = subject.passed.settings
+    sizes = [c.settings.imgsz for c in candidates(subject.run, subject.network, settings, "standard")]
+    assert 320 not in sizes
+    named = subject.run.model_copy(
+        update={"configuration": subject.run.configuration and subject.run.configuration.model_copy(
+            update={"values": {"imgsz": [320, 160], "batch": 4}}
+        )}
+    )  # fmt: skip
+    assert 320 in [c.settings.imgsz for c in candidates(named, subject.network, settings, "standard")]
+
+
+def test_a_confidence_needs_no_pass(subject: Subject) -> None:
+    protocol = replace(subject.passed.settings.protocol, confidence=0.25)
+    reported = reported_with(subject, protocol=protocol)
+    told: list[tuple[int, int]] = []
+    found = reconcile(subject, reported, depth="standard", on_trial=lambda done, total: told.append((done, total)))
+    assert not canonical(subject).reproduces(reported.figures)
+    assert "conf" in found.explained_by
+    explaining = [trial for trial in found.trials if trial.explains]
+    assert explaining[0].setting == {"conf": 0.25}
+    assert explaining[0].map50_95 == pytest.approx(reported.figures.map50_95, abs=1e-6)
+    assert told == []
+
+
+def test_the_last_row_is_told_from_the_best(subject: Subject) -> None:
+    here = canonical(subject)
+    reported = Reported(Figures(0.9, 0.8), {"the last row": here, "another": Figures(0.1, 0.05)})
+    found = reconcile(subject, reported, depth="standard")
+    assert found.explained_by == ("row",)
+    assert [trial.setting for trial in found.trials if trial.explains] == [{"row": "the last row"}]
+
+
+def test_the_older_convention_explains_an_older_version_only(subject: Subject) -> None:
+    older = figures(subject.passed.matches, subject.passed.settings.protocol, "older")
+    old = replace(subject, run=subject.run.model_copy(update={"framework_version": "8.2.0"}))
+    # The conventions are too near one another on these images to be beyond tolerance: the trial is what is looked at.
+    found = reconcile(old, Reported(older, {}), depth="standard")
+    assert "average_precision" in found.explained_by
+    assert "average_precision" not in [t.name for t in reconcile(subject, Reported(older, {}), depth="standard").trials]
+
+
+def test_another_split_is_found(subject: Subject) -> None:
+    labelled = labelled_images(subject.index, subject.labels, "train", classes=4, single_cls=False)
+    settings: PassSettings = subject.passed.settings
+    passed = run_pass(subject.network, labelled, Path(subject.index.root), settings, clock=Clock())
+    reported = Reported(figures(passed.matches, settings.protocol), {})
+    if canonical(subject).reproduces(reported.figures):
+        pytest.fail("the splits have to differ for this test")
+    found = reconcile(subject, reported, depth="standard")
+    assert "split" in found.explained_by
+    assert found.trials[-1].setting == {"split": "train"}
+
+
+def test_what_no_setting_explains_is_left_unexplained(subject: Subject) -> None:
+    found = reconcile(subject, Reported(Figures(0.05, 0.9), {}), depth="standard")
+    assert found.explained_by == ()
+    assert {"conf", "single_cls", "iou", "rect", "batch", "split"} <= {trial.name for trial in found.trials}
+
+
+def test_a_sample_alone_explains_nothing(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runaudit.evaluation.reconcile.SCREENED_IMAGES", 16)
+    reported = reported_with(subject, imgsz=320)
+    trials = reconcile(subject, reported, depth="deep").trials
+    assert any(trial.sampled for trial in trials)
+    assert all(trial.images == 16 and not trial.explains for trial in trials if trial.sampled)
+    (whole,) = [trial for trial in trials if trial.explains]
+    assert (whole.name, whole.images) == ("imgsz", IMAGES)
+    estimate = next(trial for trial in trials if trial.sampled and trial.setting == whole.setting)
+    assert estimate.map50_95 == pytest.approx(whole.map50_95, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("version", "expected"),
+    [
+        ("8.4.190", ("current",)),
+        ("8.4.0", ("older",)),
+        ("8.0.20", ("older",)),
+        ("8.4.60", ("current", "older")),
+        (None, ("current", "older")),
+        ("8.x", ("current", "older")),
+    ],
+)
+def test_conventions_follow_the_version(subject: Subject, version: str | None, expected: tuple[str, ...]) -> None:
+    assert conventions(subject.run.model_copy(update={"framework_version": version})) == expected
+
+
+def test_yolov5_has_its_own(subject: Subject) -> None:
+    assert conventions(subject.run.model_copy(update={"framework": "yolov5"})) == ("current",)
