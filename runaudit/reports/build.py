@@ -9,7 +9,7 @@ from runaudit.diagnostics.metric_mismatch import reported_metrics
 from runaudit.diagnostics.policy import Policy, PolicyOutcome, judge
 from runaudit.diagnostics.ranking import explain_away, rank
 from runaudit.diagnostics.verdict import decide, headline
-from runaudit.evaluation.facts import ClassMetrics, EvaluationFacts
+from runaudit.evaluation.facts import ClassMetrics, EvaluationFacts, InterventionFacts
 from runaudit.reports import schema
 from runaudit.reports.plain_values import finite, interval, json_value, names, notes, scalar, text
 from runaudit.runs.facts import AnnotatorFacts, Column, Curves, DatasetFacts, RunFacts, SplitFacts
@@ -42,6 +42,7 @@ def build_report(
         validation=_validation(evidence.run, evidence.evaluation, explained) if evidence.evaluation else None,
         dataset=_dataset(evidence.dataset) if evidence.dataset else None,
         curves=_curves(evidence.run.curves) if evidence.run.curves else None,
+        interventions=[_intervention(change) for change in evidence.interventions],
         provenance=provenance,
     )
 
@@ -175,6 +176,20 @@ def _class(entry: ClassMetrics) -> schema.ClassResult:
         map50=finite(entry.map50),
         map50_95=finite(entry.map50_95),
         map50_95_ci95=interval(entry.map50_95_ci95),
+    )
+
+
+def _intervention(change: InterventionFacts) -> schema.Intervention:
+    return schema.Intervention(
+        name=text(change.name),
+        description=text(change.description),
+        grade=change.grade,
+        metric=change.metric,
+        before=change.before,
+        after=change.after,
+        difference=change.difference,
+        ci95=interval(change.ci95),
+        n=change.images,
     )
 
 

@@ -187,6 +187,20 @@ class CurvesTable(ReportModel):
     columns: dict[str, list[Number | None]]
 
 
+class Intervention(ReportModel):
+    """Validation measured again with one thing changed."""
+
+    name: str
+    description: str
+    grade: Grade
+    metric: str = "map50_95"
+    before: Number
+    after: Number
+    difference: Number = Field(description="after minus before")
+    ci95: Interval | None = Field(default=None, description="of the difference")
+    n: int = Field(description="images that `after` was measured on")
+
+
 class Provenance(ReportModel):
     runaudit_version: str
     versions: dict[str, str] = {}
@@ -211,5 +225,5 @@ class Report(ReportModel):
     validation: Validation | None
     dataset: Dataset | None
     curves: CurvesTable | None
-    interventions: list[dict[str, JsonValue]] = []
+    interventions: list[Intervention] = []
     provenance: Provenance
