@@ -54,15 +54,19 @@ def free_port() -> int:
 
 @contextmanager
 def live(
-    database_url: str, broker_url: str, folder: Path, *, largest_file: int | None = None, **settings: str
+    database_url: str,
+    broker_url: str,
+    folder: Path,
+    *,
+    key: str | None = None,
+    largest_file: int | None = None,
+    **settings: str,
 ) -> Iterator[Live]:
-    """Start the API, wait until it is ready, end it. `largest_file` is the process' limit of a file, in bytes."""
-    engine = sync_engine(database_url)
-    with Session(engine) as session:
-        key = ensure_default(session)
-        session.commit()
-    engine.dispose()
-    assert key is not None, "each live API needs a fresh database"
+    """Start the API, wait until it is ready, end it. `largest_file` is the process' limit of a file, in bytes.
+
+    `key` is the first key of a database that has had an API before; others get one.
+    """
+    key = key or _first_key(database_url)
     port = free_port()
     environment = {
         **os.environ,
@@ -98,6 +102,16 @@ def live(
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+def _first_key(database_url: str) -> str:
+    engine = sync_engine(database_url)
+    with Session(engine) as session:
+        key = ensure_default(session)
+        session.commit()
+    engine.dispose()
+    assert key is not None, "the database has a key already"
+    return key
 
 
 def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:

@@ -78,6 +78,13 @@ class ConflictError(ApiError):
     title = "Not in this state"
 
 
+class InFlightError(ConflictError):
+    """The first request with the same Idempotency-Key has not been answered yet."""
+
+    code = "idempotency_key_in_flight"
+    headers = {"Retry-After": str(RETRY_SECONDS)}
+
+
 class NotAcceptableError(ApiError):
     code = "not_acceptable"
     status = 406

@@ -3,33 +3,44 @@
 Same key and payload: the first answer, with `Idempotency-Replayed: true`. Other payload: 422. First one still in
 flight: 409. Kept for 24 hours, per API key and operation; answers of requests that failed are not kept, so those can
 be corrected and sent again (research/service.md A3).
+
+A request in flight holds its key by a lease that it renews while it runs, an upload of hours as well. Where an API is
+killed, its leases run out within LEASE, and retries are let in. A request that lost its hold to a retry (its machine
+slept, say) can't keep an answer, and so does nothing: what it did is rolled back.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from fastapi import Header
 from fastapi.responses import Response
-from sqlalchemy import ColumnElement, and_, delete, func, select, update
+from sqlalchemy import ColumnElement, and_, delete, func, select
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from runaudit_service.api.auth import Caller
 from runaudit_service.api.database import Database
-from runaudit_service.api.errors import ConflictError, InvalidRequestError
-from runaudit_service.store.models import IdempotencyKey
+from runaudit_service.api.errors import InFlightError, InvalidRequestError
+from runaudit_service.store.models import IdempotencyKey, new_id
+
+logger = logging.getLogger(__name__)
 
 HEADER: Final = "Idempotency-Key"
 KEPT: Final = timedelta(hours=24)
-# How long an upload may take before a second one with the same key is let in; matters only after a crash.
-IN_FLIGHT: Final = timedelta(hours=1)
+LEASE: Final = timedelta(seconds=20)
+"""how long a request that is heard of no more keeps its key: less than the client goes on trying"""
+RENEWALS: Final = 4
+"""in the time of a lease, so that some may fail"""
 _FORM: Final = re.compile(
     r'"(?P<quoted>[\x20\x21\x23-\x5b\x5d-\x7e]{1,255})"|(?P<bare>[\x21\x23-\x5b\x5d-\x7e]{1,255})'
 )
@@ -59,6 +70,7 @@ class Claim:
     def __init__(self, row: IdempotencyKey | None, earlier: IdempotencyKey | None) -> None:
         self._row = row
         self._earlier = earlier
+        self.first = earlier is None
         self.kept = False
 
     def replay(self, payload: str) -> Response | None:
@@ -83,7 +95,10 @@ class Claim:
         )
 
     async def keep(self, session: AsyncSession, payload: str, answer: Answer) -> None:
-        """Store the answer in the transaction that did the work: both are there, or neither."""
+        """Store the answer in the transaction that did the work: both are there, or neither.
+
+        Raises InFlightError if the hold was lost to another request.
+        """
         if self._row is None:
             return
         values = {
@@ -93,7 +108,8 @@ class Claim:
             "body": answer.body,
             "expires_at": func.now() + KEPT,
         }
-        await session.execute(update(IdempotencyKey).where(_same(self._row)).values(**values))
+        if not await _write(session, self._row, **values):
+            raise InFlightError("Another request with this Idempotency-Key was let in while this one took its time.")
         self.kept = True
 
 
@@ -101,41 +117,71 @@ class Claim:
 async def claimed(database: Database, caller: Caller, operation: str, header: str | None) -> AsyncIterator[Claim]:
     """Hold a key for the time of a request; let go of it if the request keeps no answer.
 
-    Raises InvalidRequestError (no key has this form) and ConflictError (the first request is still in flight).
+    Raises InvalidRequestError (no key has this form) and InFlightError (the first request is still in flight).
     """
     if header is None:
         yield Claim(None, None)
         return
-    row = IdempotencyKey(api_key_id=caller.key_id, operation=operation, key=_key(header))
+    row = IdempotencyKey(api_key_id=caller.key_id, operation=operation, key=_key(header), holder=new_id())
     claim = await _claim(database, row)
+    if not claim.first:
+        yield claim
+        return
+    renewing = asyncio.create_task(_renew(database, row))
     try:
         yield claim
     finally:
+        renewing.cancel()
         if not claim.kept:
-            await asyncio.shield(_let_go(database, row))
+            await asyncio.shield(_let_go(database, row, renewing))
 
 
 async def _claim(database: Database, row: IdempotencyKey) -> Claim:
-    statement = insert(IdempotencyKey).values(
-        api_key_id=row.api_key_id, operation=row.operation, key=row.key, expires_at=func.now() + IN_FLIGHT
-    )
     async with database.transaction() as session:
         expired = and_(IdempotencyKey.api_key_id == row.api_key_id, IdempotencyKey.expires_at < func.now())
         await session.execute(delete(IdempotencyKey).where(expired))
-        mine = await session.scalar(statement.on_conflict_do_nothing().returning(IdempotencyKey.key))
+        mine = await _write(session, row, expires_at=func.now() + LEASE)
         earlier = None if mine else await session.scalar(select(IdempotencyKey).where(_same(row)))
     if mine:
         return Claim(row, None)
     if earlier is None or earlier.status is None:
-        raise ConflictError(
-            "The first request with this Idempotency-Key has not been answered yet.", code="idempotency_key_in_flight"
-        )
+        raise InFlightError("The first request with this Idempotency-Key has not been answered yet.")
     return Claim(None, earlier)
 
 
-async def _let_go(database: Database, row: IdempotencyKey) -> None:
+async def _renew(database: Database, row: IdempotencyKey) -> None:
+    """Move the end of the hold on until cancelled, or until it is lost: `keep` then finds out."""
+    held = True
+    while held:
+        await asyncio.sleep(LEASE.total_seconds() / RENEWALS)
+        try:
+            async with database.transaction() as session:
+                held = await _write(session, row, expires_at=func.now() + LEASE)
+        except (DBAPIError, PoolTimeoutError) as error:
+            logger.warning("the hold on an idempotency key can't be renewed: %s", error)
+
+
+async def _write(session: AsyncSession, row: IdempotencyKey, **values: Any) -> bool:
+    """Set values of the key, if this request holds it or nobody does; whether it was so.
+
+    A hold that ran out is still good while nobody else has taken the key.
+    """
+    hold = {"api_key_id": row.api_key_id, "operation": row.operation, "key": row.key, "holder": row.holder}
+    statement = insert(IdempotencyKey).values(**hold, **values)
+    statement = statement.on_conflict_do_update(
+        index_elements=[IdempotencyKey.api_key_id, IdempotencyKey.operation, IdempotencyKey.key],
+        set_=values,
+        where=and_(IdempotencyKey.holder == row.holder, IdempotencyKey.status.is_(None)),
+    )
+    return await session.scalar(statement.returning(IdempotencyKey.key)) is not None
+
+
+async def _let_go(database: Database, row: IdempotencyKey, renewing: asyncio.Task[None]) -> None:
+    # A renewal that is on its way would bring the hold back.
+    await asyncio.wait([renewing])
+    mine = and_(_same(row), IdempotencyKey.holder == row.holder, IdempotencyKey.status.is_(None))
     async with database.transaction() as session:
-        await session.execute(delete(IdempotencyKey).where(_same(row), IdempotencyKey.status.is_(None)))
+        await session.execute(delete(IdempotencyKey).where(mine))
 
 
 def _same(row: IdempotencyKey) -> ColumnElement[bool]:

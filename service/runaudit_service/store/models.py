@@ -214,7 +214,8 @@ class ReportRow(Base):
 class IdempotencyKey(Base):
     """A client's name for one request of one API key, and the answer that a retry gets.
 
-    Without an answer (`status` is NULL) the request is in flight, at most until `expires_at`.
+    Without an answer (`status` is NULL) the request is in flight: `holder` names it, and it holds the key until
+    `expires_at`, which it moves on as long as it lives.
     """
 
     __tablename__ = "idempotency_keys"
@@ -222,6 +223,7 @@ class IdempotencyKey(Base):
     api_key_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("api_keys.id", ondelete="CASCADE"), primary_key=True)
     operation: Mapped[str] = mapped_column(primary_key=True)
     key: Mapped[str] = mapped_column(primary_key=True)
+    holder: Mapped[uuid.UUID | None]
     fingerprint: Mapped[str | None]
     status: Mapped[int | None] = mapped_column(Integer)
     headers: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))

@@ -9,15 +9,18 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from fastapi import FastAPI
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, select, text
 from sqlalchemy.orm import Session
 
+from runaudit.client.retry import Retry
+from runaudit_service.api import errors, idempotency
 from runaudit_service.store import queue
 from runaudit_service.store.bell import Bell
 from runaudit_service.store.models import Audit, Event, Job, Project
@@ -470,7 +473,7 @@ def test_the_same_key_and_payload_is_done_once(api: Api, engine: Engine) -> None
 
 
 def test_a_key_in_flight_is_a_conflict(api: Api, runner: asyncio.Runner) -> None:
-    async def overlap() -> tuple[int, str, int]:
+    async def overlap() -> tuple[int, str, str, int]:
         gate = asyncio.Event()
 
         async def slow_body() -> Any:
@@ -483,9 +486,93 @@ def test_a_key_in_flight_is_a_conflict(api: Api, runner: asyncio.Runner) -> None
         await asyncio.sleep(0.5)
         second = await api.http.post("/v1/audits", json={}, headers={"Idempotency-Key": "slow"})
         gate.set()
-        return second.status_code, code_of(second), (await first).status_code
+        return second.status_code, code_of(second), second.headers["Retry-After"], (await first).status_code
 
-    assert runner.run(overlap()) == (409, "idempotency_key_in_flight", 202)
+    assert runner.run(overlap()) == (409, "idempotency_key_in_flight", str(errors.RETRY_SECONDS), 202)
+
+
+def test_the_client_s_patience_outlasts_the_hold_of_a_killed_api() -> None:
+    assert (Retry().attempts - 1) * errors.RETRY_SECONDS > idempotency.LEASE.total_seconds()
+
+
+def upload_that_waits(gate: asyncio.Event) -> Any:
+    """The body of a form whose end comes once the gate is open."""
+
+    async def body() -> Any:
+        yield b'--b\r\nContent-Disposition: form-data; name="request"\r\n\r\n{"force": true}\r\n'
+        yield b'--b\r\nContent-Disposition: form-data; name="artifact"; filename="r"\r\n\r\nslow'
+        await gate.wait()
+        yield b"\r\n--b--\r\n"
+
+    return body()
+
+
+FORM = {"Content-Type": "multipart/form-data; boundary=b"}
+
+
+def test_an_upload_holds_its_key_however_long_it_takes(
+    api: Api, runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(idempotency, "LEASE", timedelta(seconds=0.8))
+
+    async def overlap() -> tuple[set[str], int]:
+        gate = asyncio.Event()
+        key = {"Idempotency-Key": "longer"}
+        first = asyncio.create_task(api.http.post("/v1/audits", content=upload_that_waits(gate), headers=FORM | key))
+        codes = set()
+        for _ in range(10):
+            await asyncio.sleep(0.2)
+            codes.add(code_of(await api.http.post("/v1/audits", json={}, headers=key)))
+        gate.set()
+        return codes, (await first).status_code
+
+    assert runner.run(overlap()) == ({"idempotency_key_in_flight"}, 202)
+
+
+def test_a_request_that_lost_its_key_to_a_retry_does_nothing(
+    api: Api, runner: asyncio.Runner, engine: Engine, owner: Owner
+) -> None:
+    """As after a pause of the whole machine: the hold ran out, and the retry was let in and answered."""
+
+    async def overlap() -> tuple[httpx.Response, httpx.Response, httpx.Response]:
+        gate, open_gate = asyncio.Event(), asyncio.Event()
+        open_gate.set()
+        key = {"Idempotency-Key": "lost"}
+
+        def post(body: Any) -> Any:
+            return api.http.post("/v1/audits", content=body, headers=FORM | key)
+
+        first = asyncio.create_task(post(upload_that_waits(gate)))
+        await asyncio.sleep(0.3)
+        with engine.begin() as connection:
+            connection.execute(text("UPDATE idempotency_keys SET expires_at = now() - interval '1 second'"))
+        second = await post(upload_that_waits(open_gate))
+        gate.set()
+        return await first, second, await post(upload_that_waits(open_gate))
+
+    first, second, third = runner.run(overlap())
+    assert (first.status_code, code_of(first)) == (409, "idempotency_key_in_flight")
+    assert (second.status_code, third.status_code, third.content) == (202, 202, second.content)
+    assert len(api.get("/v1/audits").json()["items"]) == 1
+
+
+def test_a_hold_that_ran_out_and_that_nobody_took_is_still_good(
+    api: Api, runner: asyncio.Runner, engine: Engine
+) -> None:
+    """Another request of the same API key clears away what ran out."""
+
+    async def overlap() -> int:
+        gate = asyncio.Event()
+        headers = FORM | {"Idempotency-Key": "cleared"}
+        first = asyncio.create_task(api.http.post("/v1/audits", content=upload_that_waits(gate), headers=headers))
+        await asyncio.sleep(0.3)
+        with engine.begin() as connection:
+            connection.execute(text("UPDATE idempotency_keys SET expires_at = now() - interval '1 second'"))
+        await api.http.post("/v1/audits", json={}, headers={"Idempotency-Key": "another"})
+        gate.set()
+        return (await first).status_code
+
+    assert runner.run(overlap()) == 202
 
 
 def test_a_failed_request_lets_go_of_its_key(api: Api) -> None:

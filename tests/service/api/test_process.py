@@ -14,7 +14,10 @@ from pathlib import Path
 
 import httpx
 import pytest
+from sqlalchemy import text
 
+from runaudit_service.api.idempotency import LEASE
+from runaudit_service.store.database import sync_engine
 from tests.service.clients import code_of
 from tests.service.live import Live, live
 
@@ -87,6 +90,35 @@ def test_a_client_that_hangs_up_leaves_nothing(api: Live) -> None:
     assert eventually(lambda: api.artifacts() == [])
     assert httpx.get(f"{api.url}/healthz").status_code == 200
     assert "Traceback" not in api.log.read_text()
+
+
+def test_a_killed_api_s_hold_on_a_key_ends_within_seconds(
+    api: Live, fresh_postgres_url: str, valkey_url: str, tmp_path: Path
+) -> None:
+    host, port = api.url.removeprefix("http://").split(":")
+    engine = sync_engine(fresh_postgres_url).execution_options(isolation_level="AUTOCOMMIT")
+    held = text("SELECT extract(epoch FROM expires_at - clock_timestamp()) FROM idempotency_keys WHERE status IS NULL")
+    with socket.create_connection((host, int(port)), timeout=10) as client, engine.connect() as connection:
+        client.sendall(
+            b"POST /v1/audits HTTP/1.1\r\nHost: x\r\nContent-Length: 1073741824\r\nIdempotency-Key: k\r\n"
+            b"Authorization: Bearer " + api.key.encode() + b"\r\n"
+            b"Content-Type: multipart/form-data; boundary=b\r\n\r\n" + HEAD
+        )
+        assert eventually(lambda: connection.execute(held).first() is not None)
+        api.process.kill()
+        api.process.wait()
+        left = connection.execute(held).scalar_one()
+    assert 0 < left <= LEASE.total_seconds() <= 60
+    with engine.begin() as connection:
+        connection.execute(
+            text("UPDATE idempotency_keys SET expires_at = expires_at - make_interval(secs => :left)"), {"left": left}
+        )
+    engine.dispose()
+    (tmp_path / "next").mkdir()
+    with live(fresh_postgres_url, valkey_url, tmp_path / "next", key=api.key) as following:
+        files, key = {"artifact": ("run.zip", b"run")}, {"Idempotency-Key": "k"}
+        answer = httpx.post(f"{following.url}/v1/audits", files=files, headers=following.headers | key)
+    assert answer.status_code == 202
 
 
 def test_a_full_disk_is_told_and_survived(fresh_postgres_url: str, valkey_url: str, tmp_path: Path) -> None:
