@@ -1,18 +1,21 @@
-"""One audit from input to report: two child processes one after the other, joined by a job folder."""
+"""One audit from input to report: child processes one after the other, joined by a job folder."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
 from runaudit.errors import ChildError
-from runaudit.isolation.job import JobFolder, JobSpec
+from runaudit.isolation.job import ChildName, JobFolder, JobSpec
 from runaudit.isolation.process import Child
 from runaudit.isolation.supervisor import OnProgress, ShouldStop, run_child
 
 if TYPE_CHECKING:
+    from runaudit.isolation.data_cache import DataCache, Place
     from runaudit.reports.schema import Report
 
 
@@ -33,33 +36,62 @@ def read_report(folder: JobFolder, limit: int) -> Report:
 
 
 def run_audit(
-    spec: JobSpec, folder: Path, *, on_progress: OnProgress, should_stop: ShouldStop, started: Child | None = None
+    spec: JobSpec,
+    folder: Path,
+    *,
+    on_progress: OnProgress,
+    should_stop: ShouldStop,
+    started: Child | None = None,
+    data_cache: DataCache | None = None,
 ) -> Report:
     """Audit one run in child processes.
 
     `folder` is an empty folder of this audit's own; the caller deletes it. `on_progress` is called from this thread.
     `should_stop` is asked several times a second. `started` is an ingest child of this folder that waits already.
+    With `data_cache` a data artifact is unpacked and read once, and by later audits taken from there.
 
     Raises: InputError (handing in the same again fails again), ChildError (another attempt may succeed),
     ChildTimeoutError, CancelledError. No child is left running, whatever happens.
     """
     job = JobFolder(folder)
-    job.spec.write_text(spec.model_dump_json())
-    run_child(
-        "ingest",
-        job,
-        seconds=spec.limits.ingest_seconds,
-        on_progress=on_progress,
-        should_stop=should_stop,
-        started=started,
-        meanwhile=_prepare,
-    )
-    # Ingest writes the report itself where there is no model to run.
-    if not job.report.exists():
+
+    def run(stage: ChildName, started: Child | None = None, meanwhile: Callable[[], None] | None = None) -> None:
+        seconds = spec.limits.evaluate_seconds if stage == "evaluate" else spec.limits.ingest_seconds
         run_child(
-            "evaluate", job, seconds=spec.limits.evaluate_seconds, on_progress=on_progress, should_stop=should_stop
+            stage,
+            job,
+            seconds=seconds,
+            on_progress=on_progress,
+            should_stop=should_stop,
+            started=started,
+            meanwhile=meanwhile,
         )
+
+    with _place_of_data(spec, data_cache) as place:
+        if place is not None:
+            spec = spec.model_copy(update={"data_entry": str(place.folder)})
+        job.spec.write_text(spec.model_dump_json())
+        run("ingest", started, _prepare)
+        if data_cache is not None and place is not None and job.data_wanted.exists():
+            from runaudit.isolation.fill_cache import make_reading  # noqa: PLC0415 - not without a cache
+
+            make_reading(data_cache, place, job.data_wanted, spec, on_progress=on_progress, should_stop=should_stop)
+            run("ingest")
+        # Ingest writes the report itself where there is no model to run.
+        if not job.report.exists():
+            run("evaluate")
     return read_report(job, spec.limits.report_bytes)
+
+
+@contextmanager
+def _place_of_data(spec: JobSpec, cache: DataCache | None) -> Iterator[Place | None]:
+    """The place of the data artifact in the cache, kept from removal; None if it is none, or no data are read."""
+    data = spec.data
+    if cache is None or data is None or data.kind != "archive" or data.sha256 is None or spec.depth == "curves":
+        yield None
+        return
+    with cache.use(data.sha256) as place:
+        yield place
 
 
 def _prepare() -> None:

@@ -17,7 +17,7 @@ from pydantic_core import PydanticSerializationError
 
 from runaudit.errors import ChildMemoryError, InputError, RunauditError, dump_error
 from runaudit.isolation import sandbox
-from runaudit.isolation.job import INPUT_ERROR, MACHINE_ERROR, ChildName, JobFolder, JobSpec, Progress
+from runaudit.isolation.job import INPUT_ERROR, MACHINE_ERROR, ChildName, JobFolder, JobSpec, Limits, Progress
 from runaudit.isolation.process import GO
 
 Report = Callable[[Progress], None]
@@ -32,16 +32,14 @@ def progress_writer(descriptor: int) -> Report:
     return write
 
 
-def raise_walls(stage: ChildName, folder: JobFolder, spec: JobSpec) -> dict[str, str]:
+def raise_walls(stage: ChildName, folder: JobFolder, limits: Limits) -> dict[str, str]:
     """Confine this process for its stage; what each layer does, by name."""
-    ingest = stage == "ingest"
+    reads = stage != "evaluate"
     sandbox.volunteer_to_be_killed()
-    sandbox.limit_resources(
-        memory_bytes=spec.limits.memory_bytes if ingest else None, file_bytes=spec.limits.unpacked_bytes
-    )
+    sandbox.limit_resources(memory_bytes=limits.memory_bytes if reads else None, file_bytes=limits.unpacked_bytes)
     writes = sandbox.confine_writes([folder.root])
     # CUDA's own daemons are spoken to over Unix sockets; nothing else in a child needs a socket.
-    network = sandbox.block_network(allow_unix_sockets=not ingest)
+    network = sandbox.block_network(allow_unix_sockets=not reads)
     return {"writes": writes, "network": network}
 
 
@@ -60,13 +58,20 @@ def main(arguments: list[str]) -> int:
     ingest = _ingest() if stage == "ingest" else None
     if sys.stdin.buffer.readline() != GO:
         return 0
-    spec = JobSpec.model_validate_json(folder.spec.read_bytes())
     report = progress_writer(int(descriptor))
     try:
+        if stage == "data":
+            from runaudit.isolation.data_job import DataJob, read_artifact  # noqa: PLC0415 - this child only
+
+            job = DataJob.model_validate_json(folder.spec.read_bytes())
+            raise_walls("data", folder, job.limits)
+            read_artifact(folder, job, report)
+            return 0
+        spec = JobSpec.model_validate_json(folder.spec.read_bytes())
         if ingest is not None:
-            ingest(folder, spec, report, raise_walls("ingest", folder, spec))
+            ingest(folder, spec, report, raise_walls("ingest", folder, spec.limits))
         else:
-            walls = raise_walls("evaluate", folder, spec)
+            walls = raise_walls("evaluate", folder, spec.limits)
             from runaudit.isolation.evaluate import evaluate  # noqa: PLC0415 - torch loads in this child only
 
             evaluate(folder, spec, report, walls)
@@ -74,8 +79,8 @@ def main(arguments: list[str]) -> int:
         folder.problem.write_text(json.dumps(dump_error(error)))
         return INPUT_ERROR if isinstance(error, InputError) else MACHINE_ERROR
     except MemoryError:
-        # Ingest has a limit of its own, so the input is to blame; evaluate has what the machine has.
-        if stage == "ingest":
+        # What reads has a limit of its own, so the input is to blame; evaluate has what the machine has.
+        if stage != "evaluate":
             too_much: RunauditError = InputError(
                 "Reading the input took more memory than a child process may use.", code="memory_limit_exceeded"
             )
@@ -85,7 +90,7 @@ def main(arguments: list[str]) -> int:
                 "or run them where there is more memory."
             )
         folder.problem.write_text(json.dumps(dump_error(too_much)))
-        return INPUT_ERROR if stage == "ingest" else MACHINE_ERROR
+        return INPUT_ERROR if stage != "evaluate" else MACHINE_ERROR
     except (UnicodeEncodeError, PydanticSerializationError) as error:
         # Only names from a file system hold such characters: archives and all texts are read as UTF-8.
         if "surrogates not allowed" not in str(error):

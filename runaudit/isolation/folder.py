@@ -5,6 +5,9 @@ unpacked/run/        the run archive, unpacked by the ingest child
 unpacked/data/       the data archive, likewise
 unpacked/labels/NAME/  the archive of a further annotator's labels, likewise
 facts.json           IngestFacts, by ingest
+run.json             IngestFacts of the run alone, by an ingest child that waits for the data
+data_wanted.json     DataOptions, likewise: how the data artifact is to be read
+made/                what a data child makes for the data cache (`runaudit.isolation.data_job`)
 images.json          ImageIndex, by ingest
 labels.safetensors   the labels, by ingest
 labels.NAME.safetensors  a further annotator's labels, by ingest
@@ -19,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-ChildName = Literal["ingest", "evaluate"]
+ChildName = Literal["ingest", "data", "evaluate"]
 
 INPUT_ERROR: Final = 3
 """exit code of a child that found the input unreadable"""
@@ -44,6 +47,18 @@ class JobFolder:
     @property
     def facts(self) -> Path:
         return self.root / "facts.json"
+
+    @property
+    def run_facts(self) -> Path:
+        return self.root / "run.json"
+
+    @property
+    def data_wanted(self) -> Path:
+        return self.root / "data_wanted.json"
+
+    @property
+    def made(self) -> Path:
+        return self.root / "made"
 
     @property
     def images(self) -> Path:

@@ -1,109 +1,106 @@
-"""The ingest stage: unpack the archives and read run, checkpoint and data into plain files. CPU only, no torch."""
+"""The ingest stage: unpack the archives and read run, checkpoint and data into plain files. CPU only, no torch.
+
+Where the worker keeps a data cache and it lacks the data artifact, the stage stops once the run is read, leaves how the
+data are to be read (`JobFolder.data_wanted`), and is started again when they are in the cache.
+"""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from runaudit.errors import DatasetError, RunNotFoundError, YamlError
 from runaudit.isolation.conclude import NO_CHECKPOINT, conclude
-from runaudit.isolation.job import JobFolder, JobSpec, Limits, Progress, Source
+from runaudit.isolation.job import JobFolder, JobSpec, Progress, Source
+from runaudit.isolation.read_data import DataFiles, Report, find_given_yaml, opened, read_into, timed
+from runaudit.runs.data_options import DataOptions
 from runaudit.runs.facts import DatasetFacts, ImageIndex, IngestFacts, RunFacts
 from runaudit.runs.run import read_run
 
-Report = Callable[[Progress], None]
+
+class _NotCachedError(Exception):
+    """The data artifact has to be read for the cache first."""
 
 
-@contextmanager
-def timed(seconds: dict[str, float], name: str) -> Iterator[None]:
-    """Add the wall clock of the block to `seconds[name]`."""
-    start = time.perf_counter()
-    yield
-    seconds[name] = round(seconds.get(name, 0) + time.perf_counter() - start, 4)
+@dataclass(frozen=True)
+class Work:
+    """One job of this stage: where it lies, what it is, whom to tell, and the seconds that its steps took so far."""
+
+    folder: JobFolder
+    spec: JobSpec
+    report: Report
+    seconds: dict[str, float]
+
+    @property
+    def data_files(self) -> DataFiles:
+        return DataFiles(self.folder.images, self.folder.labels)
 
 
-def opened(source: Source, target: Path, limits: Limits, report: Report) -> Path:
-    """The folder that holds the source's files: the folder itself, or the archive unpacked into `target`."""
-    if source.kind == "folder":
-        return Path(source.path)
-    if source.kind == "data_yaml":
-        return Path(source.path).parent
-    from runaudit.runs.archive import unpack  # noqa: PLC0415 - a folder needs none of it
-    from runaudit.runs.archive_limits import ArchiveLimits  # noqa: PLC0415
-
-    target.mkdir(parents=True)
-    unpack(
-        Path(source.path),
-        target,
-        ArchiveLimits(unpacked_bytes=limits.unpacked_bytes, members=limits.members, ratio=limits.ratio),
-        lambda done, total: report(Progress(stage="unpack", done=done, total=total)),
-    )
-    return target
-
-
-def given_data_yaml(
-    data: Source, run: RunFacts, folder: JobFolder, limits: Limits, report: Report
-) -> tuple[Path, Path]:
-    """Root and data.yaml of the data that came beside the run. Raises DatasetError if they hold no data.yaml."""
-    from runaudit.runs.data_yaml import find_data_yaml  # noqa: PLC0415
-
-    root = opened(data, folder.unpacked / "data", limits, report)
-    found = Path(data.path) if data.kind == "data_yaml" else find_data_yaml(root, named=named_data(run))
-    if found is None:
-        raise DatasetError(
-            "The data hold no data.yaml: a YAML file with `names` and `train` or `val` is needed.",
-            code="data_yaml_missing",
-        )
-    return root, found
-
-
-def named_data(run: RunFacts) -> str | None:
-    """The data.yaml that the training was started with, as it was written."""
+def data_options(run: RunFacts) -> DataOptions:
+    """How the data set of a run is read."""
     data = run.argument("data")
-    return data if isinstance(data, str) else None
+    # A path of another machine, with either kind of slash.
+    return DataOptions(named=data.replace("\\", "/").rpartition("/")[2] if isinstance(data, str) else "")
 
 
-def read_data(
-    spec: JobSpec, run: RunFacts, run_root: Path, folder: JobFolder, report: Report
-) -> tuple[DatasetFacts | None, str | None]:
+def read_data(work: Work, run: RunFacts, run_root: Path) -> tuple[DatasetFacts | None, str | None]:
     """The data set's facts, or None and why there are none. Writes the image index and the labels.
 
     Data that were handed in beside the run must be readable: raises DatasetError or YamlError. Those found inside the
     run artifact may be leftovers; what is wrong with them is told as the reason for their absence.
+    Raises _NotCachedError if they are to be taken from the cache, which has not got them.
     """
+    spec = work.spec
     if spec.depth == "curves":
         return None, "The audit was asked for with depth `curves`, which reads no data."
+    options = data_options(run)
     if spec.data is not None:
-        root, yaml_path = given_data_yaml(spec.data, run, folder, spec.limits, report)
-        return write_data(root, yaml_path, spec, folder, report), None
+        return given_data(work, spec.data, options), None
     from runaudit.runs.data_yaml import find_data_yaml  # noqa: PLC0415 - depth `curves` needs none of it
 
     try:
-        found = find_data_yaml(run_root, named=named_data(run))
-        if found is None:
-            return None, "No data set came with the run: no data.yaml in the artifact, and none was given beside it."
-        return write_data(run_root, found, spec, folder, report), None
+        with timed(work.seconds, "read_data"):
+            found = find_data_yaml(run_root, named=options.named)
+            if found is None:
+                return (
+                    None,
+                    "No data set came with the run: no data.yaml in the artifact, and none was given beside it.",
+                )
+            return read_into(work.data_files, run_root, found, options, work.report, own_machine=spec.own_machine), None
     except (DatasetError, YamlError) as error:
         place = f"{error.place}: " if error.place else ""
         return None, f"The data set in the run artifact can't be used ({error.error_code}). {place}{error.detail}"
 
 
-def write_data(root: Path, yaml_path: Path, spec: JobSpec, folder: JobFolder, report: Report) -> DatasetFacts:
-    """Read the data set; its index and labels go into the job folder, its facts are returned."""
-    from runaudit.runs.dataset import read_dataset  # noqa: PLC0415
-    from runaudit.runs.label_arrays import write_labels  # noqa: PLC0415
+def given_data(work: Work, data: Source, options: DataOptions) -> DatasetFacts:
+    """The facts of the data that came beside the run: from the cache if the worker has one, else from themselves."""
+    spec = work.spec
+    if spec.data_entry is not None:
+        return cached_data(work, Path(spec.data_entry), options)
+    with timed(work.seconds, "unpack_data"):
+        root = opened(data, work.folder.unpacked / "data", spec.limits, work.report)
+    with timed(work.seconds, "read_data"):
+        named = data.kind == "data_yaml"
+        yaml_path = Path(data.path) if named else find_given_yaml(root, options.named)
+        return read_into(work.data_files, root, yaml_path, options, work.report, own_machine=spec.own_machine)
 
-    facts, index, labels = read_dataset(
-        root,
-        yaml_path,
-        own_machine=spec.own_machine,
-        on_progress=lambda done, total: report(Progress(stage="read_data", done=done, total=total)),
-    )
-    folder.images.write_text(index.model_dump_json())
-    write_labels(folder.labels, labels)
-    return facts
+
+def cached_data(work: Work, entry: Path, options: DataOptions) -> DatasetFacts:
+    """The facts that the cache has. Raises _NotCachedError if it has none.
+
+    The seconds get what reading them took where this audit had them read, and else what taking them took.
+    """
+    from runaudit.isolation.data_cache import Place  # noqa: PLC0415 - a run without data needs none of it
+    from runaudit.isolation.data_job import take_reading  # noqa: PLC0415
+
+    taking: dict[str, float] = {}
+    with timed(taking, "data_cache"):
+        reading = take_reading(Place(entry), options, work.data_files)
+    if reading is None:
+        work.folder.data_wanted.write_text(options.model_dump_json())
+        raise _NotCachedError
+    work.seconds.update(reading.seconds if work.folder.data_wanted.exists() else taking)
+    return reading.dataset
 
 
 def read_annotators(spec: JobSpec, dataset: DatasetFacts, folder: JobFolder, report: Report) -> DatasetFacts:
@@ -178,22 +175,41 @@ def _required(dataset: DatasetFacts | None, absent: str | None, spec: JobSpec) -
 
 def ingest(folder: JobFolder, spec: JobSpec, report: Report, walls: dict[str, str]) -> None:
     """Do the stage: leaves facts.json and what evaluate needs or, where no model can be run, the report itself."""
-    seconds: dict[str, float] = {}
-    with timed(seconds, "unpack"):
-        run_root = opened(spec.run, folder.unpacked / "run", spec.limits, report)
-    report(Progress(stage="read_run"))
-    with timed(seconds, "read_run"):
-        try:
-            run = read_run(run_root, weights_out=folder.weights, environment=spec.environment)
-        except RunNotFoundError as error:
-            raise _without_run(run_root, error) from error
-    with timed(seconds, "read_data"):
-        dataset, absent = read_data(spec, run, run_root, folder, report)
-        if spec.annotators:
+    run_root = folder.unpacked / "run" if spec.run.kind == "archive" else Path(spec.run.path)
+    work = Work(folder, spec, report, {})
+    run = run_read_before(work) or unpack_and_read_run(work, run_root)
+    try:
+        dataset, absent = read_data(work, run, run_root)
+    except _NotCachedError:
+        folder.run_facts.write_text(IngestFacts(run=run, seconds=work.seconds).model_dump_json())
+        return
+    if spec.annotators:
+        with timed(work.seconds, "read_data"):
             dataset = read_annotators(spec, _required(dataset, absent, spec), folder, report)
-    facts = IngestFacts(run=run, dataset=dataset, dataset_absent=absent, seconds=seconds)
+    facts = IngestFacts(run=run, dataset=dataset, dataset_absent=absent, seconds=work.seconds)
     why_not = why_not_evaluated(spec, run, dataset, absent)
     if why_not is not None:
         conclude(folder, spec, facts, evaluation=None, why_not_evaluated=why_not, report=report, walls=walls)
         return
     folder.facts.write_text(facts.model_dump_json())
+
+
+def run_read_before(work: Work) -> RunFacts | None:
+    """The run's facts, of a stage that is started again."""
+    if not work.folder.run_facts.exists():
+        return None
+    before = IngestFacts.model_validate_json(work.folder.run_facts.read_bytes())
+    work.seconds.update(before.seconds)
+    return before.run
+
+
+def unpack_and_read_run(work: Work, run_root: Path) -> RunFacts:
+    """The run's facts; its weights go into the job folder. Raises InputError."""
+    with timed(work.seconds, "unpack"):
+        opened(work.spec.run, run_root, work.spec.limits, work.report)
+    work.report(Progress(stage="read_run"))
+    with timed(work.seconds, "read_run"):
+        try:
+            return read_run(run_root, weights_out=work.folder.weights, environment=work.spec.environment)
+        except RunNotFoundError as error:
+            raise _without_run(run_root, error) from error

@@ -57,6 +57,8 @@ class JobSpec(Facts):
 
     run: Source
     data: Source | None = None
+    data_entry: str | None = None
+    """where the data artifact lies in the data cache, or will once it is read; None without a cache"""
     annotators: dict[AnnotatorName, Source] = {}
     """further annotators' label folders of the same images"""
     depth: Depth = "standard"

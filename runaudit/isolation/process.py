@@ -45,8 +45,8 @@ def child_environment(stage: ChildName, folder: JobFolder) -> dict[str, str]:
         # Plugins of pydantic are code of others, and looking for them takes longer than reading a run.
         "PYDANTIC_DISABLE_PLUGINS": "__all__",
     }
-    # Ingest reads files; threads would only take address space from its limit.
-    threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"} if stage == "ingest" else {}
+    # Ingest and data read files; threads would only take address space from its limit.
+    threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"} if stage != "evaluate" else {}
     return kept | fixed | threads
 
 

@@ -38,9 +38,11 @@ def submit(
     depth: str = "curves",
     max_attempts: int = 3,
     run_sha256: str = "0" * 64,
+    data_sha256: str | None = None,
     file_name: str | None = "run.zip",
 ) -> Submitted:
     """Writes an audit that waits in `queue`."""
+    digests = {"run": run_sha256} | ({"data": data_sha256} if data_sha256 is not None else {})
     with Session(engine) as session:
         session.execute(insert(Tenant).values(id=new_id(), name="default").on_conflict_do_nothing())
         tenant = session.scalars(select(Tenant)).one()
@@ -48,12 +50,12 @@ def submit(
             insert(Project).values(id=new_id(), tenant_id=tenant.id, name="default").on_conflict_do_nothing()
         )
         project = session.scalars(select(Project)).one()
-        session.execute(
-            insert(Artifact)
-            .values(id=new_id(), tenant_id=tenant.id, sha256=run_sha256, bytes=1, file_name=file_name)
-            .on_conflict_do_nothing()
-        )
-        artifact = session.scalars(select(Artifact).where(Artifact.sha256 == run_sha256)).one()
+        for digest in digests.values():
+            session.execute(
+                insert(Artifact)
+                .values(id=new_id(), tenant_id=tenant.id, sha256=digest, bytes=1, file_name=file_name)
+                .on_conflict_do_nothing()
+            )
         audit = Audit(
             tenant_id=tenant.id,
             project_id=project.id,
@@ -63,7 +65,9 @@ def submit(
         )
         session.add(audit)
         session.flush()
-        session.add(AuditArtifact(audit_id=audit.id, role="run", artifact_id=artifact.id))
+        for role, digest in digests.items():
+            artifact = session.scalars(select(Artifact).where(Artifact.sha256 == digest)).one()
+            session.add(AuditArtifact(audit_id=audit.id, role=role, artifact_id=artifact.id))
         job = Job(audit_id=audit.id, kind="audit", queue=queue, max_attempts=max_attempts)
         session.add_all([job, Event(tenant_id=tenant.id, audit_id=audit.id, type="audit.queued")])
         session.commit()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import fcntl
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from runaudit.isolation.trees import remove_tree
 
 _LOCK_SUFFIX = ".lock"
 
@@ -27,7 +28,7 @@ def job_folder(root: Path, name: str) -> Iterator[Path]:
         try:
             yield folder
         finally:
-            _remove(folder)
+            remove_tree(folder)
             lock_path.unlink(missing_ok=True)
 
 
@@ -40,17 +41,7 @@ def remove_abandoned(root: Path) -> int:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 continue
-            _remove(lock_path.with_suffix(""))
+            remove_tree(lock_path.with_suffix(""))
             lock_path.unlink(missing_ok=True)
             removed += 1
     return removed
-
-
-def _remove(folder: Path) -> None:
-    """Deletes a tree, also where an archive's own modes would forbid it."""
-    for parent, folders, _ in os.walk(folder):
-        for path in (Path(parent) / name for name in folders):
-            with suppress(OSError):
-                if not path.is_symlink():
-                    path.chmod(0o700)
-    shutil.rmtree(folder, ignore_errors=True)

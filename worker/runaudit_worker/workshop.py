@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from runaudit.errors import CancelledError, ChildMemoryError, ChildTimeoutError, InputError, RunauditError
 from runaudit.isolation.audit import run_audit
+from runaudit.isolation.data_cache import DataCache
 from runaudit.reports.schema import Report
 from runaudit_service.store import queue
 from runaudit_service.store.bell import Bell
@@ -45,12 +46,16 @@ class Workshop:
         self._engine = engine
         self._bell = bell
         self._settings = settings
+        limit = settings.data_cache_bytes
+        self._data_cache = DataCache(settings.cache_dir, limit) if limit else None
         self._owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         # A plain flag, not an Event: a signal handler sets it, and may interrupt code that holds an Event's lock.
         self.stopping = False
 
     def tidy(self) -> None:
-        """Deletes what workers that were killed left in the job folder."""
+        """Deletes what workers that were killed left in the job folder and half made in the data cache."""
+        if self._data_cache is not None:
+            self._data_cache.tidy()
         removed = remove_abandoned(self._settings.job_dir)
         if removed:
             _log.info("deleted %d job folders of workers that are gone", removed)
@@ -120,7 +125,13 @@ class Workshop:
         def should_stop() -> bool:
             return heartbeat.lost or heartbeat.cancel_requested or self.stopping
 
-        return run_audit(job_spec(claim, self._settings), folder, on_progress=heartbeat.report, should_stop=should_stop)
+        return run_audit(
+            job_spec(claim, self._settings),
+            folder,
+            on_progress=heartbeat.report,
+            should_stop=should_stop,
+            data_cache=self._data_cache,
+        )
 
     def _succeed(self, claim: queue.Claim, report: Report) -> str:
         result = queue.Result(

@@ -24,6 +24,12 @@ class Settings(BaseSettings):
     data_dir: Path = Field(default=Path(".runaudit"), description="where the embedded servers and blobs keep data")
     blob_url: str = Field(default="", description="where artifacts are kept; empty: the folder `blobs` of DATA_DIR")
     work_dir: Path | None = Field(default=None, description="where workers make job folders; empty: `work` of DATA_DIR")
+    data_cache_dir: Path | None = Field(
+        default=None, description="where workers keep data artifacts that they have read; empty: `cache` of DATA_DIR"
+    )
+    data_cache_bytes: int = Field(
+        default=50 * 2**30, ge=0, description="largest size of that cache when no audit uses it; 0: no cache"
+    )
     data_roots: str = Field(
         default="", description="folders, separated by the path separator, below which data sets may be read by path"
     )
@@ -52,6 +58,11 @@ class Settings(BaseSettings):
     def job_dir(self) -> Path:
         """The folder below which workers make job folders."""
         return self.work_dir or self.data_dir / "work"
+
+    @property
+    def cache_dir(self) -> Path:
+        """The folder of the data cache."""
+        return self.data_cache_dir or self.data_dir / "cache"
 
     @property
     def data_root_dirs(self) -> tuple[Path, ...]:

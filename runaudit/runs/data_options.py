@@ -1,0 +1,26 @@
+"""What of a run changes how its data set is read: a data set's facts are kept and found again by these."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection
+
+from runaudit.runs.base import Facts
+
+
+class DataOptions(Facts):
+    """The options of one reading.
+
+    `named` is the file name of the data.yaml that the training was started with, "" if it says none: of several, that
+    one is read.
+    """
+
+    named: str = ""
+
+    def among(self, yaml_names: Collection[str]) -> DataOptions:
+        """These options for data whose YAML files are called `yaml_names`: a name that none has makes no difference."""
+        return self if self.named in yaml_names else self.model_copy(update={"named": ""})
+
+    def key(self) -> str:
+        """A name for a file, the same for the same options."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:32]
