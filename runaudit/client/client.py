@@ -16,10 +16,11 @@ from urllib.parse import quote
 from runaudit.client.credentials import Credentials, load_credentials
 from runaudit.client.data_packing import pack_data
 from runaudit.client.errors import WaitTimeoutError
-from runaudit.client.models import Audit, CreatedKey
+from runaudit.client.models import Audit, AuditPage, CreatedKey, read_answer, read_object
 from runaudit.client.packing import pack_run
 from runaudit.client.retry import Retry, retry_after
 from runaudit.client.transport import Part, Transport
+from runaudit.errors import InputError
 
 ReportFormat = Literal["json", "html", "markdown", "junit", "sarif"]
 Depth = Literal["curves", "standard", "deep"]
@@ -34,10 +35,10 @@ SHORTEST_PAUSE_SECONDS = 0.2
 class Client:
     """A client of the service at `url`, opened by API key `key`. Use it as a context manager, or call `close`.
 
-    Every call raises ProblemError if the service refuses it and ServiceUnreachableError if no answer could be had;
-    429, 502, 503, 504 and broken connections are tried again first (`retry`). `submit` carries an Idempotency-Key, so
-    that it is done once however often it is sent; `rerun` and `create_key` are not sent again once they may have
-    been done.
+    Every call raises ProblemError if the service refuses it or something else answers in its place, and
+    ServiceUnreachableError if no answer could be had; 429, 502, 503, 504 and broken connections are tried again first
+    (`retry`). `submit` carries an Idempotency-Key, so that it is done once however often it is sent; `rerun` and
+    `create_key` are not sent again once they may have been done.
     """
 
     def __init__(self, url: str, key: str, *, retry: Retry | None = None, timeout: float = 60.0) -> None:
@@ -102,7 +103,7 @@ class Client:
             if data is not None:
                 parts.append(_artifact("data", data, pack_data, opened))
             response = self._transport.post_parts("/v1/audits", parts)
-        return Audit.model_validate_json(response.content)
+        return read_answer(Audit, response.content)
 
     def get(self, audit_id: str, *, wait: float = 0) -> Audit:
         """The audit as it stands; with `wait`, the service holds the answer that many seconds until it changes."""
@@ -141,7 +142,9 @@ class Client:
     def report(self, audit_id: str, format: ReportFormat = "json") -> str:
         """The report as text in one of the formats. A ProblemError with status 409 while the audit has not ended."""
         response = self._transport.get(_audit_path(audit_id, "/report"), params={"format": format}, accept="*/*")
-        return response.content.decode("utf-8")
+        if format == "json":
+            read_object(response.content)
+        return response.content.decode("utf-8", errors="replace")
 
     def list(
         self,
@@ -174,45 +177,46 @@ class Client:
             "page_size": page_size,
         }
         while True:
-            page = self._transport.get("/v1/audits", params=params).json()
-            for item in page["items"]:
-                yield Audit.model_validate(item)
-            if not page["next_page_token"]:
+            page = read_answer(AuditPage, self._transport.get("/v1/audits", params=params).content)
+            yield from page.items
+            if not page.next_page_token:
                 return
-            params["page_token"] = page["next_page_token"]
+            params["page_token"] = page.next_page_token
 
     def cancel(self, audit_id: str) -> Audit:
         """Ask for an audit to be cancelled; `wait` tells when it has been."""
-        return Audit.model_validate_json(
-            self._transport.post(_audit_path(audit_id, "/cancel"), repeatable=True).content
-        )
+        return read_answer(Audit, self._transport.post(_audit_path(audit_id, "/cancel"), repeatable=True).content)
 
     def rerun(self, audit_id: str) -> Audit:
         """A new audit of the same artifacts."""
-        return Audit.model_validate_json(
-            self._transport.post(_audit_path(audit_id, "/rerun"), repeatable=False).content
-        )
+        return read_answer(Audit, self._transport.post(_audit_path(audit_id, "/rerun"), repeatable=False).content)
 
     def create_key(self, name: str, scopes: Sequence[str] = DEFAULT_SCOPES) -> CreatedKey:
         """A new API key that may do what `scopes` say."""
         body = {"name": name, "scopes": [*scopes]}
-        return CreatedKey.model_validate_json(self._transport.post("/v1/keys", json=body, repeatable=False).content)
+        return read_answer(CreatedKey, self._transport.post("/v1/keys", json=body, repeatable=False).content)
 
     def ready(self) -> dict[str, Any]:
         """What /readyz says. A ProblemError if the service is not ready."""
-        body = self._transport.get("/readyz").json()
-        return body if isinstance(body, dict) else {"status": body}
+        return read_object(self._transport.get("/readyz").content)
 
     def _get(self, audit_id: str, wait: float) -> tuple[Audit, float]:
         params = {"wait": f"{wait:g}"} if wait else {}
         response = self._transport.get(_audit_path(audit_id), params=params, longer=wait)
         asked = retry_after(response)
         pause = DEFAULT_PAUSE_SECONDS if asked is None else max(asked, SHORTEST_PAUSE_SECONDS)
-        return Audit.model_validate_json(response.content), pause
+        return read_answer(Audit, response.content), pause
 
 
 def _audit_path(audit_id: str, rest: str = "") -> str:
-    return f"/v1/audits/{quote(audit_id, safe='')}{rest}"
+    """Raises InputError for an id by which the path would lead elsewhere: none, or one or two dots."""
+    try:
+        quoted = quote(audit_id, safe="")
+    except UnicodeEncodeError:
+        quoted = ""
+    if quoted in ("", ".", ".."):
+        raise InputError(f"{audit_id!a} is no audit's id; `runaudit list` shows the ids", code="audit_id_invalid")
+    return f"/v1/audits/{quoted}{rest}"
 
 
 def _artifact(role: str, path: Path, pack: Callable[[Path, IO[bytes]], None], opened: ExitStack) -> Part:

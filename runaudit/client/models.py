@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Final, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from runaudit.client.errors import ProblemError
 
 AuditState = Literal["queued", "fetching", "running", "succeeded", "failed", "cancelled"]
 Verdict = Literal["pass", "warn", "fail", "inconclusive"]
@@ -61,6 +63,13 @@ class Audit(Answer):
         return self.state in ("succeeded", "failed", "cancelled")
 
 
+class AuditPage(Answer):
+    """A part of the history."""
+
+    items: list[Audit]
+    next_page_token: str
+
+
 class CreatedKey(Answer):
     """A new API key. `key` is shown by the service this once."""
 
@@ -68,3 +77,31 @@ class CreatedKey(Answer):
     name: str
     key: str
     scopes: list[str] = []
+
+
+_Model = TypeVar("_Model", bound=BaseModel)
+_OBJECT: Final = TypeAdapter(dict[str, Any])
+_SHOWN_BYTES: Final = 80
+
+
+def read_answer(model: type[_Model], content: bytes) -> _Model:
+    """An answer's body as `model`. Raises ProblemError `service_error`: not everything at a URL is the service."""
+    try:
+        return model.model_validate_json(content)
+    except ValidationError as error:
+        raise _none_of_the_service_s(content) from error
+
+
+def read_object(content: bytes) -> dict[str, Any]:
+    """As `read_answer`, for any JSON object."""
+    try:
+        return _OBJECT.validate_json(content)
+    except ValidationError as error:
+        raise _none_of_the_service_s(content) from error
+
+
+def _none_of_the_service_s(content: bytes) -> ProblemError:
+    shown = content[:_SHOWN_BYTES].decode(errors="replace").strip()
+    return ProblemError(
+        {"detail": f"what answered is not this service, or another version of it; it began: {shown}"}, 200
+    )

@@ -8,11 +8,12 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import IO, Any
+from urllib.parse import urlsplit
 
 import httpx
 
 from runaudit import __version__
-from runaudit.client.errors import ProblemError, ServiceUnreachableError
+from runaudit.client.errors import CredentialsError, ProblemError, ServiceUnreachableError
 from runaudit.client.retry import Retry, surely_undone
 
 
@@ -27,18 +28,22 @@ class Part:
 
 
 class Transport:
-    """A connection pool to one service. Not for use by several threads at once while sending files."""
+    """A connection pool to one service. Not for use by several threads at once while sending files.
+
+    Raises CredentialsError for a URL that can be none of a service, or a key that no header can carry.
+    """
 
     def __init__(self, url: str, key: str, *, retry: Retry | None = None, timeout: float = 60.0) -> None:
         self._retry = retry or Retry()
         self._timeout = timeout
         self._url = url.rstrip("/")
+        _require_key(key)
         self._http = httpx.Client(
-            base_url=self._url,
+            base_url=_service_url(self._url),
             headers={"Authorization": f"Bearer {key}", "User-Agent": f"runaudit/{__version__}"},
             timeout=httpx.Timeout(timeout, connect=min(10.0, timeout)),
             # A proxy of the environment can't reach this machine's own loopback address.
-            trust_env=not is_loopback(httpx.URL(url).host),
+            trust_env=not is_loopback(_service_url(url).host),
         )
 
     def close(self) -> None:
@@ -94,8 +99,6 @@ class Transport:
             response: httpx.Response | None = None
             try:
                 response = self._http.send(build())
-            except (httpx.UnsupportedProtocol, httpx.LocalProtocolError) as error:
-                raise ServiceUnreachableError(f"{self._url} is not the URL of a service: {error}") from error
             except httpx.TransportError as error:
                 failure = error
             if response is not None and response.status_code < 400:
@@ -108,6 +111,29 @@ class Transport:
                     f"{self._url} gave no answer in {attempt} attempt{'s' * (attempt > 1)}: {_words(failure)}"
                 ) from failure
             time.sleep(delay)
+
+
+def _service_url(url: str) -> httpx.URL:
+    """Raises CredentialsError for what can be no URL of a service."""
+    try:
+        plain = urlsplit(url)
+        if plain.scheme in ("http", "https") and plain.hostname and plain.port != 0:
+            return httpx.URL(url)
+    except (ValueError, httpx.InvalidURL):
+        pass
+    raise CredentialsError(
+        f"{url} is not the URL of a service; one looks like http://127.0.0.1:8000", code="url_malformed"
+    )
+
+
+def _require_key(key: str) -> None:
+    """Raises CredentialsError, which does not show the key, for one that no header can carry."""
+    if not key or not all("!" <= character <= "~" for character in key):
+        raise CredentialsError(
+            "the API key is empty or holds characters that no key has (spaces, line ends, letters outside of ASCII); "
+            "copy it again",
+            code="key_malformed",
+        )
 
 
 def is_loopback(host: str) -> bool:

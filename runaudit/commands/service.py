@@ -166,10 +166,11 @@ def _failed(audit: Audit) -> int:
 def _report(client: Client, audit_id: str, format: Format) -> str:
     if format is not Format.text:
         return client.report(audit_id, cast("ReportFormat", format.value))
+    from runaudit.client.models import read_answer  # noqa: PLC0415
     from runaudit.reports.schema import Report  # noqa: PLC0415
     from runaudit.reports.text import render_text  # noqa: PLC0415
 
-    return render_text(Report.model_validate_json(client.report(audit_id, "json")))
+    return render_text(read_answer(Report, client.report(audit_id, "json").encode()))
 
 
 def _verdict_code(document: dict[str, Any], fail_on: FailOn) -> int:

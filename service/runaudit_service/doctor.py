@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from runaudit_service.store.settings import Settings
+from runaudit_service.store.settings import Settings, mistakes
 
 PASSWORD_IN_URL = re.compile(r"(?<=://)([^/@:\s]*):[^/\s]*@")
 
@@ -42,13 +42,7 @@ def main() -> None:
     try:
         answer: dict[str, Any] = {"settings": listing()}
     except ValidationError as error:
-        # The values themselves stay out of it: one of them may be a secret.
-        answer = {
-            "errors": [
-                f"RUNAUDIT_{'.'.join(map(str, one['loc'])).upper()}: {one['msg']}"
-                for one in error.errors(include_url=False, include_input=False)
-            ]
-        }
+        answer = {"errors": mistakes(error)}
     sys.stdout.write(json.dumps(answer))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -78,6 +79,23 @@ def test_misuse_exits_with_2(arguments: tuple[str, ...]) -> None:
     ended = runaudit(*arguments)
     assert ended.returncode == 2
     assert ended.stdout == "" or arguments == ("keys",)
+
+
+@pytest.mark.parametrize("name", ["file", "file/below", "linked"])
+def test_a_data_folder_that_can_be_none_is_told(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "linked").symlink_to("file")
+    ended = runaudit("serve", "--data-dir", tmp_path / name)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "--data-dir" in ended.stderr and str(tmp_path) in ended.stderr
+    assert ended.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["serve", "worker"])
+def test_a_setting_that_can_be_none_is_told(command: str, tmp_path: Path) -> None:
+    ended = runaudit(command, cwd=tmp_path, environment={"RUNAUDIT_LEASE_SECONDS": "soon"})
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "RUNAUDIT_LEASE_SECONDS" in ended.stderr and "Traceback" not in ended.stderr
 
 
 BROKEN = """

@@ -9,6 +9,7 @@ import subprocess
 import time
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -138,6 +139,48 @@ def test_show_of_nothing_exits_with_2() -> None:
         ended = runaudit("show", ID, environment=known(server))
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr == "runaudit: because of audit_not_found [audit_not_found]\n"
+
+
+@pytest.mark.parametrize("command", ["show", "report"])
+@pytest.mark.parametrize("audit_id", ["", ".", "..", "\udcff"])
+def test_what_can_be_no_id_is_told_and_not_asked_for(command: str, audit_id: str) -> None:
+    with peer(Answer(body=audit())) as server:
+        ended = runaudit(command, audit_id, environment=known(server))
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.endswith("[audit_id_invalid]\n")
+    assert server.requests == []
+
+
+@pytest.mark.parametrize("audit_id", ["a/b", "a?wait=5", "a#b", "../keys", "%2e%2e", "a b", "é"])
+def test_an_id_stays_one_part_of_the_path(audit_id: str) -> None:
+    with peer(problem(404, "audit_not_found")) as server:
+        ended = runaudit("show", audit_id, environment=known(server))
+    assert ended.returncode == 2
+    assert [sent.path for sent in server.requests] == [f"/v1/audits/{quote(audit_id, safe='')}"]
+
+
+@pytest.mark.parametrize("key", ["ra_clé", "ra_a\nb", "ra_\x7f", "ra_ b"])
+def test_a_key_that_no_header_can_carry_is_told_and_not_shown(key: str) -> None:
+    ended = runaudit("list", environment={"RUNAUDIT_URL": "http://127.0.0.1:9", "RUNAUDIT_API_KEY": key})
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.endswith("[key_malformed]\n") and "Traceback" not in ended.stderr
+    assert key.removeprefix("ra_") not in ended.stderr
+
+
+@pytest.mark.parametrize("url", ["http://a\udcffb", "http://[bad", "http://", "http://h:99999", "ftp://h", "nonsense"])
+def test_what_is_no_url_of_a_service_is_told_at_once(url: str) -> None:
+    ended = runaudit("list", environment={"RUNAUDIT_URL": url, "RUNAUDIT_API_KEY": "ra_secret"}, seconds=20)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.endswith("[url_malformed]\n") and "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("arguments", [("show", ID), ("list",), ("report", ID), ("keys", "create", "ci")])
+@pytest.mark.parametrize("body", ["<html>a proxy's page</html>", [], {"items": [{}], "next_page_token": ""}])
+def test_an_answer_that_is_none_of_the_service_s_is_told(arguments: tuple[str, ...], body: Any) -> None:
+    with peer(Answer(body=body)) as server:
+        ended = runaudit(*arguments, environment=known(server))
+    assert (ended.returncode, ended.stdout) == (3, "")
+    assert ended.stderr.endswith("[service_error]\n") and "Traceback" not in ended.stderr
 
 
 def test_list_prints_a_line_each_and_stops_at_the_limit() -> None:

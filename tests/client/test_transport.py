@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from runaudit.client.errors import ProblemError, ServiceUnreachableError
+from runaudit.client.errors import CredentialsError, ProblemError, ServiceUnreachableError
 from runaudit.client.retry import Retry
 from runaudit.client.transport import Part, Transport, is_loopback
 from tests.client.peer import Answer, Peer, peer, problem
@@ -109,8 +109,9 @@ def test_nobody_listening_is_named() -> None:
 
 @pytest.mark.parametrize("url", ["ftp://127.0.0.1", "127.0.0.1:8000", "nowhere"])
 def test_a_url_of_another_kind_is_named_at_once(url: str) -> None:
-    with pytest.raises(ServiceUnreachableError, match="not the URL"):
+    with pytest.raises(CredentialsError, match="not the URL") as caught:
         Transport(url, "k", retry=Retry(attempts=100, base=10)).get("/x")
+    assert caught.value.error_code == "url_malformed"
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,14 @@ import argparse
 import sys
 from pathlib import Path
 
-from runaudit_service.embedded.folder import FolderInUseError
+from runaudit_service.embedded.folder import FolderInUseError, FolderUnusableError
 from runaudit_service.embedded.serve import Options, ServeError, Service
 from runaudit_service.store.settings import Settings, settings
 
 FAILED = 3
 """exit code of design.md for a service that failed"""
+UNUSABLE = 2
+"""and for what the one who calls can mend"""
 
 
 def _options(configured: Settings) -> Options:
@@ -28,10 +30,13 @@ def _options(configured: Settings) -> Options:
 
 
 def main() -> int:
-    """Serves until told to stop; the exit code is 3 if it could not start."""
+    """Serves until told to stop; the exit code is 3 if it could not start, 2 if its folder can be none."""
     configured = settings()
     try:
         Service(_options(configured), configured).run()
+    except FolderUnusableError as error:
+        sys.stderr.write(f"runaudit serve: {error}\n")
+        return UNUSABLE
     except (ServeError, FolderInUseError) as error:
         sys.stderr.write(f"runaudit serve: {error}\n")
         return FAILED

@@ -8,12 +8,17 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from runaudit_service.embedded.private import write_private
 
 
 class FolderInUseError(Exception):
     """Another service works in this data folder."""
+
+
+class FolderUnusableError(Exception):
+    """The data folder can't be made, or not written into."""
 
 
 @contextmanager
@@ -24,9 +29,9 @@ def exclusive(data_dir: Path) -> Iterator[None]:
 
     Raises:
         FolderInUseError: one is at work there.
+        FolderUnusableError: it is a file, say, or may not be written.
     """
-    data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with (data_dir / "serve.lock").open("a+") as lock:
+    with _lock_file(data_dir) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -39,6 +44,16 @@ def exclusive(data_dir: Path) -> Iterator[None]:
         lock.write(str(os.getpid()))
         lock.flush()
         yield
+
+
+def _lock_file(data_dir: Path) -> TextIO:
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return (data_dir / "serve.lock").open("a+")
+    except OSError as error:
+        raise FolderUnusableError(
+            f"--data-dir {data_dir} can't be used: {error.strerror}. Name a folder that may be written, or a new one."
+        ) from error
 
 
 def kept_key(data_dir: Path) -> str | None:

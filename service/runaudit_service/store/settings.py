@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 from functools import lru_cache
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -73,5 +74,17 @@ class Settings(BaseSettings):
 
 @lru_cache
 def settings() -> Settings:
-    """The process' settings, read once."""
-    return Settings()
+    """The process' settings, read once. One that can't be ends the process, with exit code 2 and a sentence."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        sys.stderr.write("\n".join(mistakes(error)) + "\n")
+        sys.exit(2)
+
+
+def mistakes(error: ValidationError) -> list[str]:
+    """What is wrong with the environment, a sentence for each variable. Not the values: one may be a secret."""
+    return [
+        f"RUNAUDIT_{'.'.join(map(str, one['loc'])).upper()}: {one['msg']}"
+        for one in error.errors(include_url=False, include_input=False)
+    ]
