@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
@@ -15,10 +16,18 @@ from runaudit.evaluation.inference import select_device, threads, worker_threads
 from runaudit.evaluation.labels import Labelled, labelled_images
 from runaudit.evaluation.network import Network, rebuild
 from runaudit.evaluation.summary import Measured, summarize
-from runaudit.evaluation.validation_pass import PassSettings, run_pass
-from runaudit.runs.facts import ImageIndex, RunFacts, Split
+from runaudit.evaluation.validation_pass import OnImages, Passed, PassSettings, run_pass
+from runaudit.runs.facts import CheckpointFacts, ImageIndex, RunFacts, Split
 
-__all__ = ["Measured", "canonical_settings", "evaluate_checkpoint", "image_size", "measure"]
+__all__ = [
+    "Measured",
+    "Subject",
+    "canonical_settings",
+    "evaluate_checkpoint",
+    "image_size",
+    "loaded_subject",
+    "measure",
+]
 
 OnProgress = Callable[[Literal["load_model", "validate"], int, int], None]
 """called with the stage, images done and images in all; 0 of 0 where it can't be counted"""
@@ -87,25 +96,81 @@ def measure(
     `no_labelled_validation_images`, or InputError `imgsz_invalid`.
     """
     report = on_progress or (lambda stage, done, total: None)
+    clock = Clock()
+    subject = loaded_subject(run, weights=weights, index=index, device=device, clock=clock, on_progress=report)
+    labelled = subject.labelled(labels, split)
+    return subject.measured(
+        labelled,
+        subject.canonical_settings(labelled),
+        replicates=replicates,
+        seed=seed,
+        clock=clock,
+        on_images=lambda done, total: report("validate", done, total),
+    )
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A run's network, loaded once, and what every pass of it takes. `imgsz` is the run's, in pixels."""
+
+    checkpoint: CheckpointFacts
+    network: Network
+    index: ImageIndex
+    imgsz: int
+    single_cls: bool
+
+    def labelled(self, labels: Path, split: Split) -> Labelled:
+        """The images and labels of a split. Raises DatasetError `no_labelled_validation_images`."""
+        return labelled_images(self.index, labels, split, classes=self.network.classes, single_cls=self.single_cls)
+
+    def canonical_settings(self, labelled: Labelled) -> PassSettings:
+        """The settings of the family's canonical protocol for these images."""
+        return canonical_settings(self.network, labelled, self.imgsz, single_cls=self.single_cls)
+
+    def passed(
+        self, labelled: Labelled, settings: PassSettings, *, clock: Clock, on_images: OnImages | None = None
+    ) -> Passed:
+        """A pass with the threads that the network may use (`run_pass`)."""
+        with threads(worker_threads()):
+            return run_pass(self.network, labelled, Path(self.index.root), settings, clock=clock, on_images=on_images)
+
+    def measured(
+        self,
+        labelled: Labelled,
+        settings: PassSettings,
+        *,
+        replicates: int,
+        seed: int,
+        clock: Clock,
+        on_images: OnImages | None = None,
+    ) -> Measured:
+        """A pass and its facts (`run_pass`, `summarize`)."""
+        passed = self.passed(labelled, settings, clock=clock, on_images=on_images)
+        return summarize(self.checkpoint, self.network, passed, replicates=replicates, seed=seed, clock=clock)
+
+
+def loaded_subject(
+    run: RunFacts,
+    *,
+    weights: Path,
+    index: ImageIndex,
+    device: str = "auto",
+    clock: Clock,
+    on_progress: OnProgress | None = None,
+) -> Subject:
+    """Rebuild the run's network, so that several passes share it.
+
+    Raises CheckpointError (see `network.rebuild`; `checkpoint_unreadable` if the run has none) or InputError
+    `imgsz_invalid`.
+    """
     if run.checkpoint is None:
         raise CheckpointError("The run holds no checkpoint to validate.")
-    clock = Clock()
     imgsz, single_cls = image_size(run), run.argument("single_cls") is True
-    report("load_model", 0, 0)
+    if on_progress is not None:
+        on_progress("load_model", 0, 0)
     with clock.stage("load_model"):
         network = rebuild(run.checkpoint, weights, select_device(device))
-    labelled = labelled_images(index, labels, split, classes=network.classes, single_cls=single_cls)
-    settings = canonical_settings(network, labelled, imgsz, single_cls=single_cls)
-    with threads(worker_threads()):
-        passed = run_pass(
-            network,
-            labelled,
-            Path(index.root),
-            settings,
-            clock=clock,
-            on_images=lambda done, total: report("validate", done, total),
-        )
-    return summarize(run.checkpoint, network, passed, replicates=replicates, seed=seed, clock=clock)
+    return Subject(checkpoint=run.checkpoint, network=network, index=index, imgsz=imgsz, single_cls=single_cls)
 
 
 def canonical_settings(network: Network, labelled: Labelled, imgsz: int, *, single_cls: bool) -> PassSettings:

@@ -105,3 +105,15 @@ class InterventionFacts(Facts):
     difference: float
     ci95: Interval | None = None
     images: int
+
+
+class ExaminationFacts(Facts):
+    """All that an examination of a checkpoint on its data yields; `absent` says in a sentence what is missing and why.
+
+    `training` is the same validation on a random part of the training images.
+    """
+
+    evaluation: EvaluationFacts
+    training: EvaluationFacts | None = None
+    interventions: tuple[InterventionFacts, ...] = ()
+    absent: dict[str, str] = {}

@@ -10,7 +10,7 @@ import runaudit
 from runaudit.diagnostics.catalogue import examine_all
 from runaudit.diagnostics.evidence import Evidence
 from runaudit.diagnostics.policy import Policy
-from runaudit.evaluation.facts import EvaluationFacts
+from runaudit.evaluation.facts import ExaminationFacts
 from runaudit.isolation.job import JobFolder, JobSpec, Progress
 from runaudit.reports.build import build_report
 from runaudit.reports.schema import Provenance
@@ -22,7 +22,7 @@ NO_CHECKPOINT = "The run holds no checkpoint (weights/best.pt or weights/last.pt
 
 
 def evidence_of(
-    facts: IngestFacts, evaluation: EvaluationFacts | None, why_not_evaluated: str | None, spec: JobSpec
+    facts: IngestFacts, examination: ExaminationFacts | None, why_not_evaluated: str | None, spec: JobSpec
 ) -> Evidence:
     """All that is known of the run, with a sentence for each part that is missing."""
     missing = {
@@ -32,13 +32,17 @@ def evidence_of(
         "checkpoint": None if facts.run.checkpoint is not None else NO_CHECKPOINT,
         "dataset": facts.dataset_absent,
         "evaluation": why_not_evaluated,
+        "training": why_not_evaluated,
     }
+    measured = examination.absent if examination is not None else {}
     return Evidence(
         run=facts.run,
         dataset=facts.dataset,
-        evaluation=evaluation,
+        evaluation=examination.evaluation if examination is not None else None,
+        training=examination.training if examination is not None else None,
+        interventions=examination.interventions if examination is not None else (),
         environment=dict(spec.environment),
-        absent={part: why for part, why in missing.items() if why is not None},
+        absent={part: why for part, why in missing.items() if why is not None} | measured,
     )
 
 
@@ -78,7 +82,7 @@ def conclude(
     spec: JobSpec,
     facts: IngestFacts,
     *,
-    evaluation: EvaluationFacts | None,
+    examination: ExaminationFacts | None,
     why_not_evaluated: str | None,
     report: Callable[[Progress], None],
     walls: dict[str, str],
@@ -86,7 +90,7 @@ def conclude(
     """Examine every cause, judge the policy, and leave report.json."""
     report(Progress(stage="diagnose"))
     start = time.perf_counter()
-    evidence = evidence_of(facts, evaluation, why_not_evaluated, spec)
+    evidence = evidence_of(facts, examination, why_not_evaluated, spec)
     results = examine_all(evidence)
     provenance = provenance_of(spec, facts, evidence, walls)
     finished = build_report(

@@ -8,7 +8,8 @@ import torch
 
 from runaudit.errors import CheckpointError, ChildMemoryError, DatasetError
 from runaudit.evaluation.batches import MOST_BATCH_PIXELS
-from runaudit.evaluation.evaluate import evaluate_checkpoint, image_size
+from runaudit.evaluation.evaluate import image_size
+from runaudit.evaluation.examination import examine
 from runaudit.evaluation.inference import select_device
 from runaudit.evaluation.protocol import ULTRALYTICS, YOLOV5
 from runaudit.isolation.conclude import conclude
@@ -36,13 +37,14 @@ def evaluate(folder: JobFolder, spec: JobSpec, report: Report, walls: dict[str, 
     """
     facts = IngestFacts.model_validate_json(folder.facts.read_bytes())
     index = ImageIndex.model_validate_json(folder.images.read_bytes())
-    evaluation, why_not = None, None
+    examination, why_not = None, None
     try:
-        evaluation = evaluate_checkpoint(
+        examination = examine(
             facts.run,
             weights=folder.weights,
             index=index,
             labels=folder.labels,
+            depth="deep" if spec.depth == "deep" else "standard",
             device=spec.device,
             on_progress=lambda stage, done, total: report(Progress(stage=stage, done=done, total=total)),
         )
@@ -55,7 +57,7 @@ def evaluate(folder: JobFolder, spec: JobSpec, report: Report, walls: dict[str, 
         if ran_out_of_memory(error):
             raise _too_large(facts.run, select_device(spec.device)) from error
         raise
-    conclude(folder, spec, facts, evaluation=evaluation, why_not_evaluated=why_not, report=report, walls=walls)
+    conclude(folder, spec, facts, examination=examination, why_not_evaluated=why_not, report=report, walls=walls)
 
 
 def _too_large(run: RunFacts, device: torch.device) -> ChildMemoryError:

@@ -189,7 +189,7 @@ def ingest(folder: JobFolder, spec: JobSpec, report: Report, walls: dict[str, st
     facts = IngestFacts(run=run, dataset=dataset, dataset_absent=absent, seconds=work.seconds)
     why_not = why_not_evaluated(spec, run, dataset, absent)
     if why_not is not None:
-        conclude(folder, spec, facts, evaluation=None, why_not_evaluated=why_not, report=report, walls=walls)
+        conclude(folder, spec, facts, examination=None, why_not_evaluated=why_not, report=report, walls=walls)
         return
     folder.facts.write_text(facts.model_dump_json())
 

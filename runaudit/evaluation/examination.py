@@ -1,0 +1,101 @@
+"""Examines a checkpoint on its data: a validation pass, the same on a part of the training images, what both show."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from runaudit.errors import DatasetError
+from runaudit.evaluation.bootstrap import REPLICATES
+from runaudit.evaluation.clock import Clock
+from runaudit.evaluation.evaluate import OnProgress, Subject, loaded_subject
+from runaudit.evaluation.facts import ExaminationFacts
+from runaudit.evaluation.labels import Labelled
+from runaudit.evaluation.reconcile import Depth
+from runaudit.evaluation.selection import labelled_part, sampled
+from runaudit.evaluation.validation_pass import PassSettings
+from runaudit.runs.facts import ImageIndex, RunFacts
+
+TRAINING_IMAGES: Final = {"standard": 300, "deep": 1000}
+"""The most training images that are inferred, and never more than there are validation images. 300 images with one
+object each give mAP50 a standard error of 0.03, 1000 of 0.016 (diagnostics.md A2(4)); B4 asks for 1000."""
+
+NO_TRAINING_SPLIT: Final = "The data set has no training split that could be read."
+
+
+def examine(
+    run: RunFacts,
+    *,
+    weights: Path,
+    index: ImageIndex,
+    labels: Path,
+    depth: Depth = "standard",
+    device: str = "auto",
+    on_progress: OnProgress | None = None,
+    replicates: int = REPLICATES,
+    seed: int = 0,
+) -> ExaminationFacts:
+    """Validate the run's checkpoint on the validation split and, with the same settings, on some training images.
+
+    Args:
+        run, weights, index, labels, device, replicates, seed: see `evaluate.measure`; `seed` also draws the images.
+        depth: how many training images are inferred (TRAINING_IMAGES).
+        on_progress: told of the images of both passes together.
+
+    Raises what `evaluate.measure` raises, for the validation split only: a training split that can't be used is told
+    of in `absent`.
+    """
+    report = on_progress or (lambda stage, done, total: None)
+    clock = Clock()
+    subject = loaded_subject(run, weights=weights, index=index, device=device, clock=clock, on_progress=report)
+    labelled = subject.labelled(labels, "val")
+    settings = subject.canonical_settings(labelled)
+    part, why_none = _training_part(subject, labels, most=min(len(labelled.entries), TRAINING_IMAGES[depth]), seed=seed)
+    count = len(labelled.entries)
+    total = count + (len(part.entries) if part is not None else 0)
+    validation = subject.measured(
+        labelled,
+        settings,
+        replicates=replicates,
+        seed=seed,
+        clock=clock,
+        on_images=lambda done, _: report("validate", done, total),
+    )
+    training = None
+    if part is not None:
+        try:
+            training = subject.measured(
+                part,
+                _wide_enough(settings, subject.canonical_settings(part)),
+                replicates=replicates,
+                seed=seed + 1,
+                clock=Clock(),
+                on_images=lambda done, _: report("validate", count + done, total),
+            )
+        except DatasetError as error:
+            why_none = error.detail
+    return ExaminationFacts(
+        evaluation=validation.facts,
+        training=training.facts if training is not None else None,
+        absent={} if why_none is None else {"training": why_none},
+    )
+
+
+def _training_part(subject: Subject, labels: Path, *, most: int, seed: int) -> tuple[Labelled | None, str | None]:
+    """At most `most` training images drawn at random with their labels, or None and why."""
+    if not any(entry.split == "train" for entry in subject.index.images):
+        return None, NO_TRAINING_SPLIT
+    try:
+        everything = subject.labelled(labels, "train")
+    except DatasetError as error:
+        return None, error.detail
+    part = labelled_part(everything, sampled(len(everything.entries), most, seed))
+    if not len(part.cls):
+        return None, f"None of {len(part.entries)} training images drawn at random has a label."
+    return part, None
+
+
+def _wide_enough(validation: PassSettings, training: PassSettings) -> PassSettings:
+    """The settings of the validation pass, with as many detections an image as the fuller split needs."""
+    return replace(validation, max_detections=max(validation.max_detections, training.max_detections))
