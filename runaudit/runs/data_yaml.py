@@ -138,29 +138,30 @@ def find_data_yaml(root: Path, *, named: str | None = None) -> Path | None:
     Raises
     ------
     DatasetError : `several_data_yaml`, if two are of equal standing.
-    YamlError : the only candidate by name, data.yaml, can't be read.
+    DatasetError, YamlError : there is none that can be used, and this is what is wrong with the likeliest: one that is
+        named as the data.yaml wanted or as one usually is, or one that has `train` or `val`.
     """
     if root.is_file():
         return root
     wanted = os.path.basename((named or "").replace("\\", "/"))  # noqa: PTH119  (a path of another machine)
     paths = Paths(root.resolve())
     ranked: list[tuple[tuple[bool, int, bool, int], Path]] = []
-    unreadable: YamlError | None = None
+    unusable: list[tuple[tuple[bool, bool], DatasetError | YamlError]] = []
     for file in _yaml_files(root):
         source = file.relative_to(root).as_posix()
         try:
             data = read_data_yaml(file, source=source)
-        except YamlError as error:
-            unreadable = error if file.name in _USUAL_NAMES else unreadable
-            continue
-        except DatasetError:
+        except (DatasetError, YamlError) as error:
+            unlike = (file.name != wanted, file.name not in _USUAL_NAMES)
+            if not all(unlike) or (isinstance(error, DatasetError) and _names_a_split(file, source)):
+                unusable.append((unlike, error))
             continue
         there = sum(bool(resolve_split(data, split, paths)[0]) for split in data.splits)
         depth = len(file.relative_to(root).parts)
         ranked.append(((file.name != wanted, -there, file.name not in _USUAL_NAMES, depth), file))
     if not ranked:
-        if unreadable is not None:
-            raise unreadable
+        if unusable:
+            raise min(unusable, key=lambda found: found[0])[1]
         return None
     ranked.sort()
     equals = [file.relative_to(root).as_posix() for rank, file in ranked if rank == ranked[0][0]]
@@ -169,6 +170,14 @@ def find_data_yaml(root: Path, *, named: str | None = None) -> Path | None:
             f"There are several data sets: {', '.join(equals[:10])}. Hand in one of them.", code="several_data_yaml"
         )
     return ranked[0][1]
+
+
+def _names_a_split(file: Path, source: str) -> bool:
+    """Whether a YAML file that can be read, but is no data.yaml that can be used, was surely meant as one."""
+    values = load_yaml(file, source=source).values
+    return any(isinstance(values.get(key), str | list) for keys in _SPLIT_KEYS.values() for key in keys) or (
+        "names" in values and any(key in values for keys in _SPLIT_KEYS.values() for key in keys)
+    )
 
 
 def _yaml_files(root: Path) -> Iterable[Path]:

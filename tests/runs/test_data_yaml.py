@@ -118,6 +118,44 @@ def test_a_broken_data_yaml_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "text", "code", "place"),
+    [
+        ("data.yaml", "train: images\nnames: {0: a, 2: b}\n", "data_yaml_names", "d/data.yaml:2"),
+        ("coco.yaml", "train: images\n\nnames: {1: a, 2: b}\n", "data_yaml_names", "d/coco.yaml:3"),
+        ("coco.yaml", "val: images\nnames: []\n", "data_yaml_no_names", "d/coco.yaml:2"),
+        ("data.yaml", "val: images\n", "data_yaml_no_names", "d/data.yaml:1"),
+        ("data.yaml", "names: [a]\n", "data_yaml_no_splits", "d/data.yaml:1"),
+        ("coco.yaml", "names: [a]\nval: 3\n", "data_yaml_path", "d/coco.yaml:2"),
+    ],
+)
+def test_a_data_yaml_that_says_what_can_not_be_is_named(
+    tmp_path: Path, name: str, text: str, code: str, place: str
+) -> None:
+    write(tmp_path, "d/model.yaml", "nc: 80\nbackbone: []\nhead: []\n")
+    write(tmp_path, f"d/{name}", text)
+    with pytest.raises(DatasetError) as caught:
+        find_data_yaml(tmp_path)
+    assert (caught.value.error_code, caught.value.place) == (code, place)
+
+
+def test_of_several_that_can_not_be_read_the_likeliest_is_named(tmp_path: Path) -> None:
+    for name in ("a.yaml", "data.yaml", "mine.yaml"):
+        write(tmp_path, name, "val: images\nnames: {1: a}\n")
+    for named, place in ((None, "data.yaml:2"), ("/elsewhere/mine.yaml", "mine.yaml:2")):
+        with pytest.raises(DatasetError) as caught:
+            find_data_yaml(tmp_path, named=named)
+        assert caught.value.place == place
+    write(tmp_path, "good.yaml", "val: images\nnames: [a]\n")
+    assert find_data_yaml(tmp_path) == tmp_path / "good.yaml"
+
+
+@pytest.mark.parametrize("text", ["nc: 80\nbackbone: []\n", "lr0: 0.01\n", "stages: {train: x}\n", "a: [\n"])
+def test_yaml_of_another_kind_is_no_broken_data_yaml(tmp_path: Path, text: str) -> None:
+    write(tmp_path, "other.yaml", text)
+    assert find_data_yaml(tmp_path) is None
+
+
+@pytest.mark.parametrize(
     ("written", "expected"),
     [("flip_idx: [0, 2, 1]", (0, 2, 1)), ("flip_idx: []", None), ("flip_idx: x", None), ("flip_idx: [0, a]", None)],
 )
