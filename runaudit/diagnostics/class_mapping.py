@@ -45,6 +45,8 @@ def examine(evidence: Evidence) -> CheckResult:  # noqa: PLR0911 - one answer a 
     dataset, checkpoint = evidence.dataset, evidence.run.checkpoint
     if dataset is None:
         return not_run(CAUSE, why_absent(evidence, "dataset"))
+    if dataset.single_cls or evidence.run.argument("single_cls") is True:
+        return passed(CAUSE, "The run was trained with single_cls: all classes count as one.", effect=0.0, n=1)
     if not dataset.names:
         return inconclusive(CAUSE, "data.yaml names no classes.")
     ids = _ids(dataset)
@@ -142,8 +144,6 @@ def _by_names(  # noqa: PLR0911 - one answer a case
     outputs = checkpoint.model_yaml.get("nc") if checkpoint.model_yaml else None
     if type(outputs) is int and outputs != len(checkpoint.names):
         return _outputs(checkpoint, outputs)
-    if evidence.run.argument("single_cls") is True and len(checkpoint.names) == 1:
-        return passed(CAUSE, "The run was trained with single_cls: all classes count as one.", effect=0.0, n=1)
     compared = compare_names(checkpoint.names, dataset.names)
     if not compared.same and says_nothing(checkpoint.names) != says_nothing(dataset.names):
         return _placeholders(checkpoint, dataset, compared)

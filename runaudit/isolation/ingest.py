@@ -40,7 +40,8 @@ def data_options(run: RunFacts) -> DataOptions:
     """How the data set of a run is read."""
     data = run.argument("data")
     # A path of another machine, with either kind of slash.
-    return DataOptions(named=data.replace("\\", "/").rpartition("/")[2] if isinstance(data, str) else "")
+    named = data.replace("\\", "/").rpartition("/")[2] if isinstance(data, str) else ""
+    return DataOptions(named=named, single_cls=run.argument("single_cls") is True)
 
 
 def read_data(work: Work, run: RunFacts, run_root: Path) -> tuple[DatasetFacts | None, str | None]:
@@ -115,7 +116,12 @@ def read_annotators(spec: JobSpec, dataset: DatasetFacts, folder: JobFolder, rep
     for name, source in spec.annotators.items():
         root = opened(source, folder.unpacked / "labels" / name, spec.limits, report)
         found[name], labels = read_annotator(
-            name, root, index, names=dataset.names, keypoint_values=dataset.keypoint_values
+            name,
+            root,
+            index,
+            names=dataset.names,
+            keypoint_values=dataset.keypoint_values,
+            single_cls=dataset.single_cls,
         )
         write_annotator(folder.annotator(name), labels)
     return dataset.model_copy(update={"annotators": found})

@@ -85,6 +85,7 @@ def read_into(
         root,
         yaml_path,
         own_machine=own_machine,
+        single_cls=options.single_cls,
         on_progress=lambda done, total: report(Progress(stage="read_data", done=done, total=total)),
     )
     if moves_to is not None:

@@ -41,9 +41,16 @@ class AnnotatorLabels:
 
 
 def read_annotator(
-    name: str, folder: Path, index: ImageIndex, *, names: dict[int, str], keypoint_values: int = 0
+    name: str,
+    folder: Path,
+    index: ImageIndex,
+    *,
+    names: dict[int, str],
+    keypoint_values: int = 0,
+    single_cls: bool = False,
 ) -> tuple[AnnotatorFacts, AnnotatorLabels]:
     """Read the labels below `folder` against the images of `index`; `names` are data.yaml's. Links are left alone.
+    `keypoint_values` and `single_cls` are those that the data set was read with.
 
     Raises
     ------
@@ -58,7 +65,7 @@ def read_annotator(
             code="labels_match_nothing",
             place=name,
         )
-    reading = _Reading(name, len(names), keypoint_values)
+    reading = _Reading(name, len(names), keypoint_values, single_cls=single_cls)
     for batch in _batched(folder, matched):
         reading.take(batch)
     labels = concatenate_labels(reading.arrays)
@@ -190,7 +197,7 @@ def _content(path: Path) -> bytes | None:
 class _Reading:
     """What was read so far."""
 
-    def __init__(self, name: str, classes: int, keypoint_values: int) -> None:
+    def __init__(self, name: str, classes: int, keypoint_values: int, *, single_cls: bool) -> None:
         self.annotated: list[int] = []
         self.arrays: list[LabelArrays] = []
         self.notes: list[Note] = []
@@ -198,6 +205,7 @@ class _Reading:
         self._name = name
         self._classes = classes
         self._keypoint_values = keypoint_values
+        self._single_cls = single_cls
 
     def take(self, batch: Sequence[tuple[int, str, bytes | None]]) -> None:
         readable = [(number, relative, content) for number, relative, content in batch if content is not None]
@@ -210,6 +218,7 @@ class _Reading:
             [f"{self._name}/{relative}" for _, relative, _ in readable],
             classes=self._classes,
             keypoint_values=self._keypoint_values,
+            single_cls=self._single_cls,
         )
         for file in sorted(parsed.rejected):
             self._reject(parsed.rejected[file])

@@ -12,10 +12,11 @@ class DataOptions(Facts):
     """The options of one reading.
 
     `named` is the file name of the data.yaml that the training was started with, "" if it says none: of several, that
-    one is read.
+    one is read. `single_cls` takes every class for class 0, as the training did.
     """
 
     named: str = ""
+    single_cls: bool = False
 
     def among(self, yaml_names: Collection[str]) -> DataOptions:
         """These options for data whose YAML files are called `yaml_names`: a name that none has makes no difference."""

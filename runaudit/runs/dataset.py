@@ -25,14 +25,24 @@ Progress = Callable[[int, int], None]
 """called with images done and images in all"""
 
 
+ITEM = "item"
+"""what the frameworks call the one class of a training with single_cls (8.4.190, engine/trainer.py)"""
+
+
 def read_dataset(
-    root: Path, yaml_path: Path, *, own_machine: bool, on_progress: Progress | None = None
+    root: Path,
+    yaml_path: Path,
+    *,
+    own_machine: bool,
+    single_cls: bool = False,
+    on_progress: Progress | None = None,
 ) -> tuple[DatasetFacts, ImageIndex, LabelArrays]:
     """Read images and labels of all splits that `yaml_path` names.
 
     Paths are resolved below `root` only, or anywhere with `own_machine` (`runaudit.runs.paths`). Image sizes come from
     the headers. What the framework would drop in silence is counted as rejected, with notes of which a split keeps the
-    first few a kind. Label caches are pickles; they are noted and never opened.
+    first few a kind. Label caches are pickles; they are noted and never opened. `single_cls` reads the data as a
+    training with that argument does: all classes are one, whatever their ids and names.
 
     Raises
     ------
@@ -42,6 +52,7 @@ def read_dataset(
     root, yaml_path = root.resolve(), yaml_path.resolve()
     paths = Paths(root, own_machine)
     data = read_data_yaml(yaml_path, source=paths.shown(yaml_path))
+    names = {0: ITEM} if single_cls and len(data.names) > 1 else data.names
     files, notes = _listed(data, paths)
     base = _base(root, files.values(), own_machine)
     progress = _Counting(on_progress, sum(map(len, files.values())))
@@ -50,7 +61,7 @@ def read_dataset(
     labels: list[LabelArrays] = []
     missing: dict[Split, tuple[ImageFile, ...]] = {}
     for split, listed in files.items():
-        job = SplitJob(split, listed, data.places[split], base, paths, len(data.names), data.keypoint_values)
+        job = SplitJob(split, listed, data.places[split], base, paths, len(names), data.keypoint_values, single_cls)
         read = read_split(job, progress.add)
         splits[split] = read.facts
         labels.append(replace(read.labels, image=read.labels.image + np.int32(len(images))))
@@ -61,12 +72,13 @@ def read_dataset(
         splits[split] = splits[split].model_copy(update=found)
     facts = DatasetFacts(
         source=data.source,
-        names=data.names,
+        names=names,
         splits=splits,
         notes=tuple(dict.fromkeys((*data.notes, *notes))),
         keypoint_values=data.keypoint_values,
         keypoints=data.keypoints,
         flip_index=data.flip_index,
+        single_cls=single_cls,
     )
     return facts, ImageIndex(root=str(base), images=tuple(images)), concatenate_labels(labels)
 

@@ -342,6 +342,8 @@ class DatasetFacts(Facts):
     keypoints: int = 0
     flip_index: tuple[int, ...] | None = None
     """`flip_idx` of a pose data set: which keypoint each becomes in a mirrored image; None without one"""
+    single_cls: bool = False
+    """all classes were read as class 0, as a training with single_cls does; `label_ids` still has the ids as written"""
 
 
 class ImageEntry(Facts):

@@ -72,7 +72,12 @@ class _Rows:
 
 
 def parse_labels(
-    contents: Sequence[bytes], sources: Sequence[str], *, classes: int, keypoint_values: int = 0
+    contents: Sequence[bytes],
+    sources: Sequence[str],
+    *,
+    classes: int,
+    keypoint_values: int = 0,
+    single_cls: bool = False,
 ) -> ParsedLabels:
     """Parse label files.
 
@@ -81,6 +86,8 @@ def parse_labels(
     contents : the files' bytes, `sources` their names for citing.
     classes : number of classes of data.yaml.
     keypoint_values : values a row has after its box in a pose data set (points times dimensions), else 0.
+    single_cls : every class becomes class 0, once rows have been compared; no id is then too high (8.4.190,
+        verify_image_label and BaseDataset.update_labels).
     """
     rejected: dict[int, Note] = {}
     rows = _parse(contents, sources, rejected)
@@ -98,7 +105,7 @@ def parse_labels(
     rows, is_polygon = rows.of(usable), is_polygon[usable]
     cls, box = _boxes(rows, is_polygon)
     class_ids = _counted(cls)
-    wrong += _violations(rows, cls, box, classes)
+    wrong += _violations(rows, cls, box, np.inf if single_cls else min(classes, MAX_CLASS_ID))
     for code, bad in wrong:
         _reject(rejected, code, bad, sources)
     kept = ~np.isin(rows.file, np.fromiter(rejected, np.int64, len(rejected)))
@@ -106,7 +113,7 @@ def parse_labels(
     cls, box = cls[kept][unique], box[kept][unique]
     return ParsedLabels(
         file=rows.file[kept][unique],
-        cls=cls.astype(np.int32),
+        cls=np.zeros(len(cls), np.int32) if single_cls else cls.astype(np.int32),
         box=box,
         rejected=rejected,
         duplicates=int(kept.sum() - len(cls)),
@@ -207,7 +214,7 @@ def _around(rows: _Rows) -> _Floats:
     return np.stack([*centre, *side], axis=1)
 
 
-def _violations(rows: _Rows, cls: _Floats, box: _Floats, classes: int) -> list[tuple[str, _Rows]]:
+def _violations(rows: _Rows, cls: _Floats, box: _Floats, classes: float) -> list[tuple[str, _Rows]]:
     """Rows that break a rule. Comparisons are written so that NaN breaks them."""
     low = box.min(axis=1, initial=np.inf)
     sides = box[:, 2:].min(axis=1, initial=np.inf)
@@ -218,7 +225,7 @@ def _violations(rows: _Rows, cls: _Floats, box: _Floats, classes: int) -> list[t
         ("label_out_of_bounds", rows.of(~(box.max(axis=1, initial=-np.inf) <= UPPER) | np.isnan(box).any(axis=1))),
         ("label_negative", rows.of(negative & ~np.isnan(cls) & ~np.isnan(low))),
         ("label_class_not_integer", rows.of(fractional)),
-        ("label_class_unknown", rows.of(~(cls < min(classes, MAX_CLASS_ID)) & ~np.isnan(cls))),
+        ("label_class_unknown", rows.of(~(cls < classes) & ~np.isnan(cls))),
     ]
 
 

@@ -52,6 +52,7 @@ class SplitJob:
     paths: Paths
     classes: int
     keypoint_values: int
+    single_cls: bool = False
 
 
 def read_split(job: SplitJob, on_images: Callable[[int], None]) -> SplitData:
@@ -262,6 +263,7 @@ def _judge(
         [samples[index].label for index in with_label],
         classes=job.classes,
         keypoint_values=job.keypoint_values,
+        single_cls=job.single_cls,
     )
     for file in sorted(parsed.rejected):
         notes.reject(parsed.rejected[file])

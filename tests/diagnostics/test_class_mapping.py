@@ -118,6 +118,10 @@ def test_single_cls_is_one_class_by_design():
     evidence = named({0: "item"}, ANIMALS)
     facts = cases.run(arguments={"single_cls": True}).model_copy(update={"checkpoint": evidence.run.checkpoint})
     assert examine(replace(evidence, run=facts)).outcome == "passed"
+    split = cases.dataset((600,), (600,)).splits["val"].model_copy(update={"label_ids": {1: 300, 2: 300, 9: 4}})
+    one = cases.dataset(splits={"val": split}, names={0: "item"}).model_copy(update={"single_cls": True})
+    several = cases.with_checkpoint(cases.healthy(), names={0: "a", 1: "b", 2: "c"})
+    assert examine(replace(several, dataset=one)).outcome == "passed"
 
 
 def test_more_outputs_than_names_is_major():

@@ -121,6 +121,25 @@ def test_another_run_that_names_another_data_yaml_gets_another_reading_of_the_sa
     assert len(list((entry / "readings").iterdir())) == 2
 
 
+def test_a_single_cls_run_gets_another_reading_and_no_alarm_about_classes(bench: Bench) -> None:
+    folder = bench.root / "set"
+    for number, label in enumerate(sorted((folder / "labels" / "train").iterdir())):
+        label.write_text(f"{number + 1} {BOX}\n")
+    data = zipped(folder)
+    plain = bench.audit(data=data)
+    single = write_run(bench.root / "single")
+    (single / "args.yaml").write_text("task: detect\nmodel: yolo11n.pt\nepochs: 4\nsingle_cls: true\n")
+    report = bench.audit(data=data, run=zipped(single))
+    assert seconds(report) == {"read_data"}
+    outcomes = {check.cause: check.outcome for check in report.checks}
+    assert outcomes["class_mapping"] == "passed"
+    assert outcomes["class_imbalance"] in {"passed", "not_run"}
+    assert outcomes["label_files"] == "passed"
+    assert report.dataset is not None and report.dataset.splits["train"].class_instances == {"item": 3}
+    before = {check.cause: check.outcome for check in plain.checks}
+    assert before["class_mapping"] in {"failed", "warned"}
+
+
 def test_a_name_that_no_yaml_of_the_data_has_makes_no_reading_of_its_own(bench: Bench) -> None:
     bench.audit()
     other = write_run(bench.root / "other")

@@ -294,6 +294,29 @@ def test_class_ids_are_counted_as_written_and_rejections_by_reason(tmp_path: Pat
     assert train.caches == ("train/labels.cache",)
 
 
+def test_single_cls_takes_all_classes_for_one(tmp_path: Path) -> None:
+    """As the framework: no id is too high, rows are compared before classes become one, negatives stay out."""
+    sample(tmp_path, "train", "a", "0 0.5 0.5 0.2 0.2\n1 0.5 0.5 0.2 0.2\n1 0.5 0.5 0.2 0.2\n")
+    sample(tmp_path, "train", "b", "7 0.5 0.5 0.2 0.2\n")
+    sample(tmp_path, "train", "c", "3000000000 0.5 0.5 0.2 0.2\n")
+    sample(tmp_path, "train", "d", "-1 0.5 0.5 0.2 0.2\n")
+    (tmp_path / "data.yaml").write_text("names: [a, b]\ntrain: train/images\n")
+    facts, _, labels = read_dataset(tmp_path, tmp_path / "data.yaml", own_machine=False, single_cls=True)
+    train = facts.splits["train"]
+    assert (facts.names, facts.single_cls) == ({0: "item"}, True)
+    assert labels.cls.tolist() == [0, 0, 0, 0]
+    assert (train.class_instances, train.class_images, train.instances) == ((4,), (3,), 4)
+    assert (train.rejected_by, train.duplicate_rows) == ({"label_negative": 1}, 1)
+    assert train.label_ids == {0: 1, 1: 2, 7: 1}
+
+
+def test_the_one_class_of_a_single_cls_training_keeps_its_name(tmp_path: Path) -> None:
+    sample(tmp_path, "train", "a")
+    (tmp_path / "data.yaml").write_text("names: [ship]\ntrain: train/images\n")
+    facts, _, _ = read_dataset(tmp_path, tmp_path / "data.yaml", own_machine=False, single_cls=True)
+    assert facts.names == {0: "ship"}
+
+
 def test_ids_of_garbage_are_capped(tmp_path: Path) -> None:
     sample(tmp_path, "train", "a", "".join(f"{number} 0.5 0.5 0.2 0.2\n" for number in range(3000)))
     train = read(tmp_path, "names: [a]\ntrain: train/images\n")[0].splits["train"]
