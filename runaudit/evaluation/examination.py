@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -10,9 +11,9 @@ from runaudit.errors import DatasetError
 from runaudit.evaluation.bootstrap import REPLICATES
 from runaudit.evaluation.clock import Clock
 from runaudit.evaluation.evaluate import OnProgress, Subject, loaded_subject
-from runaudit.evaluation.facts import ExaminationFacts
+from runaudit.evaluation.facts import EvaluationFacts, ExaminationFacts
 from runaudit.evaluation.labels import Labelled
-from runaudit.evaluation.reconcile import Depth
+from runaudit.evaluation.reconcile import Canonical, Depth, Reported, reconcile
 from runaudit.evaluation.selection import labelled_part, sampled
 from runaudit.evaluation.validation_pass import PassSettings
 from runaudit.runs.facts import ImageIndex, RunFacts
@@ -20,6 +21,9 @@ from runaudit.runs.facts import ImageIndex, RunFacts
 TRAINING_IMAGES: Final = {"standard": 300, "deep": 1000}
 """The most training images that are inferred, and never more than there are validation images. 300 images with one
 object each give mAP50 a standard error of 0.03, 1000 of 0.016 (diagnostics.md A2(4)); B4 asks for 1000."""
+
+Unreproduced = Callable[[EvaluationFacts], Reported | None]
+"""given what was measured, what the run reported instead; None where both agree or nothing was reported"""
 
 NO_TRAINING_SPLIT: Final = "The data set has no training split that could be read."
 
@@ -35,6 +39,7 @@ def examine(
     on_progress: OnProgress | None = None,
     replicates: int = REPLICATES,
     seed: int = 0,
+    unreproduced: Unreproduced | None = None,
 ) -> ExaminationFacts:
     """Validate the run's checkpoint on the validation split and, with the same settings, on some training images.
 
@@ -42,6 +47,7 @@ def examine(
         run, weights, index, labels, device, replicates, seed: see `evaluate.measure`; `seed` also draws the images.
         depth: how many training images are inferred (TRAINING_IMAGES).
         on_progress: told of the images of both passes together.
+        unreproduced: says what the run reported where that differs from the measured facts; settings are then tried.
 
     Raises what `evaluate.measure` raises, for the validation split only: a training split that can't be used is told
     of in `absent`.
@@ -75,8 +81,13 @@ def examine(
             )
         except DatasetError as error:
             why_none = error.detail
+    facts = validation.facts
+    reported = unreproduced(facts) if unreproduced is not None else None
+    if reported is not None:
+        canonical = Canonical(run, weights, index, labels, subject.network, validation.passed)
+        facts = facts.model_copy(update={"reconciliation": reconcile(canonical, reported, depth=depth, seed=seed)})
     return ExaminationFacts(
-        evaluation=validation.facts,
+        evaluation=facts,
         training=training.facts if training is not None else None,
         absent={} if why_none is None else {"training": why_none},
     )

@@ -56,7 +56,7 @@ class Reported:
 
 
 @dataclass(frozen=True)
-class Subject:
+class Canonical:
     """What was measured canonically, and all that another pass takes."""
 
     run: RunFacts
@@ -68,12 +68,12 @@ class Subject:
 
 
 def reconcile(
-    subject: Subject, reported: Reported, *, depth: Depth, seed: int = 0, on_trial: OnTrial | None = None
+    canonical: Canonical, reported: Reported, *, depth: Depth, seed: int = 0, on_trial: OnTrial | None = None
 ) -> ReconciliationFacts:
     """Look for what makes the measured figures those that were reported.
 
     Args:
-        subject: the canonical pass and its inputs.
+        canonical: the canonical pass and its inputs.
         reported: figures in [0, 1]; they are taken to differ from the canonical ones.
         depth: how many passes may be spent (SCREENS, CONFIRMED, OTHER_SPLIT_IMAGES).
         seed: of the sample of images.
@@ -82,9 +82,9 @@ def reconcile(
     A setting explains the figures if with it mAP50-95 and mAP50 are both within tolerance. Passes end with the first
     that does. What was tried on a sample only explains nothing.
     """
-    trials = list(_read_off(subject, reported))
+    trials = list(_read_off(canonical, reported))
     if not any(trial.explains for trial in trials):
-        trials += _passes(subject, reported, depth, seed, on_trial)
+        trials += _passes(canonical, reported, depth, seed, on_trial)
     return ReconciliationFacts(
         reported_map50=reported.figures.map50,
         reported_map50_95=reported.figures.map50_95,
@@ -104,11 +104,11 @@ def _trial(name: str, setting: dict[str, JsonValue], found: Figures, sought: Fig
     )
 
 
-def _read_off(subject: Subject, reported: Reported) -> Iterator[Trial]:
+def _read_off(canonical: Canonical, reported: Reported) -> Iterator[Trial]:
     """Trials without a pass: another row, another convention, another confidence, classes left out of account."""
-    matches, settings = subject.passed.matches, subject.passed.settings
-    protocol, sought, images = settings.protocol, reported.figures, len(subject.passed.matches.image)
-    own = conventions(subject.run)
+    matches, settings = canonical.passed.matches, canonical.passed.settings
+    protocol, sought, images = settings.protocol, reported.figures, len(canonical.passed.matches.image)
+    own = conventions(canonical.run)
     for row, figure in reported.other_rows.items():
         found = _nearest([figures(matches, protocol, convention) for convention in own], figure)
         yield _trial("row", {"row": row}, found, figure, images)
@@ -119,7 +119,7 @@ def _read_off(subject: Subject, reported: Reported) -> Iterator[Trial]:
         kept = _confident(matches, confidence)
         found = _nearest([figures(kept, protocol, convention) for convention in own], sought)
         yield _trial("conf", {"conf": confidence}, found, sought, images)
-    if not settings.single_cls and subject.network.classes > 1:
+    if not settings.single_cls and canonical.network.classes > 1:
         found = figures(_without_classes(matches, settings), protocol)
         yield _trial("single_cls", {"single_cls": True}, found, sought, images)
 
@@ -150,15 +150,17 @@ def _without_classes(matches: Matches, settings: PassSettings) -> Matches:
     return replace(matches, det_cls=det_cls, gt_cls=gt_cls, tp=tp)
 
 
-def _passes(subject: Subject, reported: Reported, depth: Depth, seed: int, on_trial: OnTrial | None) -> Iterator[Trial]:
+def _passes(
+    canonical: Canonical, reported: Reported, depth: Depth, seed: int, on_trial: OnTrial | None
+) -> Iterator[Trial]:
     """Trials that need a pass: over a sample, then, of those that came near, over all images; other splits last."""
-    evaluated = np.flatnonzero(np.isin(subject.passed.labelled.entry, subject.passed.matches.image))
+    evaluated = np.flatnonzero(np.isin(canonical.passed.labelled.entry, canonical.passed.matches.image))
     sample = evaluated[sampled(len(evaluated), SCREENED_IMAGES, seed)]
-    tried = candidates(subject.run, subject.network, subject.passed.settings, depth)[: SCREENS[depth]]
+    tried = candidates(canonical.run, canonical.network, canonical.passed.settings, depth)[: SCREENS[depth]]
     report, most = on_trial or (lambda done, total: None), len(tried) + CONFIRMED[depth]
     near: list[tuple[float, Candidate]] = []
     for done, candidate in enumerate(tried, start=1):
-        trial = _tried(subject, candidate, reported, sample)
+        trial = _tried(canonical, candidate, reported, sample)
         if trial is None:
             continue
         near.append((abs(trial.map50_95 - reported.figures.map50_95), candidate))
@@ -166,35 +168,35 @@ def _passes(subject: Subject, reported: Reported, depth: Depth, seed: int, on_tr
         yield trial
         if trial.explains:
             return
-    canonical = figures(subject.passed.matches, subject.passed.settings.protocol)
-    gap = abs(canonical.map50_95 - reported.figures.map50_95)
+    measured = figures(canonical.passed.matches, canonical.passed.settings.protocol)
+    gap = abs(measured.map50_95 - reported.figures.map50_95)
     for done, (left, candidate) in enumerate(sorted(near, key=lambda item: item[0])[: CONFIRMED[depth]], start=1):
         if len(sample) == len(evaluated) or left > NEARER * gap:
             break
-        trial = _tried(subject, candidate, reported, evaluated)
+        trial = _tried(canonical, candidate, reported, evaluated)
         report(len(tried) + done, most)
         if trial is not None:
             yield trial
             if trial.explains:
                 return
-    yield from _other_splits(subject, reported, OTHER_SPLIT_IMAGES[depth] * len(evaluated))
+    yield from _other_splits(canonical, reported, OTHER_SPLIT_IMAGES[depth] * len(evaluated))
 
 
-def _tried(subject: Subject, candidate: Candidate, reported: Reported, positions: NDArray[np.intp]) -> Trial | None:
+def _tried(canonical: Canonical, candidate: Candidate, reported: Reported, positions: NDArray[np.intp]) -> Trial | None:
     """The candidate's pass over the images at `positions`; None if the other head can't be built.
 
     Over a sample, the figures are the canonical ones of all images, moved by what the setting changes on the sample.
     """
-    passed = subject.passed
+    passed = canonical.passed
     labelled = labelled_part(passed.labelled, positions)
-    network = _network(subject, candidate)
+    network = _network(canonical, candidate)
     if network is None or not len(labelled.cls):
         return None
-    other = _run(subject, network, labelled, candidate.settings)
+    other = _run(canonical, network, labelled, candidate.settings)
     part = matches_part(passed.matches, np.isin(passed.matches.image, labelled.entry))
     whole = len(part.image) == len(passed.matches.image)
     protocol, found = candidate.settings.protocol, []
-    for convention in conventions(subject.run):
+    for convention in conventions(canonical.run):
         changed = figures(other.matches, protocol, convention)
         if not whole:
             everywhere = figures(passed.matches, protocol, convention)
@@ -206,40 +208,44 @@ def _tried(subject: Subject, candidate: Candidate, reported: Reported, positions
     return trial if whole else trial.model_copy(update={"explains": False, "sampled": True})
 
 
-def _network(subject: Subject, candidate: Candidate) -> Network | None:
-    network, checkpoint = subject.network, subject.run.checkpoint
+def _network(canonical: Canonical, candidate: Candidate) -> Network | None:
+    network, checkpoint = canonical.network, canonical.run.checkpoint
     if candidate.one_to_one and checkpoint is not None:
         try:
-            return rebuild(checkpoint, subject.weights, network.device, one_to_one=True)
+            return rebuild(checkpoint, canonical.weights, network.device, one_to_one=True)
         except CheckpointError:
             return None
     if candidate.settings.half and checkpoint is not None:
-        halved = rebuild(checkpoint, subject.weights, network.device)
+        halved = rebuild(checkpoint, canonical.weights, network.device)
         halved.module.half()
         return halved
     return network
 
 
-def _run(subject: Subject, network: Network, labelled: Labelled, settings: PassSettings) -> Passed:
+def _run(canonical: Canonical, network: Network, labelled: Labelled, settings: PassSettings) -> Passed:
     with threads(worker_threads()):
-        return run_pass(network, labelled, Path(subject.index.root), settings, clock=Clock())
+        return run_pass(network, labelled, Path(canonical.index.root), settings, clock=Clock())
 
 
-def _other_splits(subject: Subject, reported: Reported, most_images: float) -> Iterator[Trial]:
+def _other_splits(canonical: Canonical, reported: Reported, most_images: float) -> Iterator[Trial]:
     """The canonical pass over test and training images, if there are not too many: a path may name another split."""
     others: tuple[Split, ...] = ("test", "train")
-    settings = subject.passed.settings
+    settings = canonical.passed.settings
     for split in others:
-        images = sum(entry.split == split for entry in subject.index.images)
-        if split == subject.passed.labelled.split or not 0 < images <= most_images:
+        images = sum(entry.split == split for entry in canonical.index.images)
+        if split == canonical.passed.labelled.split or not 0 < images <= most_images:
             continue
         try:
             labelled = labelled_images(
-                subject.index, subject.labels, split, classes=subject.network.classes, single_cls=settings.single_cls
+                canonical.index,
+                canonical.labels,
+                split,
+                classes=canonical.network.classes,
+                single_cls=settings.single_cls,
             )
-            matches = _run(subject, subject.network, labelled, settings).matches
+            matches = _run(canonical, canonical.network, labelled, settings).matches
         except DatasetError:
             continue
-        found = [figures(matches, settings.protocol, convention) for convention in conventions(subject.run)]
+        found = [figures(matches, settings.protocol, convention) for convention in conventions(canonical.run)]
         nearest = _nearest(found, reported.figures)
         yield _trial("split", {"split": split}, nearest, reported.figures, len(matches.image))

@@ -15,6 +15,7 @@ from runaudit.evaluation.protocol import ULTRALYTICS, YOLOV5
 from runaudit.isolation.conclude import conclude
 from runaudit.isolation.job import JobFolder, JobSpec, Progress
 from runaudit.isolation.memory import ran_out_of_memory
+from runaudit.isolation.reconciling import unreproduced
 from runaudit.runs.facts import ImageIndex, IngestFacts, Note, RunFacts
 
 Report = Callable[[Progress], None]
@@ -47,6 +48,7 @@ def evaluate(folder: JobFolder, spec: JobSpec, report: Report, walls: dict[str, 
             depth="deep" if spec.depth == "deep" else "standard",
             device=spec.device,
             on_progress=lambda stage, done, total: report(Progress(stage=stage, done=done, total=total)),
+            unreproduced=lambda evaluation: unreproduced(facts.run, evaluation),
         )
     except CheckpointError as error:
         why_not = f"The checkpoint can't be used: {error.detail}"

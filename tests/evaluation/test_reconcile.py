@@ -16,7 +16,7 @@ from runaudit.evaluation.conventions import Figures, conventions, figures
 from runaudit.evaluation.evaluate import canonical_settings
 from runaudit.evaluation.labels import labelled_images
 from runaudit.evaluation.network import rebuild
-from runaudit.evaluation.reconcile import Reported, Subject, reconcile
+from runaudit.evaluation.reconcile import Canonical, Reported, reconcile
 from runaudit.evaluation.validation_pass import PassSettings, run_pass
 from runaudit.runs.checkpoint import read_checkpoint
 from runaudit.runs.dataset import read_dataset
@@ -29,7 +29,7 @@ IMAGES = 40
 
 
 @pytest.fixture(scope="module")
-def subject(tmp_path_factory: pytest.TempPathFactory) -> Subject:
+def subject(tmp_path_factory: pytest.TempPathFactory) -> Canonical:
     """The healthy example, validated canonically on a few rendered images; its training split is smaller still."""
     folder = tmp_path_factory.mktemp("reconcile")
     data_yaml = render(folder / "data", train=30, val=IMAGES)
@@ -44,21 +44,21 @@ def subject(tmp_path_factory: pytest.TempPathFactory) -> Subject:
     labelled = labelled_images(index, labels, "val", classes=network.classes, single_cls=False)
     settings = canonical_settings(network, labelled, IMGSZ, single_cls=False)
     passed = run_pass(network, labelled, Path(index.root), settings, clock=Clock())
-    return Subject(run, weights, index, labels, network, passed)
+    return Canonical(run, weights, index, labels, network, passed)
 
 
-def reported_with(subject: Subject, **changes: Any) -> Reported:
+def reported_with(subject: Canonical, **changes: Any) -> Reported:
     """What a validation with these changed settings reports."""
     settings = replace(subject.passed.settings, **changes)
     passed = run_pass(subject.network, subject.passed.labelled, Path(subject.index.root), settings, clock=Clock())
     return Reported(figures(passed.matches, settings.protocol), {})
 
 
-def canonical(subject: Subject) -> Figures:
+def canonical(subject: Canonical) -> Figures:
     return figures(subject.passed.matches, subject.passed.settings.protocol)
 
 
-def test_another_image_size_is_found(subject: Subject) -> None:
+def test_another_image_size_is_found(subject: Canonical) -> None:
     reported = reported_with(subject, imgsz=320)
     assert not canonical(subject).reproduces(reported.figures)
     found = reconcile(subject, reported, depth="deep")
@@ -68,7 +68,7 @@ def test_another_image_size_is_found(subject: Subject) -> None:
 
 
 def test_a_size_that_the_run_names_is_tried_at_depth_standard_and_others_only_if_they_are_cheap(
-    subject: Subject,
+    subject: Canonical,
 ) -> None:
     settings = subject.passed.settings
     sizes = [c.settings.imgsz for c in candidates(subject.run, subject.network, settings, "standard")]
@@ -81,7 +81,7 @@ def test_a_size_that_the_run_names_is_tried_at_depth_standard_and_others_only_if
     assert 320 in [c.settings.imgsz for c in candidates(named, subject.network, settings, "standard")]
 
 
-def test_a_confidence_needs_no_pass(subject: Subject) -> None:
+def test_a_confidence_needs_no_pass(subject: Canonical) -> None:
     protocol = replace(subject.passed.settings.protocol, confidence=0.25)
     reported = reported_with(subject, protocol=protocol)
     told: list[tuple[int, int]] = []
@@ -94,7 +94,7 @@ def test_a_confidence_needs_no_pass(subject: Subject) -> None:
     assert told == []
 
 
-def test_the_last_row_is_told_from_the_best(subject: Subject) -> None:
+def test_the_last_row_is_told_from_the_best(subject: Canonical) -> None:
     here = canonical(subject)
     reported = Reported(Figures(0.9, 0.8), {"the last row": here, "another": Figures(0.1, 0.05)})
     found = reconcile(subject, reported, depth="standard")
@@ -102,7 +102,7 @@ def test_the_last_row_is_told_from_the_best(subject: Subject) -> None:
     assert [trial.setting for trial in found.trials if trial.explains] == [{"row": "the last row"}]
 
 
-def test_the_older_convention_explains_an_older_version_only(subject: Subject) -> None:
+def test_the_older_convention_explains_an_older_version_only(subject: Canonical) -> None:
     older = figures(subject.passed.matches, subject.passed.settings.protocol, "older")
     old = replace(subject, run=subject.run.model_copy(update={"framework_version": "8.2.0"}))
     # The conventions are too near one another on these images to be beyond tolerance: the trial is what is looked at.
@@ -111,7 +111,7 @@ def test_the_older_convention_explains_an_older_version_only(subject: Subject) -
     assert "average_precision" not in [t.name for t in reconcile(subject, Reported(older, {}), depth="standard").trials]
 
 
-def test_another_split_is_found(subject: Subject) -> None:
+def test_another_split_is_found(subject: Canonical) -> None:
     labelled = labelled_images(subject.index, subject.labels, "train", classes=4, single_cls=False)
     settings: PassSettings = subject.passed.settings
     passed = run_pass(subject.network, labelled, Path(subject.index.root), settings, clock=Clock())
@@ -123,13 +123,13 @@ def test_another_split_is_found(subject: Subject) -> None:
     assert found.trials[-1].setting == {"split": "train"}
 
 
-def test_what_no_setting_explains_is_left_unexplained(subject: Subject) -> None:
+def test_what_no_setting_explains_is_left_unexplained(subject: Canonical) -> None:
     found = reconcile(subject, Reported(Figures(0.05, 0.9), {}), depth="standard")
     assert found.explained_by == ()
     assert {"conf", "single_cls", "iou", "rect", "batch", "split"} <= {trial.name for trial in found.trials}
 
 
-def test_a_sample_alone_explains_nothing(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sample_alone_explains_nothing(subject: Canonical, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("runaudit.evaluation.reconcile.SCREENED_IMAGES", 16)
     reported = reported_with(subject, imgsz=320)
     trials = reconcile(subject, reported, depth="deep").trials
@@ -152,9 +152,9 @@ def test_a_sample_alone_explains_nothing(subject: Subject, monkeypatch: pytest.M
         ("8.x", ("current", "older")),
     ],
 )
-def test_conventions_follow_the_version(subject: Subject, version: str | None, expected: tuple[str, ...]) -> None:
+def test_conventions_follow_the_version(subject: Canonical, version: str | None, expected: tuple[str, ...]) -> None:
     assert conventions(subject.run.model_copy(update={"framework_version": version})) == expected
 
 
-def test_yolov5_has_its_own(subject: Subject) -> None:
+def test_yolov5_has_its_own(subject: Canonical) -> None:
     assert conventions(subject.run.model_copy(update={"framework": "yolov5"})) == ("current",)
