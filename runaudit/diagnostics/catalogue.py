@@ -6,6 +6,7 @@ from typing import Final
 
 from runaudit.causes import CAUSES, CauseId
 from runaudit.diagnostics import (
+    augmentation,
     checkpoint_integrity,
     class_imbalance,
     class_mapping,
@@ -14,6 +15,7 @@ from runaudit.diagnostics import (
     label_files,
     learning_rate,
     metric_mismatch,
+    model_architecture,
     numerical_divergence,
     overfitting,
     validation_set_too_small,
@@ -33,6 +35,8 @@ _BY_CAUSE: Final[dict[CauseId, Check]] = {
         image_format.CHECK,
         overfitting.CHECK,
         learning_rate.CHECK,
+        model_architecture.CHECK,
+        augmentation.CHECK,
         insufficient_epochs.CHECK,
         weight_initialization.CHECK,
         numerical_divergence.CHECK,

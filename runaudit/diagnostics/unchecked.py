@@ -33,14 +33,6 @@ QUESTIONS: Final[dict[CauseId, tuple[str, str]]] = {
         "Batch size",
         "Is the batch too small (noise, batch norm) or too large (too few steps)? What was the effective batch?",
     ),
-    "model_architecture": (
-        "Model architecture",
-        "Do stride, anchors, imgsz, max_det and head fit the objects?",
-    ),
-    "augmentation": (
-        "Augmentation",
-        "Does augmentation destroy the labels' meaning (fliplr with left and right classes), or is it absent?",
-    ),
     "hardware_limits": (
         "Hardware limits",
         "Out of memory, batch halved in silence, NaN under AMP on known GPUs, crashes; what would fit the "

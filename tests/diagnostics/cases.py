@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,9 +12,30 @@ from numpy.typing import NDArray
 from benchmarks.simulated_curves import as_run
 from runaudit.diagnostics.evidence import Evidence
 from runaudit.evaluation.facts import BoxMetrics, ClassMetrics, EvaluationFacts
-from runaudit.runs.facts import CheckpointFacts, Curves, DatasetFacts, ImageCensus, RunFacts, SplitFacts, WeightFacts
+from runaudit.runs.box_census import box_census
+from runaudit.runs.facts import (
+    BoxCensus,
+    CheckpointFacts,
+    Curves,
+    DatasetFacts,
+    ImageCensus,
+    ImageEntry,
+    RunFacts,
+    SplitFacts,
+    WeightFacts,
+)
+from runaudit.runs.label_arrays import LabelArrays
 
 EPOCHS = 100
+AUGMENTATION = {
+    "hsv_h": 0.015,
+    "hsv_s": 0.7,
+    "hsv_v": 0.4,
+    "translate": 0.1,
+    "scale": 0.5,
+    "fliplr": 0.5,
+    "mosaic": 1.0,
+}
 ABSENT = {
     "curves": "The run holds no results.csv.",
     "checkpoint": "The run holds no checkpoint.",
@@ -67,7 +89,8 @@ def run(
         planned=planned or size,
         status=status,
         arguments={"optimizer": "SGD", "lr0": 0.01, "lrf": 0.01, "warmup_epochs": 3.0, "close_mosaic": 10, "batch": 16}
-        | {"model": "yolov8n.pt", "pretrained": True}
+        | {"model": "yolov8n.pt", "pretrained": True, "imgsz": 640}
+        | AUGMENTATION
         | (arguments or {}),
     )
 
@@ -113,6 +136,24 @@ def checkpoint(**changes: Any) -> CheckpointFacts:
     return CheckpointFacts(**(facts | changes))
 
 
+def boxes(
+    sides: Sequence[tuple[float, float]] = ((64.0, 48.0), (120.0, 160.0)),
+    *,
+    repeat: int = 100,
+    longer: int = 640,
+    crowd: Sequence[int] = (),
+) -> BoxCensus:
+    """The census of `repeat` boxes of each of `sides`, pixels of square images of `longer` pixels, one an image; and of
+    images that hold `crowd` boxes of the first."""
+    each = [*sides] * repeat
+    crowded = [index for index, count in enumerate(crowd) for _ in range(count)]
+    wide = np.asarray([*each, *(list(sides[:1]) * len(crowded))], np.float64).reshape(-1, 2)
+    box = np.hstack([np.full((len(wide), 2), 0.5), wide / longer])
+    image = np.asarray([*range(len(crowd), len(crowd) + len(each)), *crowded], np.int32)
+    images = [ImageEntry(file="x.jpg", split="val", width=longer, height=longer)] * (len(crowd) + len(each))
+    return box_census(LabelArrays(image, np.zeros(len(box), np.int32), box), images)
+
+
 def split(instances: tuple[int, ...], *, images: int | None = None, **changes: Any) -> SplitFacts:
     """A split in which every instance lies on an image of its own."""
     total = sum(instances)
@@ -128,6 +169,7 @@ def split(instances: tuple[int, ...], *, images: int | None = None, **changes: A
         "class_images": instances,
         "label_ids": {index: count for index, count in enumerate(instances) if count},
         "image_census": census(images or total),
+        "box_census": boxes(),
     }
     return SplitFacts(**(facts | changes))
 

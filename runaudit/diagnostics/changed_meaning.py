@@ -1,0 +1,250 @@
+"""Whether augmentation makes one class look like another, by the classes' names, the arguments, and the metrics."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from runaudit.diagnostics.class_support import ClassSupport, best_map50
+from runaudit.diagnostics.evidence import Evidence, Impact, Measurement, Remedy, Severity
+from runaudit.diagnostics.history import number
+from runaudit.diagnostics.opposite_names import Change, characters, opposite_pairs
+from runaudit.diagnostics.parts import Part
+from runaudit.diagnostics.thresholds import threshold
+from runaudit.runs.facts import RunFacts
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    confused: float = threshold(
+        0.65,
+        "mAP50 that two classes can have at most if nothing tells them apart: each detection is then right half of the "
+        "time. 400 simulations with 30 objects each give 0.57 on average and 0.63 at the 95th percentile, with 300 "
+        "each 0.52 and 0.54.",
+    )
+    classes: float = threshold(
+        0.1,
+        "Share of the classes in such pairs from which the finding is major: at 0.1 what they lose, up to 0.35 of "
+        "mAP50 each, is 3.5 points of the mean. In a reported case mAP went from 0.5 to 0.9 without flips (yolo.md "
+        "row 51).",
+    )
+    often: float = threshold(
+        0.25,
+        "Probability of the flip from which it is major. At the default of 0.5 half of what training shows has the "
+        "label of the other class, at a quarter every fourth.",
+    )
+    half_turn: float = threshold(135.0, "Degrees of rotation beyond which left is nearer to right than to up or down.")
+    hue: float = threshold(
+        0.1,
+        "hsv_h moves the hue by up to this share of the colour circle; red and yellow are 0.17 apart, and the default "
+        "is 0.015 (yolo.md A3).",
+    )
+    characters: int = threshold(
+        10, "Classes of single letters or digits that make a data set one of writing: the ten digits."
+    )
+    legible: float = threshold(0.9, "mAP50 from which mirrored writing is not seen to have cost anything.")
+    judged: int = threshold(30, "Validation instances of a class whose AP50 is taken for told (diagnostics.md A2(4)).")
+
+
+LIMITS = Thresholds()
+
+
+@dataclass(frozen=True)
+class ChangedMeaning:
+    """A change of the image that an argument asks for, and why it changes what a class is."""
+
+    change: Change
+    argument: str
+    value: float
+    does: str
+    without: dict[str, object]
+
+
+def value_of(run: RunFacts, key: str) -> float:
+    """The training argument as a number; 0 where it isn't stated."""
+    return number(run.argument(key), 0.0)
+
+
+def place_of(run: RunFacts, key: str) -> str | None:
+    """Where the argument stands, `args.yaml:41`."""
+    return run.configuration.places.get(key) if run.configuration is not None else None
+
+
+def changes(run: RunFacts) -> tuple[ChangedMeaning, ...]:
+    """What the arguments do that some classes do not survive. A pose run without flip_idx is not flipped at all."""
+    fliplr, flipud, degrees, hue = (value_of(run, key) for key in ("fliplr", "flipud", "degrees", "hsv_h"))
+    possible = (
+        ChangedMeaning("fliplr", "fliplr", fliplr, "mirrors images left to right", {"fliplr": 0.0}),
+        ChangedMeaning("flipud", "flipud", flipud, "mirrors images top to bottom", {"flipud": 0.0}),
+        ChangedMeaning("rotation", "degrees", degrees, "turns images by up to half a turn", {"degrees": 10.0}),
+        ChangedMeaning("hue", "hsv_h", hue, "changes colours for others", {"hsv_h": 0.015}),
+    )
+    least = {"rotation": LIMITS.half_turn, "hue": LIMITS.hue}
+    return tuple(change for change in possible if change.value > least.get(change.change, 0.0))
+
+
+def confusion(evidence: Evidence, change: ChangedMeaning, support: ClassSupport) -> Part | None:
+    """Classes that the change makes of one another, unless the metrics show that they are told apart."""
+    run = evidence.run
+    if change.change in ("fliplr", "flipud") and _not_flipped(evidence):
+        return None
+    pairs = opposite_pairs(support.names, change.change)
+    affected = sorted({index for pair in pairs for index in pair if support.occurs(index)})
+    if not affected or support.classes == 0:
+        return None
+    share = len(affected) / support.classes
+    if _told_apart(evidence, affected, share):
+        return None
+    severity: Severity = "minor"
+    if share >= LIMITS.classes and (change.value >= LIMITS.often or change.change in ("rotation", "hue")):
+        severity = "major"
+    named = [f"{support.name(first)} / {support.name(second)}" for first, second in pairs]
+    instances = support.instances_of(affected)
+    counted = f" They have {instances} of {support.instances} labels." if support.instances else ""
+    return Part(
+        severity,
+        f"{change.argument}={change.value:g} makes classes of one another: {', '.join(named[:3])}"
+        + (f" and {len(named) - 3} more pairs" if len(named) > 3 else ""),
+        f"Training {change.does} and keeps the class, so that what is shown as the one is often labelled as the other. "
+        f"The names say so; whether the objects look that way should be seen.{counted}",
+        (
+            Measurement(
+                "share of the classes that are in such pairs",
+                round(share, 4),
+                LIMITS.classes,
+                n=support.classes,
+                source=support.source,
+            ),
+            Measurement(change.argument, change.value, threshold=0, source=place_of(run, change.argument)),
+            *_told_evidence(evidence, affected),
+        ),
+        (
+            Remedy(
+                f"Train with {', '.join(f'{key}={value}' for key, value in change.without.items())}",
+                "What the classes are told apart by then stays as it is labelled.",
+                dict(change.without),
+                _SWAP_CODE if change.change == "fliplr" else None,
+                "https://github.com/ultralytics/yolov5/issues/2520",
+            ),
+        ),
+        _impact(evidence, affected),
+        tuple(support.name(index) for index in affected),
+        share,
+        support.classes,
+    )
+
+
+def _not_flipped(evidence: Evidence) -> bool:
+    """ultralytics switches both flips off where a pose data set has no flip_idx (data/augment.py v8_transforms)."""
+    dataset = evidence.dataset
+    return (
+        evidence.run.task == "pose"
+        and evidence.run.framework == "ultralytics"
+        and dataset is not None
+        and dataset.flip_index is None
+    )
+
+
+def _per_class(evidence: Evidence) -> dict[int, float]:
+    """Class -> measured AP50, of the classes that can be judged by it."""
+    judged = evidence.evaluation.per_class if evidence.evaluation is not None else ()
+    return {
+        entry.class_id: entry.map50 for entry in judged if entry.map50 is not None and entry.instances >= LIMITS.judged
+    }
+
+
+def _told_apart(evidence: Evidence, affected: list[int], share: float) -> bool:
+    """Whether the metrics are better than they could be if the affected classes were not told apart at all.
+
+    By the classes' own AP50 where it was measured, else by the run's best mAP50: with all other classes at 1, it can be
+    no more than 1 - share * (1 - confused).
+    """
+    measured = _per_class(evidence)
+    own = [measured[index] for index in affected if index in measured]
+    if own:
+        return float(np.mean(own)) > LIMITS.confused
+    best = best_map50(evidence)
+    return best is not None and best > 1.0 - share * (1.0 - LIMITS.confused)
+
+
+def _told_evidence(evidence: Evidence, affected: list[int]) -> tuple[Measurement, ...]:
+    measured = _per_class(evidence)
+    own = [measured[index] for index in affected if index in measured]
+    if own:
+        return (Measurement("mean AP50 of these classes", round(float(np.mean(own)), 4), LIMITS.confused, n=len(own)),)
+    best = best_map50(evidence)
+    return () if best is None else (Measurement("best mAP50", round(best, 4)),)
+
+
+def _impact(evidence: Evidence, affected: list[int]) -> Impact:
+    """What the affected classes lack against the mean of the others, as their share of the mean over all."""
+    judged = evidence.evaluation.per_class if evidence.evaluation is not None else ()
+    values = {entry.class_id: entry.map50_95 for entry in judged if entry.map50_95 is not None}
+    own = [value for index, value in values.items() if index in affected]
+    others = [value for index, value in values.items() if index not in affected]
+    if not own or not others:
+        return Impact("lowers")
+    lacking = (float(np.mean(others)) - float(np.mean(own))) * len(own) / len(values)
+    return Impact("lowers", lacking, None, "observational") if 0 < lacking <= 1 else Impact("lowers")
+
+
+def writing(evidence: Evidence, support: ClassSupport) -> Part | None:
+    """Letters and digits are no letters and digits in a mirror, even where none becomes another."""
+    run = evidence.run
+    flips = {key: value_of(run, key) for key in ("fliplr", "flipud") if value_of(run, key) > 0}
+    written = [index for index in characters(support.names) if support.occurs(index)]
+    best = best_map50(evidence)
+    if not flips or len(written) < LIMITS.characters or (best is not None and best >= LIMITS.legible):
+        return None
+    key = next(iter(flips))
+    return Part(
+        "minor",
+        f"{len(written)} classes are letters or digits, and {key}={flips[key]:g} shows them mirrored",
+        "No image that the model is used on shows such shapes, and some come close to other characters.",
+        (
+            Measurement("classes of single characters", len(written), LIMITS.characters, n=support.classes),
+            Measurement(key, flips[key], threshold=0, source=place_of(run, key)),
+        ),
+        (Remedy("Train without flips", "Writing has a direction.", dict.fromkeys(flips, 0.0)),),
+        classes=tuple(support.name(index) for index in written),
+        effect=len(written) / max(1, support.classes),
+        n=support.classes,
+    )
+
+
+def flip_index(evidence: Evidence) -> Part | None:
+    """A flip_idx that is no exchange of points mixes keypoints up in every mirrored image."""
+    dataset = evidence.dataset
+    if dataset is None or dataset.flip_index is None or evidence.run.task != "pose":
+        return None
+    index, points = dataset.flip_index, len(dataset.flip_index)
+    flips = max(value_of(evidence.run, "fliplr"), value_of(evidence.run, "flipud"))
+    wrong = [point for point, other in enumerate(index) if not 0 <= other < points or index[other] != point]
+    if not wrong or flips <= 0:
+        return None
+    return Part(
+        "major",
+        f"flip_idx is no exchange of keypoints: {len(wrong)} of {points} points don't come back",
+        "Mirroring twice must give each point its own index again, index[index[i]] = i. As it stands, mirrored images "
+        "teach wrong points.",
+        (Measurement("keypoints that two mirrors move", len(wrong), 0, n=points, source=dataset.source),),
+        (
+            Remedy(
+                "Correct flip_idx, or train without flips",
+                "It names for each keypoint the one that it becomes in a mirror: left eye and right eye exchange.",
+                {"fliplr": 0.0, "flipud": 0.0},
+                reference="https://docs.ultralytics.com/datasets/pose/",
+            ),
+        ),
+        effect=len(wrong) / points,
+        n=points,
+    )
+
+
+_SWAP_CODE = """\
+# Instead of switching the flip off: exchange the classes with the sides (in a training loop of one's own).
+if random.random() < 0.5:
+    image, boxes = flip_left_right(image, boxes)
+    classes = mirrored_class[classes]  # mirrored_class[left] = right, mirrored_class[right] = left, else itself
+"""

@@ -1,0 +1,155 @@
+"""Stride, anchors, imgsz and max_det against the objects, and objects that only look too small."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from runaudit.diagnostics.evidence import Evidence
+from runaudit.diagnostics.model_architecture import LIMITS, examine, finest_stride
+from runaudit.evaluation.facts import EvaluationFacts
+from tests.diagnostics import cases
+
+TINY, LARGE = (4.0, 4.0), (60.0, 60.0)
+
+
+def sized(sides, *, longer=640, evaluation=None, arguments=None, architecture="yolov8n", **checkpoint) -> Evidence:
+    """A run on data whose boxes have these sides, in both splits."""
+    census = cases.boxes(sides, longer=longer)
+    splits = {
+        "train": cases.split((500, 400), box_census=census),
+        "val": cases.split((250, 200), source="images/val", box_census=census),
+    }
+    run = cases.run(arguments=arguments).model_copy(update={"architecture": architecture})
+    if checkpoint:
+        run = run.model_copy(update={"checkpoint": cases.checkpoint(**checkpoint)})
+    return Evidence(run, dataset=cases.dataset(splits=splits), evaluation=evaluation)
+
+
+def recalled(recall: float) -> EvaluationFacts:
+    facts = cases.evaluation(0.5)
+    return facts.model_copy(
+        update={"per_class": tuple(entry.model_copy(update={"recall": recall}) for entry in facts.per_class)}
+    )
+
+
+def test_objects_of_a_usual_size_pass_with_numbers():
+    result = examine(cases.healthy())
+    assert result.outcome == "passed"
+    assert result.effect == 0.0
+    assert "images/val" in result.reason
+
+
+def test_objects_below_the_reach_of_the_stride_are_major():
+    result = examine(sized([TINY, LARGE]))
+    assert result.outcome == "failed" and result.finding is not None
+    assert result.effect == pytest.approx(0.5)
+    assert "50%" in result.finding.title
+    head = next(remedy for remedy in result.finding.remedies if "P2" in remedy.title)
+    assert head.patch == {"model": "yolov8n-p2.yaml", "pretrained": "yolov8n.pt"}
+
+
+def test_large_images_are_shown_larger_or_in_tiles():
+    result = examine(sized([(24, 24), (300, 300)], longer=3840))
+    assert result.finding is not None
+    patches = [remedy.patch for remedy in result.finding.remedies]
+    imgsz = patches[0]["imgsz"]
+    assert 24 / 3840 * imgsz >= LIMITS.reach * 8 and imgsz <= 3840
+    assert any("sahi" in (remedy.code or "") for remedy in result.finding.remedies)
+
+
+def test_images_without_more_pixels_are_not_enlarged():
+    result = examine(sized([TINY, LARGE], longer=640))
+    assert result.finding is not None
+    assert all("imgsz" not in remedy.patch for remedy in result.finding.remedies)
+    assert all("tiles" not in remedy.title for remedy in result.finding.remedies)
+
+
+def test_a_small_share_is_minor_and_a_tiny_one_nothing():
+    few = [TINY, *[LARGE] * 9]
+    assert examine(sized(few)).outcome == "warned"
+    assert examine(sized([TINY, *[LARGE] * 29])).outcome == "passed"
+
+
+def test_a_finer_head_reaches_further():
+    four = [(5.0, 5.0), LARGE]
+    assert examine(sized(four)).outcome == "failed"
+    assert examine(sized(four, architecture="yolov8n-p2")).outcome == "passed"
+    assert examine(sized(four, stride=(4.0, 8.0, 16.0))).outcome == "passed"
+    assert finest_stride(cases.run().model_copy(update={"architecture": "yolop2x"})) == 8.0
+
+
+def test_small_objects_that_are_found_anyway_are_no_fault():
+    assert examine(sized([TINY, LARGE], evaluation=recalled(0.9))).outcome == "passed"
+    assert examine(sized([TINY, LARGE], evaluation=recalled(0.55))).outcome == "failed"
+
+
+def test_the_same_objects_at_a_larger_imgsz_pass():
+    assert examine(sized([TINY, LARGE], arguments={"imgsz": 1280})).outcome == "passed"
+
+
+def crowded(counts, **arguments) -> Evidence:
+    census = cases.boxes(crowd=counts)
+    splits = {"val": cases.split((250, 200), source="images/val", box_census=census)}
+    return Evidence(cases.run(arguments=arguments), dataset=cases.dataset(splits=splits), evaluation=cases.evaluation())
+
+
+def test_images_fuller_than_max_det_are_found():
+    result = examine(crowded((500, 500)))
+    assert result.outcome == "failed" and result.finding is not None
+    assert result.effect == pytest.approx(400 / 1200)
+    assert result.finding.impact.value == pytest.approx(0.6 * 400 / 1200, abs=1e-4)
+    assert result.finding.remedies[0].patch == {"max_det": 700}
+
+
+def test_one_box_too_many_is_minor_and_a_raised_max_det_passes():
+    assert examine(crowded((301,))).outcome == "warned"
+    assert examine(crowded((301,), max_det=400)).outcome == "passed"
+    assert examine(crowded((300,))).outcome == "passed"
+    assert examine(crowded((150,), max_det=100)).outcome == "failed"
+
+
+ANCHORS = (((10.0, 13.0), (16.0, 30.0)), ((60.0, 60.0), (120.0, 90.0)))
+
+
+def test_anchors_that_miss_a_tenth_are_major():
+    result = examine(sized([(400, 20), LARGE], anchors=ANCHORS))
+    assert result.outcome == "failed" and result.finding is not None
+    assert result.effect == pytest.approx(0.5)
+    assert result.finding.remedies[0].patch == {"noautoanchor": False}
+    assert "kmean_anchors" in (result.finding.remedies[0].code or "")
+
+
+def test_anchors_that_miss_a_few_are_minor_and_those_that_fit_pass():
+    few = [(400, 20), *[LARGE] * 19]
+    assert examine(sized(few, anchors=ANCHORS)).outcome == "warned"
+    fits = examine(sized([LARGE], anchors=ANCHORS))
+    assert fits.outcome == "passed" and "anchors fit 100.0%" in fits.reason
+
+
+def test_two_faults_are_one_finding_with_the_evidence_of_both():
+    result = examine(sized([TINY, LARGE, (600, 20)], anchors=(((60.0, 60.0),),)))
+    assert result.finding is not None
+    assert "Besides" in result.finding.explanation
+    names = [item.name for item in result.finding.evidence]
+    assert "best possible recall of the anchors" in names and "imgsz" in names
+
+
+def test_what_is_missing_is_said():
+    assert examine(cases.without_everything()).outcome == "not_run"
+    assert examine(cases.without_everything()).reason == cases.ABSENT["dataset"]
+    assert examine(sized([TINY, LARGE], arguments={"imgsz": None})).outcome == "inconclusive"
+    few = cases.dataset(splits={"val": cases.split((10,), box_census=cases.boxes([TINY], repeat=29))})
+    assert examine(Evidence(cases.run(), dataset=few)).outcome == "inconclusive"
+    uncounted = cases.dataset(splits={"val": cases.split((10,), box_census=None)})
+    assert examine(Evidence(cases.run(), dataset=uncounted)).outcome == "inconclusive"
+    classifier = cases.run().model_copy(update={"task": "classify"})
+    assert examine(replace(cases.healthy(), run=classifier)).outcome == "not_run"
+
+
+def test_training_is_judged_where_there_is_no_validation_split():
+    splits = {"train": cases.split((500, 400), box_census=cases.boxes([TINY]))}
+    result = examine(Evidence(cases.run(), dataset=cases.dataset(splits=splits)))
+    assert result.outcome == "failed"
+    assert result.finding is not None and result.finding.evidence[0].source == "images/train"
