@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -29,7 +30,8 @@ class DataYaml:
     """A data.yaml as written. `splits` maps a split to the paths that were written for it, in order.
 
     `keypoint_values` is how many values a pose row has after its box (points times dimensions), `keypoints` how many
-    points, else 0. `flip_index` is `flip_idx`, None where there is none that names points.
+    points, else 0. `flip_index` is `flip_idx`, None where there is none that names points. `keypoint_sigmas` is
+    `kpt_oks_sigmas`: numbers, empty without; the framework refuses others than a positive one for each point.
     """
 
     file: Path
@@ -43,6 +45,7 @@ class DataYaml:
     notes: tuple[Note, ...]
     keypoints: int = 0
     flip_index: tuple[int, ...] | None = None
+    keypoint_sigmas: tuple[float, ...] = ()
 
 
 def read_data_yaml(file: Path, *, source: str) -> DataYaml:
@@ -85,6 +88,7 @@ def read_data_yaml(file: Path, *, source: str) -> DataYaml:
         notes=tuple(notes),
         keypoints=points,
         flip_index=_flip_index(document.values.get("flip_idx")),
+        keypoint_sigmas=_sigmas(document.values.get("kpt_oks_sigmas")),
     )
 
 
@@ -266,6 +270,16 @@ def _keypoint_shape(shape: JsonValue) -> tuple[int, int]:
         if isinstance(points, int) and isinstance(dimensions, int):
             return points, dimensions
     return 0, 0
+
+
+def _sigmas(value: JsonValue) -> tuple[float, ...]:
+    """The numbers of a list, nan for what is none; nan alone for anything else that is not empty."""
+    if not value:
+        return ()
+    listed = value if isinstance(value, list) and len(value) <= 10_000 else [None]
+    return tuple(
+        float(item) if isinstance(item, int | float) and not isinstance(item, bool) else math.nan for item in listed
+    )
 
 
 def _flip_index(value: JsonValue) -> tuple[int, ...] | None:

@@ -14,7 +14,7 @@ from runaudit.errors import DatasetError
 from runaudit.runs.data_yaml import DataYaml, find_data_yaml, read_data_yaml, resolve_split
 from runaudit.runs.facts import DatasetFacts, ImageEntry, ImageIndex, Note, Split, SplitFacts
 from runaudit.runs.image_files import ImageFile, list_images
-from runaudit.runs.label_arrays import LabelArrays, concatenate_labels, read_labels, write_labels
+from runaudit.runs.label_arrays import Geometry, LabelArrays, concatenate_labels, read_labels, write_labels
 from runaudit.runs.paths import Found, Paths
 from runaudit.runs.split import SplitJob, read_split
 from runaudit.runs.stray_labels import find_stray_labels
@@ -35,6 +35,7 @@ def read_dataset(
     *,
     own_machine: bool,
     single_cls: bool = False,
+    geometry: Geometry | None = None,
     on_progress: Progress | None = None,
 ) -> tuple[DatasetFacts, ImageIndex, LabelArrays]:
     """Read images and labels of all splits that `yaml_path` names.
@@ -42,7 +43,8 @@ def read_dataset(
     Paths are resolved below `root` only, or anywhere with `own_machine` (`runaudit.runs.paths`). Image sizes come from
     the headers. What the framework would drop in silence is counted as rejected, with notes of which a split keeps the
     first few a kind. Label caches are pickles; they are noted and never opened. `single_cls` reads the data as a
-    training with that argument does: all classes are one, whatever their ids and names.
+    training with that argument does: all classes are one, whatever their ids and names. `geometry` is what the task
+    needs behind each box; keypoints are read where `kpt_shape` says how many.
 
     Raises
     ------
@@ -61,7 +63,18 @@ def read_dataset(
     labels: list[LabelArrays] = []
     missing: dict[Split, tuple[ImageFile, ...]] = {}
     for split, listed in files.items():
-        job = SplitJob(split, listed, data.places[split], base, paths, len(names), data.keypoint_values, single_cls)
+        job = SplitJob(
+            split,
+            listed,
+            data.places[split],
+            base,
+            paths,
+            len(names),
+            data.keypoint_values,
+            single_cls,
+            dimensions=data.keypoint_values // max(data.keypoints, 1),
+            geometry=geometry,
+        )
         read = read_split(job, progress.add)
         splits[split] = read.facts
         labels.append(replace(read.labels, image=read.labels.image + np.int32(len(images))))
@@ -77,10 +90,12 @@ def read_dataset(
         notes=tuple(dict.fromkeys((*data.notes, *notes))),
         keypoint_values=data.keypoint_values,
         keypoints=data.keypoints,
+        keypoint_sigmas=data.keypoint_sigmas,
         flip_index=data.flip_index,
         single_cls=single_cls,
     )
-    return facts, ImageIndex(root=str(base), images=tuple(images)), concatenate_labels(labels)
+    index = ImageIndex(root=str(base), images=tuple(images), keypoint_sigmas=data.keypoint_sigmas)
+    return facts, index, concatenate_labels(labels)
 
 
 def _listed(data: DataYaml, paths: Paths) -> tuple[dict[Split, list[ImageFile]], list[Note]]:

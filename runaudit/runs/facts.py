@@ -282,6 +282,7 @@ class SplitFacts(Facts):
     `rejected_by` counts them by the note's code. `label_ids` counts the rows of each class id as written, also ids that
     data.yaml has no name for. `stray_labels` of the images without a label file have one elsewhere, in `stray_folders`,
     where the framework doesn't look. `caches` are label caches beside the labels, never opened.
+    `rows_without_outline` are boxes where the task needs polygons.
     """
 
     source: str
@@ -298,6 +299,7 @@ class SplitFacts(Facts):
     label_ids: dict[int, int] = {}
     duplicate_rows: int = 0
     zero_area_rows: int = 0
+    rows_without_outline: int = 0
     stray_labels: int = 0
     stray_folders: tuple[str, ...] = ()
     caches: tuple[str, ...] = ()
@@ -330,7 +332,7 @@ class DatasetFacts(Facts):
     """The data set as data.yaml describes it and as it was found. `source` is data.yaml's place in the artifact.
 
     `annotators` are further annotators of the same images, by name. `keypoint_values` is how many values a pose row has
-    after its box, `keypoints` how many points these are, else 0.
+    after its box, `keypoints` how many points these are, else 0. `keypoint_sigmas` is `kpt_oks_sigmas`, empty without.
     """
 
     source: str
@@ -340,6 +342,7 @@ class DatasetFacts(Facts):
     annotators: dict[str, AnnotatorFacts] = {}
     keypoint_values: int = 0
     keypoints: int = 0
+    keypoint_sigmas: tuple[float, ...] = ()
     flip_index: tuple[int, ...] | None = None
     """`flip_idx` of a pose data set: which keypoint each becomes in a mirrored image; None without one"""
     single_cls: bool = False
@@ -360,11 +363,13 @@ class ImageIndex(Facts):
 
     `root` is an absolute folder that ingest verified each file to lie in. Labels are three arrays in
     `labels.safetensors`: `image` int32 (n,) index into `images`; `cls` int32 (n,); `box` float64 (n, 4) as
-    normalised centre x, centre y, width, height in [0, 1].
+    normalised centre x, centre y, width, height in [0, 1]; and polygons or keypoints where the task needs them
+    (`runs.label_arrays`). `keypoint_sigmas` are the data set's own scales of the keypoints, if it has any.
     """
 
     root: str
     images: tuple[ImageEntry, ...]
+    keypoint_sigmas: tuple[float, ...] = ()
 
 
 class IngestFacts(Facts):

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runaudit.runs.facts import Note
+from runaudit.runs.label_arrays import Geometry, starts_of
 
 MAX_FILE_BYTES = 16 << 20
 """A label file of 100 000 polygons of 10 points has about this size."""
@@ -44,7 +45,8 @@ class ParsedLabels:
     `file` (n,) is the index of each kept box's file in the batch, in order; `cls` (n,); `box` (n, 4).
     `rejected` maps the index of a file whose image is dropped to the note that says why.
     `duplicates`, `zero_area` and `polygons` count rows: removed, kept with no area, turned into boxes. `class_ids`
-    counts the rows of each class id as written, those of dropped images included.
+    counts the rows of each class id as written, those of dropped images included. `points`, `point_start` and
+    `keypoints` are those of LabelArrays.
     """
 
     file: _Integers
@@ -55,6 +57,9 @@ class ParsedLabels:
     zero_area: int
     polygons: int
     class_ids: dict[int, int]
+    points: NDArray[np.float32] | None = None
+    point_start: _Integers | None = None
+    keypoints: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -78,6 +83,8 @@ def parse_labels(
     classes: int,
     keypoint_values: int = 0,
     single_cls: bool = False,
+    dimensions: int = 0,
+    geometry: Geometry | None = None,
 ) -> ParsedLabels:
     """Parse label files.
 
@@ -88,15 +95,19 @@ def parse_labels(
     keypoint_values : values a row has after its box in a pose data set (points times dimensions), else 0.
     single_cls : every class becomes class 0, once rows have been compared; no id is then too high (8.4.190,
         verify_image_label and BaseDataset.update_labels).
+    dimensions : of each keypoint, 2 or 3.
+    geometry : what to keep beside the boxes. With `keypoints` a row must have its `keypoint_values`, and these are
+        judged instead of the box; without, they are passed over, as the framework does for tasks of boxes.
     """
     rejected: dict[int, Note] = {}
     rows = _parse(contents, sources, rejected)
     wrong: list[tuple[str, _Rows]] = []
+    posed = geometry == "keypoints" and keypoint_values > 0 and dimensions in (2, 3)
     is_pose = rows.columns == 5 + keypoint_values if keypoint_values else np.zeros(len(rows.start), bool)
-    is_box = (rows.columns == 5) | is_pose
+    is_box = is_pose if posed else (rows.columns == 5) | is_pose
     # A file with a row of more than 6 columns is one of polygons, also its rows of a single point.
     of_polygons = np.isin(rows.file, rows.file[(rows.columns > 6) & ~is_pose])
-    is_polygon = of_polygons & (rows.columns >= 3) & (rows.columns % 2 == 1) & ~is_box
+    is_polygon = of_polygons & (rows.columns >= 3) & (rows.columns % 2 == 1) & ~is_box & (not posed)
     wrong.append(("label_columns", rows.of(~is_box & ~is_polygon)))
     mixed = np.intersect1d(rows.file[is_box], rows.file[is_polygon])
     first_of_mixed = np.isin(rows.file, mixed) & np.r_[True, rows.file[1:] != rows.file[:-1]][: len(rows.file)]
@@ -105,21 +116,27 @@ def parse_labels(
     rows, is_polygon = rows.of(usable), is_polygon[usable]
     cls, box = _boxes(rows, is_polygon)
     class_ids = _counted(cls)
-    wrong += _violations(rows, cls, box, np.inf if single_cls else min(classes, MAX_CLASS_ID))
+    keypoints = _keypoints(rows, keypoint_values, dimensions) if posed else None
+    wrong += _violations(rows, cls, box, keypoints, np.inf if single_cls else min(classes, MAX_CLASS_ID))
     for code, bad in wrong:
         _reject(rejected, code, bad, sources)
     kept = ~np.isin(rows.file, np.fromiter(rejected, np.int64, len(rejected)))
-    unique = _unique(rows.of(kept), cls[kept], box[kept], is_polygon[kept])
-    cls, box = cls[kept][unique], box[kept][unique]
+    polygons, rows_kept = int(is_polygon[kept].sum()), int(kept.sum())
+    kept[kept] = _unique(rows.of(kept), cls[kept], box[kept], is_polygon[kept] | posed)
+    rows, cls, box = rows.of(kept), cls[kept], box[kept]
+    outlines = _outlines(rows, is_polygon[kept]) if geometry == "polygons" else None
     return ParsedLabels(
-        file=rows.file[kept][unique],
+        file=rows.file,
         cls=np.zeros(len(cls), np.int32) if single_cls else cls.astype(np.int32),
         box=box,
         rejected=rejected,
-        duplicates=int(kept.sum() - len(cls)),
+        duplicates=rows_kept - len(cls),
         zero_area=int((box[:, 2:] <= 0).any(axis=1).sum()),
-        polygons=int(is_polygon[kept].sum()),
+        polygons=polygons,
         class_ids=class_ids,
+        points=outlines[0] if outlines is not None else None,
+        point_start=outlines[1] if outlines is not None else None,
+        keypoints=keypoints[kept].astype(np.float32) if keypoints is not None else None,
     )
 
 
@@ -205,8 +222,7 @@ def _around(rows: _Rows) -> _Floats:
     """Boxes (n, 4) around the polygons of `rows`, by one reduction over all their points."""
     points = (rows.columns - 1) // 2
     first = np.cumsum(points) - points
-    offsets = np.arange(points.sum()) - np.repeat(first, points)
-    x_at = np.repeat(rows.start + 1, points) + 2 * offsets
+    x_at = _x_of_points(rows, points)
     low = [np.minimum.reduceat(rows.values[x_at + axis], first) for axis in (0, 1)]
     high = [np.maximum.reduceat(rows.values[x_at + axis], first) for axis in (0, 1)]
     centre = [(a + b) / 2 for a, b in zip(low, high, strict=True)]
@@ -214,15 +230,48 @@ def _around(rows: _Rows) -> _Floats:
     return np.stack([*centre, *side], axis=1)
 
 
-def _violations(rows: _Rows, cls: _Floats, box: _Floats, classes: float) -> list[tuple[str, _Rows]]:
-    """Rows that break a rule. Comparisons are written so that NaN breaks them."""
-    low = box.min(axis=1, initial=np.inf)
+def _x_of_points(rows: _Rows, points: _Integers) -> _Integers:
+    """Where the x of each point of each row stands among the values; `points` counts those of each row."""
+    offsets = np.arange(points.sum()) - np.repeat(np.cumsum(points) - points, points)
+    x_at: _Integers = np.repeat(rows.start + 1, points) + 2 * offsets
+    return x_at
+
+
+def _outlines(rows: _Rows, is_polygon: _Flags) -> tuple[NDArray[np.float32], _Integers]:
+    """`points` and `point_start` of LabelArrays; a row that is a box has no points."""
+    counts = np.where(is_polygon, (rows.columns - 1) // 2, 0)
+    x_at = _x_of_points(rows, counts)
+    return np.stack([rows.values[x_at], rows.values[x_at + 1]], axis=1).astype(np.float32), starts_of(counts)
+
+
+def _keypoints(rows: _Rows, values: int, dimensions: int) -> _Floats:
+    """The keypoints (n, points, dimensions) behind the box of each row."""
+    table: _Floats = rows.values[rows.start[:, None] + np.arange(5, 5 + values)]
+    return table.reshape(len(rows.start), values // dimensions, dimensions)
+
+
+def _violations(
+    rows: _Rows, cls: _Floats, box: _Floats, keypoints: _Floats | None, classes: float
+) -> list[tuple[str, _Rows]]:
+    """Rows that break a rule. Comparisons are written so that NaN breaks them.
+
+    Where there are keypoints, they are what must lie in the image, and the box need not.
+    """
+    inside, values = box, box
+    if keypoints is not None:
+        points, dimensions = keypoints.shape[1:]
+        inside = keypoints[..., :2].reshape(len(box), 2 * points)
+        values = np.hstack([box, keypoints.reshape(len(box), points * dimensions)])
+    low = values.min(axis=1, initial=np.inf)
     sides = box[:, 2:].min(axis=1, initial=np.inf)
     negative = ~((low >= LOWER) & (cls >= 0) & (sides >= 0))
     with np.errstate(invalid="ignore"):
         fractional = cls % 1 != 0
     return [
-        ("label_out_of_bounds", rows.of(~(box.max(axis=1, initial=-np.inf) <= UPPER) | np.isnan(box).any(axis=1))),
+        (
+            "label_out_of_bounds",
+            rows.of(~(inside.max(axis=1, initial=-np.inf) <= UPPER) | np.isnan(values).any(axis=1)),
+        ),
         ("label_negative", rows.of(negative & ~np.isnan(cls) & ~np.isnan(low))),
         ("label_class_not_integer", rows.of(fractional)),
         ("label_class_unknown", rows.of(~(cls < classes) & ~np.isnan(cls))),

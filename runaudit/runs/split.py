@@ -16,7 +16,7 @@ from runaudit.runs.box_census import box_census
 from runaudit.runs.facts import ImageCensus, ImageEntry, Note, Split, SplitFacts
 from runaudit.runs.image_files import Folder, ImageFile, list_folder
 from runaudit.runs.image_headers import ImageHeader, ImageHeaderError, ends_well, image_header
-from runaudit.runs.label_arrays import LabelArrays, concatenate_labels
+from runaudit.runs.label_arrays import Geometry, LabelArrays, concatenate_labels
 from runaudit.runs.labels import MAX_FILE_BYTES, parse_labels
 from runaudit.runs.paths import Paths, label_path
 
@@ -53,6 +53,8 @@ class SplitJob:
     classes: int
     keypoint_values: int
     single_cls: bool = False
+    dimensions: int = 0
+    geometry: Geometry | None = None
 
 
 def read_split(job: SplitJob, on_images: Callable[[int], None]) -> SplitData:
@@ -133,6 +135,7 @@ _ROW_NOTES = {
     "label_duplicates": "{n} rows repeat an earlier row of their file; as in the framework they count once.",
     "label_zero_area": "{n} boxes have no area.",
     "label_polygons": "{n} rows are polygons; the boxes around them are used.",
+    "label_without_outline": "{n} rows are boxes, where the task needs outlines.",
 }
 
 
@@ -264,12 +267,17 @@ def _judge(
         classes=job.classes,
         keypoint_values=job.keypoint_values,
         single_cls=job.single_cls,
+        dimensions=job.dimensions,
+        geometry=job.geometry,
     )
     for file in sorted(parsed.rejected):
         notes.reject(parsed.rejected[file])
     notes.rows["label_duplicates"] += parsed.duplicates
     notes.rows["label_zero_area"] += parsed.zero_area
-    notes.rows["label_polygons"] += parsed.polygons
+    if parsed.point_start is None:
+        notes.rows["label_polygons"] += parsed.polygons
+    else:
+        notes.rows["label_without_outline"] += int((np.diff(parsed.point_start) == 0).sum())
     notes.class_ids.update(parsed.class_ids)
     dropped = {with_label[file] for file in parsed.rejected}
     kept = [index for index in range(len(samples)) if index not in dropped]
@@ -278,7 +286,15 @@ def _judge(
     images = position[np.asarray(with_label, np.int64)][parsed.file]
     entries = [_entry(samples[index], job) for index in kept]
     without = [samples[index].file for index in kept if samples[index].content is None]
-    return entries, LabelArrays(images, parsed.cls, parsed.box), without
+    labels = LabelArrays(
+        images,
+        parsed.cls,
+        parsed.box,
+        points=parsed.points,
+        point_start=parsed.point_start,
+        keypoints=parsed.keypoints,
+    )
+    return entries, labels, without
 
 
 def _entry(sample: _Sample, job: SplitJob) -> ImageEntry:
@@ -305,6 +321,7 @@ def _census(job: SplitJob, entries: list[ImageEntry], labels: LabelArrays, missi
         label_ids=dict(sorted(notes.class_ids.most_common(MAX_CLASS_IDS))),
         duplicate_rows=notes.rows["label_duplicates"],
         zero_area_rows=notes.rows["label_zero_area"],
+        rows_without_outline=notes.rows["label_without_outline"],
     )
 
 
