@@ -1,0 +1,1 @@
+"""Runs with planted and verified faults, and how often the audit names them."""

@@ -1,0 +1,326 @@
+"""Faults that are planted in a copy of the data or of the run folder after training; none of them needs a training."""
+
+from __future__ import annotations
+
+import csv
+import math
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+Row = list[float]
+"""class id, centre x, centre y, width, height, as shares of the image"""
+Plant = Callable[[Path, Path, int, np.random.Generator], None]
+"""changes the run folder and the data folder by a severity from 1 to 3"""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A way to plant a cause. `measure` is what it must change to count: see `verify`."""
+
+    cause: str
+    variant: str
+    plant: Plant
+    measure: str = "lowers"
+
+
+def _images(data: Path, split: str = "val") -> list[Path]:
+    return sorted((data / "images" / split).iterdir())
+
+
+def _labels(data: Path, split: str = "val") -> list[Path]:
+    return sorted((data / "labels" / split).glob("*.txt"))
+
+
+def _rows(file: Path) -> list[Row]:
+    return [[float(value) for value in line.split()] for line in file.read_text().splitlines()]
+
+
+def _write_rows(file: Path, rows: list[Row]) -> None:
+    lines = (" ".join([str(int(row[0])), *(f"{value:.6f}" for value in row[1:])]) for row in rows)
+    file.write_text("".join(f"{line}\n" for line in lines))
+
+
+def _change_pixels(data: Path, change: Callable[[NDArray[Any]], NDArray[Any]]) -> None:
+    for file in _images(data):
+        picture = np.asarray(cv2.imread(str(file)), dtype=np.float32)
+        cv2.imwrite(str(file), np.clip(change(picture), 0, 255).astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, 92])
+
+
+def _darken(_run: Path, data: Path, severity: int, _rng: np.random.Generator) -> None:
+    share = (0.45, 0.3, 0.15)[severity - 1]
+    _change_pixels(data, lambda picture: picture * share)
+
+
+def _blur(_run: Path, data: Path, severity: int, _rng: np.random.Generator) -> None:
+    sigma = (1.2, 1.8, 2.6)[severity - 1]
+    _change_pixels(data, lambda picture: cv2.GaussianBlur(picture, (0, 0), sigma))
+
+
+def _wash_out(_run: Path, data: Path, severity: int, _rng: np.random.Generator) -> None:
+    share = (0.4, 0.25, 0.15)[severity - 1]
+    _change_pixels(data, lambda picture: 190 + (picture - 128) * share)
+
+
+def _grain(_run: Path, data: Path, severity: int, rng: np.random.Generator) -> None:
+    spread = (25, 40, 60)[severity - 1]
+    _change_pixels(data, lambda picture: picture + rng.normal(0, spread, size=picture.shape))
+
+
+def _drop(_run: Path, data: Path, severity: int, rng: np.random.Generator) -> None:
+    share = (0.12, 0.25, 0.4)[severity - 1]
+    for file in _labels(data):
+        _write_rows(file, [row for row in _rows(file) if rng.uniform() >= share])
+
+
+def _swap(_run: Path, data: Path, severity: int, rng: np.random.Generator) -> None:
+    share = (0.08, 0.15, 0.3)[severity - 1]
+    classes = _class_count(data)
+    for file in _labels(data):
+        rows = _rows(file)
+        for row in rows:
+            if rng.uniform() < share:
+                row[0] = (row[0] + rng.integers(1, classes)) % classes
+        _write_rows(file, rows)
+
+
+def _misplace(_run: Path, data: Path, severity: int, rng: np.random.Generator) -> None:
+    share = (0.15, 0.3, 0.5)[severity - 1]
+    for file in _labels(data):
+        rows = _rows(file)
+        for row in rows:
+            if rng.uniform() < share:
+                angle, size = rng.uniform(0, 2 * math.pi), 0.35
+                row[1] = float(np.clip(row[1] + size * row[3] * math.cos(angle), row[3] / 2, 1 - row[3] / 2))
+                row[2] = float(np.clip(row[2] + size * row[4] * math.sin(angle), row[4] / 2, 1 - row[4] / 2))
+        _write_rows(file, rows)
+
+
+def _loosen(_run: Path, data: Path, severity: int, _rng: np.random.Generator) -> None:
+    scale = (1.15, 1.25, 1.4)[severity - 1]
+    for file in _labels(data):
+        rows = _rows(file)
+        for row in rows:
+            left, right = max(0.0, row[1] - row[3] * scale / 2), min(1.0, row[1] + row[3] * scale / 2)
+            top, bottom = max(0.0, row[2] - row[4] * scale / 2), min(1.0, row[2] + row[4] * scale / 2)
+            row[1:] = [(left + right) / 2, (top + bottom) / 2, right - left, bottom - top]
+        _write_rows(file, rows)
+
+
+def _invent(_run: Path, data: Path, severity: int, rng: np.random.Generator) -> None:
+    share = (0.15, 0.3, 0.5)[severity - 1]
+    classes = _class_count(data)
+    for file in _labels(data):
+        rows = _rows(file)
+        for _ in range(int(rng.binomial(len(rows), share))):
+            width, height = rng.uniform(0.1, 0.25, size=2)
+            x, y = rng.uniform(width / 2, 1 - width / 2), rng.uniform(height / 2, 1 - height / 2)
+            rows.append([float(rng.integers(classes)), x, y, width, height])
+        _write_rows(file, rows)
+
+
+def _class_count(data: Path) -> int:
+    return sum(line.startswith("  ") for line in (data / "data.yaml").read_text().splitlines())
+
+
+def _permute(_run: Path, data: Path, severity: int, _rng: np.random.Generator) -> None:
+    classes = _class_count(data)
+    turned = list(range(classes))
+    if severity == 1:
+        turned[0], turned[1] = 1, 0
+    else:
+        turned = turned[1:] + turned[:1]
+    splits = ("val",) if severity < 3 else ("train", "val")
+    for file in (file for split in splits for file in _labels(data, split)):
+        rows = _rows(file)
+        for row in rows:
+            row[0] = turned[int(row[0])]
+        _write_rows(file, rows)
+
+
+def _lose_label_files(_run: Path, data: Path, severity: int, rng: np.random.Generator) -> None:
+    share = (0.2, 0.4, 0.7)[severity - 1]
+    elsewhere = data / "labels_old" / "val"
+    elsewhere.mkdir(parents=True)
+    for file in _labels(data):
+        if rng.uniform() < share:
+            shutil.move(file, elsewhere / file.name)
+
+
+def _out_of_bounds(_run: Path, data: Path, severity: int, rng: np.random.Generator) -> None:
+    share = (0.2, 0.4, 0.7)[severity - 1]
+    for file in _labels(data):
+        if rng.uniform() < share:
+            _write_rows(file, [[row[0], *(value * 160 for value in row[1:])] for row in _rows(file)])
+
+
+def _few_images(_run: Path, data: Path, severity: int, _rng: np.random.Generator) -> None:
+    keep = (10, 6, 3)[severity - 1]
+    for image in _images(data)[keep:]:
+        image.unlink()
+        (data / "labels" / "val" / f"{image.stem}.txt").unlink()
+
+
+def _turn_by_exif(_run: Path, data: Path, severity: int, rng: np.random.Generator) -> None:
+    """Pixels stay, and a tag says that they lie on their side: the labels were drawn by a tool that ignored it."""
+    share = (0.2, 0.4, 0.8)[severity - 1]
+    for file in _images(data):
+        if rng.uniform() < share:
+            picture = Image.open(file).convert("RGB")
+            exif = Image.Exif()
+            exif[0x0112] = 6
+            picture.save(file, quality=92, exif=exif)
+
+
+def _truncate(_run: Path, data: Path, severity: int, rng: np.random.Generator) -> None:
+    share = (0.2, 0.4, 0.7)[severity - 1]
+    for file in _images(data):
+        if rng.uniform() < share:
+            content = file.read_bytes()
+            file.write_bytes(content[: len(content) // 3])
+
+
+def _leak_exactly(_run: Path, data: Path, severity: int, _rng: np.random.Generator) -> None:
+    _leak(data, severity, quality=None)
+
+
+def _leak_recompressed(_run: Path, data: Path, severity: int, _rng: np.random.Generator) -> None:
+    _leak(data, severity, quality=70)
+
+
+def _leak(data: Path, severity: int, *, quality: int | None) -> None:
+    """Training images take the place of a share of the validation images, under new names."""
+    share = (0.3, 0.5, 0.8)[severity - 1]
+    validation, training = _images(data), _images(data, "train")
+    for number, image in enumerate(validation[: round(share * len(validation))]):
+        source = training[number % len(training)]
+        image.unlink()
+        (data / "labels" / "val" / f"{image.stem}.txt").unlink()
+        target = image.with_name(f"frame_{number:04d}.jpg")
+        if quality is None:
+            shutil.copy(source, target)
+        else:
+            cv2.imwrite(str(target), cv2.imread(str(source)), [cv2.IMWRITE_JPEG_QUALITY, quality])
+        shutil.copy(data / "labels" / "train" / f"{source.stem}.txt", data / "labels" / "val" / f"{target.stem}.txt")
+
+
+def _embellish(run: Path, _data: Path, severity: int, _rng: np.random.Generator) -> None:
+    """results.csv claims more than the checkpoint gives."""
+    more = (0.04, 0.1, 0.25)[severity - 1]
+    with (run / "results.csv").open(newline="") as file:
+        rows = [{key.strip(): value for key, value in row.items()} for row in csv.DictReader(file)]
+    for row in rows:
+        for column in ("metrics/mAP50(B)", "metrics/mAP50-95(B)"):
+            row[column] = f"{min(0.995, float(row[column]) + more):.5f}"
+    with (run / "results.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _shift_confidence(run: Path, _data: Path, severity: int, _rng: np.random.Generator) -> None:
+    """The class layers' bias lowered: the ranking of detections stays, and few reach the default threshold."""
+    lower = (1.5, 2.5, 3.5)[severity - 1]
+
+    def change(name: str, tensor: Any) -> Any:
+        is_bias = ".cv3." in name and name.endswith(".2.bias")
+        return tensor - lower if is_bias else tensor
+
+    edit_checkpoint(run / "weights" / "best.pt", change)
+
+
+def _kill_channels(run: Path, _data: Path, severity: int, rng: np.random.Generator) -> None:
+    """Normalisation layers of the backbone with a share of their channels at zero."""
+    share = (0.15, 0.3, 0.5)[severity - 1]
+
+    def change(name: str, tensor: Any) -> Any:
+        if ".bn.weight" in name and int(name.split(".")[1]) < 8:
+            tensor = tensor.clone()
+            tensor[rng.uniform(size=len(tensor)) < share] = 0
+        return tensor
+
+    edit_checkpoint(run / "weights" / "best.pt", change)
+
+
+def _poison(run: Path, _data: Path, severity: int, _rng: np.random.Generator) -> None:
+    """NaN in a layer's weights."""
+
+    def change(name: str, tensor: Any) -> Any:
+        if name == ("model.13.cv2.conv.weight", "model.4.cv2.conv.weight", "model.0.conv.weight")[severity - 1]:
+            tensor = tensor.clone()
+            tensor.view(-1)[0] = float("nan")
+        return tensor
+
+    edit_checkpoint(run / "weights" / "best.pt", change)
+
+
+def edit_checkpoint(path: Path, change: Callable[[str, Any], Any]) -> None:
+    """Write the checkpoint again with each tensor of its network replaced by `change(name, tensor)`.
+
+    Only for checkpoints of this benchmark, which this program trained: they are unpickled.
+    """
+    import torch  # noqa: PLC0415
+
+    content = torch.load(path, map_location="cpu", weights_only=False)
+    for key in ("model", "ema"):
+        if content.get(key) is not None:
+            tensors = content[key].state_dict()
+            content[key].load_state_dict({name: change(name, tensor) for name, tensor in tensors.items()})
+    torch.save(content, path)
+
+
+def _log_out_of_memory(run: Path, _data: Path, severity: int, _rng: np.random.Generator) -> None:
+    """A console log in which the GPU's memory did not suffice: batch halved, or the training ended by it."""
+    lines = [
+        "Ultralytics 8.4.190 Python-3.11.7 torch-2.10.0 CUDA:0 (NVIDIA GeForce GTX 1650, 3904MiB)",
+        "      Epoch    GPU_mem   box_loss   cls_loss   dfl_loss  Instances       Size",
+        "       1/40      3.71G      1.312      2.113      1.102         88        160",
+    ]
+    if severity == 1:
+        lines.append("WARNING CUDA out of memory with batch=16. Reducing to batch=8 and retrying (1/3).")
+    else:
+        lines += [
+            "Traceback (most recent call last):",
+            "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 1.20 GiB. GPU 0 has a total capacity of "
+            "3.81 GiB of which 312.00 MiB is free.",
+        ]
+    (run / "train.log").write_text("\n".join(lines) + "\n")
+    if severity > 1:
+        rows = (run / "results.csv").read_text().splitlines()
+        (run / "results.csv").write_text("\n".join(rows[: 1 + (20, 8)[severity - 2]]) + "\n")
+
+
+FAULTS: Final = (
+    Fault("distribution_shift", "dark", _darken),
+    Fault("distribution_shift", "blur", _blur),
+    Fault("distribution_shift", "washed-out", _wash_out),
+    Fault("distribution_shift", "grain", _grain),
+    Fault("annotation_errors", "dropped", _drop),
+    Fault("annotation_errors", "swapped", _swap),
+    Fault("annotation_errors", "misplaced", _misplace),
+    Fault("annotation_errors", "loose", _loosen),
+    Fault("annotation_errors", "invented", _invent),
+    Fault("class_mapping", "permuted", _permute),
+    Fault("label_files", "lost", _lose_label_files),
+    Fault("label_files", "out-of-bounds", _out_of_bounds, "dropped"),
+    Fault("validation_set_too_small", "cut", _few_images, "widens"),
+    Fault("image_format", "exif", _turn_by_exif),
+    Fault("image_format", "truncated", _truncate, "dropped"),
+    Fault("metric_mismatch", "embellished", _embellish, "unreproduced"),
+    Fault("confidence_threshold", "shifted", _shift_confidence, "f1"),
+    Fault("weight_initialization", "dead", _kill_channels),
+    Fault("numerical_divergence", "nan-weights", _poison),
+    Fault("hardware_limits", "memory", _log_out_of_memory, "recorded"),
+)
+LEAKS: Final = (
+    Fault("data_leakage", "exact", _leak_exactly, "inflates"),
+    Fault("data_leakage", "recompressed", _leak_recompressed, "inflates"),
+)
+"""planted in the runs that overfit, where they inflate mAP"""

@@ -1,0 +1,278 @@
+"""Trains the benchmark's runs: clean ones, and those whose fault is planted in the training.
+
+    python -m benchmarks.planted.trainings [NAME ...] [--device cpu]
+
+What is there already is left alone, so it can be stopped and started again. All runs of a family start from one
+training on pictures of all bases (other seeds), as most users start from a network that has learnt before.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import yaml
+
+from benchmarks.planted.bases import BASES, SIZE, class_names, render
+from benchmarks.planted.families import FAMILIES, Family, description
+
+HERE: Final = Path(__file__).resolve().parent
+RUNS: Final = HERE / "runs"
+START_SEED, SEED = 1000, 1
+TRAIN_IMAGES, VAL_IMAGES = 120, 80
+START_IMAGES: Final = 150
+"""of each base"""
+EPOCHS: Final = 25
+IMGSZ: Final = 128
+COMMON: Final[dict[str, Any]] = {
+    "imgsz": IMGSZ,
+    "workers": 0,
+    "amp": False,
+    "plots": False,
+    "seed": 0,
+    "deterministic": True,
+    "batch": 16,
+    # An optimizer step a batch: with the default of 64 there would be 3 steps an epoch.
+    "nbs": 16,
+    "optimizer": "SGD",
+    "lr0": 0.01,
+    "epochs": EPOCHS,
+    "mosaic": 0.5,
+    # The signs of one base turn into one another when flipped; left out of all, so that runs are alike.
+    "fliplr": 0.0,
+}
+NO_AUGMENTATION: Final = {"mosaic": 0.0, "hsv_h": 0.0, "hsv_s": 0.0, "hsv_v": 0.0, "translate": 0.0, "scale": 0.0}
+PAIRS: Final[dict[str, Family]] = {"shapes": "11", "signs": "v8", "cells": "26", "traffic": "11"}
+"""the family in which a base's faulty runs are trained; clean runs are there of every pair"""
+
+
+@dataclass(frozen=True)
+class Training:
+    """One run. `cause` is the fault planted (None: clean), `severity` 1 to 3.
+
+    `images` of the training split are used; `keep` is the share of the boxes of the rarest classes that are left;
+    `width` is the network's; `stop` ends the run by an error after so many epochs, as a killed one ends.
+    """
+
+    base: str
+    family: Family
+    cause: str | None = None
+    severity: int = 0
+    settings: dict[str, Any] = field(default_factory=dict)
+    images: int = TRAIN_IMAGES
+    keep: float = 1.0
+    width: float = 1.0
+    stop: int | None = None
+    pretrained: bool = True
+    variant: str = ""
+
+    @property
+    def name(self) -> str:
+        """The folder's name: base, family, cause, severity."""
+        fault = "clean" if self.cause is None else self.cause
+        parts = [self.base, self.family, fault, self.variant, str(self.severity) if self.severity else ""]
+        return "-".join(part for part in parts if part)
+
+
+def trainings() -> list[Training]:
+    """All runs, those first that the others are held against."""
+    return [*_clean(), *(training for base, family in PAIRS.items() for training in _faulty(base, family))]
+
+
+def _clean() -> Iterator[Training]:
+    for base in BASES:
+        for family in FAMILIES:
+            yield Training(base, family)
+    for base, family in PAIRS.items():
+        # Healthy, but easily taken for a fault: few epochs that are enough at a high rate, few images.
+        yield Training(base, family, settings={"epochs": 15, "lr0": 0.02}, variant="short")
+        yield Training(base, family, images=70, variant="few-images")
+
+
+def _faulty(base: str, family: Family) -> Iterator[Training]:
+    for severity, rate in enumerate((0.1, 0.3, 1.0), start=1):
+        yield Training(base, family, "learning_rate", severity, {"lr0": rate}, variant="high")
+    for severity, rate in enumerate((0.0005, 0.0001, 0.00002), start=1):
+        yield Training(base, family, "learning_rate", severity, {"lr0": rate}, variant="low")
+    for severity, epochs in enumerate((6, 4, 2), start=1):
+        yield Training(base, family, "insufficient_epochs", severity, {"epochs": epochs})
+    for severity, stop in enumerate((10, 6, 3), start=1):
+        yield Training(base, family, "insufficient_epochs", severity, stop=stop, variant="killed")
+    for severity, images in enumerate((32, 20, 12), start=1):
+        settings = NO_AUGMENTATION | {"epochs": 80, "batch": 8, "nbs": 8, "weight_decay": 0.0}
+        yield Training(base, family, "overfitting", severity, settings, images=images)
+    for severity, width in enumerate((0.4, 0.25, 0.15), start=1):
+        yield Training(base, family, "underfitting", severity, width=width, pretrained=False)
+    for severity, batch in enumerate((40, 60, 120), start=1):
+        yield Training(base, family, "batch_size", severity, {"batch": batch, "nbs": batch}, variant="large")
+    yield Training(base, family, "batch_size", 2, {"batch": 1, "nbs": 1, "epochs": 10}, variant="small")
+    for severity, keep in enumerate((0.1, 0.05, 0.02), start=1):
+        yield Training(base, family, "class_imbalance", severity, keep=keep)
+    for severity, imgsz in enumerate((80, 64, 48), start=1):
+        yield Training(base, family, "model_architecture", severity, {"imgsz": imgsz}, variant="imgsz")
+    yield Training(base, family, "weight_initialization", 2, pretrained=False, variant="random")
+    yield Training(base, family, "numerical_divergence", 3, {"lr0": 300.0, "warmup_epochs": 0.0})
+    if base == "signs":
+        for severity, share in enumerate((0.25, 0.5), start=2):
+            yield Training(base, family, "augmentation", severity, {"fliplr": share}, variant="flip")
+
+
+def main() -> None:
+    """Train what is not there yet."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", help="of runs; all if none is given")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--list", action="store_true", help="names the runs and trains none")
+    options = parser.parse_args()
+    chosen = [training for training in trainings() if not options.names or training.name in options.names]
+    if options.list:
+        print("\n".join(training.name for training in chosen))
+        return
+    with tempfile.TemporaryDirectory(prefix="runaudit-planted-") as folder:
+        scratch = Path(folder).resolve()
+        for training in chosen:
+            if (RUNS / training.name).exists():
+                continue
+            begin = time.monotonic()
+            start = _start(training.family, scratch, options.device)
+            _in_own_process(_train, scratch, training, start, options.device)
+            _keep(scratch / "runs" / training.name, training)
+            print(f"{training.name}: {time.monotonic() - begin:.0f} s", flush=True)
+
+
+def _start(family: Family, scratch: Path, device: str) -> Path:
+    """The checkpoint that the family's runs start from, trained on first use and kept beside the runs."""
+    kept = RUNS / f"start-{family}.pt"
+    if not kept.exists():
+        RUNS.mkdir(exist_ok=True)
+        _in_own_process(_train_start, scratch, family, device)
+        shutil.copy(scratch / "runs" / f"start-{family}" / "weights" / "best.pt", kept)
+    return kept
+
+
+def _train_start(scratch: Path, family: Family, device: str) -> None:
+    """A training on pictures of all bases at once, their classes side by side."""
+    root = scratch / "start-data"
+    names: list[str] = []
+    for base in BASES:
+        part = root / base
+        render(base, part, seed=START_SEED, train=START_IMAGES, val=10)
+        for labels in (part / "labels").rglob("*.txt"):
+            rows = [line.split(" ", 1) for line in labels.read_text().splitlines()]
+            labels.write_text("".join(f"{int(class_id) + len(names)} {box}\n" for class_id, box in rows))
+        names += [f"{base} {name}" for name in class_names(base)]
+    listed = {split: [f"{base}/images/{split}" for base in BASES] for split in ("train", "val")}
+    (root / "data.yaml").write_text(yaml.safe_dump(listed | {"names": names}))
+    settings = COMMON | {
+        "imgsz": SIZE,
+        "optimizer": "AdamW",
+        "lr0": 0.003,
+        "epochs": 40,
+        "val": False,
+        "device": device,
+    }
+    _run(scratch, f"start-{family}", description(family, len(names)), root / "data.yaml", settings, None, None)
+
+
+def _train(scratch: Path, training: Training, start: Path, device: str) -> None:
+    """Train one run in `scratch`."""
+    root = scratch / f"data-{training.name}"
+    data = render(training.base, root, seed=SEED, train=training.images, val=VAL_IMAGES)
+    if training.keep < 1:
+        thin_out(root / "labels" / "train", len(class_names(training.base)), training.keep)
+    layers = description(training.family, len(class_names(training.base)), width=training.width)
+    settings = COMMON | {"device": device} | training.settings
+    _run(scratch, training.name, layers, data, settings, start if training.pretrained else None, training.stop)
+
+
+def thin_out(labels: Path, classes: int, keep: float, *, rare: int = 2) -> None:
+    """Leave each of the last `rare` classes only a share `keep` of its images; the other images are taken away."""
+    rng = np.random.default_rng(7)
+    for file in sorted(labels.glob("*.txt")):
+        ids = {int(line.split()[0]) for line in file.read_text().splitlines()}
+        if any(class_id >= classes - rare for class_id in ids) and rng.uniform() >= keep:
+            file.unlink()
+            (file.parents[2] / "images" / labels.name / f"{file.stem}.jpg").unlink()
+
+
+class _KilledError(Exception):
+    """Ends a training in the middle."""
+
+
+def _run(
+    scratch: Path,
+    name: str,
+    layers: dict[str, Any],
+    data: Path,
+    settings: dict[str, Any],
+    start: Path | None,
+    stop: int | None,
+) -> None:
+    (scratch / "settings").mkdir(exist_ok=True)
+    os.environ.update(YOLO_CONFIG_DIR=str(scratch / "settings"), YOLO_OFFLINE="true", YOLO_VERBOSE="false")
+    os.chdir(scratch)
+    from ultralytics import YOLO  # noqa: PLC0415
+    from ultralytics.engine import trainer as engine  # noqa: PLC0415
+    from ultralytics.utils import YAML  # noqa: PLC0415
+    from ultralytics.utils.git import GitRepo  # noqa: PLC0415
+
+    # The checkpoint records the repository around ultralytics' own files; a .venv in a checkout would name that.
+    engine.GIT = GitRepo(scratch)
+    model = Path(f"narrow-{name}.yaml")
+    model.write_text(yaml.safe_dump(layers))
+    save_dir = f"runs/{name}"
+
+    def forget_this_machine(trainer: Any) -> None:
+        trainer.args.save_dir, trainer.args.data, trainer.args.model = save_dir, "data/data.yaml", "start.pt"
+        if start is None:
+            trainer.args.model, trainer.args.pretrained = "narrow.yaml", False
+        YAML.save(trainer.save_dir / "args.yaml", vars(trainer.args))
+
+    def die(trainer: Any) -> None:
+        if stop is not None and trainer.epoch + 1 >= stop:
+            raise _KilledError
+
+    network = YOLO(str(model))
+    if start is not None:
+        network.load(str(start))
+    network.add_callback("on_train_start", forget_this_machine)
+    network.add_callback("on_model_save", die)
+    try:
+        network.train(data=str(data), save_dir=save_dir, **settings)
+    except _KilledError:
+        return
+
+
+def _in_own_process(task: Callable[..., None], *arguments: object) -> None:
+    """Do it in a process of its own: ultralytics keeps environment, seeds and folders for a process' life."""
+    process = multiprocessing.get_context("spawn").Process(target=task, args=arguments)
+    process.start()
+    process.join()
+    if process.exitcode != 0:
+        raise SystemExit(f"{task.__name__} failed")
+
+
+def _keep(run: Path, training: Training) -> None:
+    """Copy what an audit reads of the run to its place; a folder is there whole or not at all."""
+    target = RUNS / f".{training.name}"
+    shutil.rmtree(target, ignore_errors=True)
+    (target / "weights").mkdir(parents=True)
+    weights = run / "weights" / "best.pt"
+    for kept in (run / "args.yaml", run / "results.csv"):
+        shutil.copy(kept, target / kept.name)
+    if weights.exists():
+        shutil.copy(weights, target / "weights" / "best.pt")
+    target.rename(RUNS / training.name)
+
+
+if __name__ == "__main__":
+    main()
