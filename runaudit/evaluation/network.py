@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import platform
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from runaudit.errors import CheckpointError
 from runaudit.evaluation.anchor_network import ANCHOR_MODEL_CLASSES, anchor_network
 from runaudit.evaluation.construction import detection_model, restore_activations, unsupported
+from runaudit.evaluation.loading import load_strictly, read_tensors, readied
 from runaudit.evaluation.protocol import ULTRALYTICS, YOLOV5, Protocol
 from runaudit.runs.facts import CheckpointFacts
 from runaudit.runs.model_yaml import checked_model_yaml
@@ -29,8 +26,6 @@ ANCHOR_MODEL_CLASSES are built."""
 
 LEAST_STRIDE: Final = 32
 """What the framework pads to where all strides are smaller (nn/backends/pytorch.py)."""
-
-_NAMED_AT_MOST: Final = 3
 
 
 @dataclass(frozen=True)
@@ -62,12 +57,10 @@ def rebuild(checkpoint: CheckpointFacts, weights: Path, device: torch.device, *,
     installed version can't build) or `weights_mismatch` (tensors that don't fit the description), or what
     `checked_model_yaml` raises for a description that is not plain.
     """
-    module, protocol = _loaded(checkpoint, _tensors(weights, checkpoint.source))
+    module, protocol = _loaded(checkpoint, read_tensors(weights, checkpoint.source))
     two_heads = getattr(module.model[-1], "one2one_cv2", None) is not None
     module.end2end = one_to_one
-    module = module.fuse(verbose=False).float().eval().to(device)
-    module.requires_grad_(False)
-    module.to(memory_format=torch.channels_last if _prefers_channels_last(device) else torch.contiguous_format)
+    module = readied(module, device)
     stride = max(int(module.stride.max()), LEAST_STRIDE)
     return Network(
         module=module,
@@ -94,55 +87,5 @@ def _loaded(checkpoint: CheckpointFacts, tensors: dict[str, Tensor]) -> tuple[An
         protocol = ULTRALYTICS
     else:
         raise unsupported(checkpoint, f"models of the class {checkpoint.model_class} can't be rebuilt here")
-    _load_strictly(module, tensors, checkpoint.source)
+    load_strictly(module, tensors, checkpoint.source)
     return module, protocol
-
-
-def _tensors(weights: Path, source: str) -> dict[str, Tensor]:
-    try:
-        tensors: dict[str, Tensor] = load_file(weights)
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(
-            f"The tensors taken from {source} can't be read: {error}", code="weights_mismatch", place=source
-        ) from error
-    return tensors
-
-
-def _load_strictly(module: nn.Module, tensors: dict[str, Tensor], source: str) -> None:
-    """Load all tensors, each with its name and shape; half precision is widened to float32."""
-    expected = module.state_dict()
-    problems = [
-        *_named("missing", sorted(expected.keys() - tensors.keys())),
-        *_named("not part of the network", sorted(tensors.keys() - expected.keys())),
-        *_named(
-            "of another shape",
-            sorted(name for name in expected.keys() & tensors.keys() if expected[name].shape != tensors[name].shape),
-        ),
-    ]
-    if problems:
-        raise CheckpointError(
-            f"The weights in {source} don't fit the network that it describes: {'; '.join(problems)}.",
-            code="weights_mismatch",
-            place=source,
-        )
-    module.load_state_dict(tensors, strict=True)
-
-
-def _named(what: str, names: list[str]) -> list[str]:
-    """`3 tensors missing (a, b, c)`, or nothing."""
-    if not names:
-        return []
-    listed = ", ".join(names[:_NAMED_AT_MOST]) + (", ..." if len(names) > _NAMED_AT_MOST else "")
-    return [f"{len(names)} tensors {what} ({listed})"]
-
-
-def _prefers_channels_last(device: torch.device) -> bool:
-    """Whether the framework would run this network in channels-last order: oneDNN on x86 (nn/autobackend.py)."""
-    onednn: Any = torch.backends.mkldnn
-    return (
-        device.type == "cpu"
-        and platform.machine() in ("AMD64", "x86_64")
-        and platform.system() in ("Linux", "Windows")
-        and bool(onednn.is_available())
-        and bool(onednn.enabled)
-    )
