@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import os
-import stat
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -13,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from runaudit.runs.box_census import box_census
-from runaudit.runs.facts import ImageCensus, ImageEntry, Note, Split, SplitFacts
+from runaudit.runs.facts import ImageEntry, Note, Split, SplitFacts
 from runaudit.runs.image_files import Folder, ImageFile, list_folder
-from runaudit.runs.image_headers import ImageHeader, ImageHeaderError, ends_well, image_header
+from runaudit.runs.image_opening import DroppedError, Pixels, Regular, count_headers, read_header
 from runaudit.runs.label_arrays import Geometry, LabelArrays, concatenate_labels
 from runaudit.runs.labels import MAX_FILE_BYTES, parse_labels
 from runaudit.runs.paths import Paths, label_path
@@ -75,7 +72,7 @@ def read_split(job: SplitJob, on_images: Callable[[int], None]) -> SplitData:
     facts = census.model_copy(
         update={
             "caches": tuple(reader.caches),
-            "image_census": _image_census(reader.headers),
+            "image_census": count_headers(reader.headers),
             "box_census": box_census(labels, entries),
         }
     )
@@ -139,10 +136,6 @@ _ROW_NOTES = {
 }
 
 
-_Pixels = tuple[str, str, int, int, bool]
-"""Format, channels, bits, orientation, and whether the file has its end: what the census counts images by."""
-
-
 class _Reader:
     """Opens the images and label files of a split, never a link out of the root, a pipe or a label cache."""
 
@@ -151,16 +144,16 @@ class _Reader:
         self._notes = notes
         self._folders: dict[str, Folder] = {}
         self.caches: list[str] = []
-        self.headers: Counter[_Pixels] = Counter()
+        self.headers: Counter[Pixels] = Counter()
 
     def sample(self, image: ImageFile) -> _Sample | None:
         """The image's size and label file; None if the framework would drop it, which is noted."""
         label = label_path(image.path)
         try:
-            header, whole = _header(image.path)
+            header, whole = read_header(image.path)
             self.headers[(*header[2:], whole)] += 1
             content = self._label(label)
-        except _DroppedError as dropped:
+        except DroppedError as dropped:
             place = self._paths.shown(image.path if dropped.code.startswith("image") else label)
             self._notes.reject(Note(code=dropped.code, detail=f"{dropped.detail} It is left out.", place=place))
             return None
@@ -174,13 +167,13 @@ class _Reader:
         if name not in listed.files and not (name in listed.links and self._paths.allows_file(folder, name)):
             return None
         try:
-            with (opened := _Regular(path)) as file:
+            with (opened := Regular(path)) as file:
                 # What is asked for is allocated first: asking for the bound costs more than the file.
                 content = file.read(min(opened.size, MAX_FILE_BYTES) + 1)
         except OSError as error:
-            raise _DroppedError("label_unreadable", f"It can't be opened: {error.strerror}.") from None
+            raise DroppedError("label_unreadable", f"It can't be opened: {error.strerror}.") from None
         if len(content) > MAX_FILE_BYTES:
-            raise _DroppedError("label_too_large", f"It is larger than {MAX_FILE_BYTES >> 20} MiB.")
+            raise DroppedError("label_too_large", f"It is larger than {MAX_FILE_BYTES >> 20} MiB.")
         return content
 
     def _open_folder(self, folder: str) -> Folder:
@@ -197,49 +190,6 @@ class _Reader:
             self._notes.add(Note(code="label_cache_ignored", detail=detail, place=self._paths.shown(cache)))
             self.caches.append(self._paths.shown(cache))
         return listed
-
-
-class _DroppedError(Exception):
-    """An image that can't be used; `code` is the note's and begins with `image` or `label`."""
-
-    def __init__(self, code: str, detail: str) -> None:
-        super().__init__(detail)
-        self.code = code
-        self.detail = detail
-
-
-def _header(path: str) -> tuple[ImageHeader, bool]:
-    """The image's header, and whether the file has its end."""
-    regular = _Regular(path)
-    try:
-        with regular as file:
-            header = image_header(file)
-            return header, ends_well(file, regular.size, header.kind)
-    except ImageHeaderError as error:
-        raise _DroppedError(error.code, error.detail) from None
-    except OSError as error:
-        raise _DroppedError("image_unreadable", f"It can't be opened: {error.strerror}.") from None
-
-
-class _Regular:
-    """A regular file opened for reading without a buffer; a pipe or device raises OSError instead of blocking."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-        self.size = 0
-
-    def __enter__(self) -> io.FileIO:
-        descriptor = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            os.close(descriptor)
-            raise OSError(0, "it is no regular file")
-        self.size = status.st_size
-        self._file = io.FileIO(descriptor)
-        return self._file
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
 
 
 def _batched(samples: Iterable[_Sample | None]) -> Iterator[list[_Sample | None]]:
@@ -322,24 +272,4 @@ def _census(job: SplitJob, entries: list[ImageEntry], labels: LabelArrays, missi
         duplicate_rows=notes.rows["label_duplicates"],
         zero_area_rows=notes.rows["label_zero_area"],
         rows_without_outline=notes.rows["label_without_outline"],
-    )
-
-
-def _image_census(headers: Counter[_Pixels]) -> ImageCensus:
-    """Counts by each property of the headers."""
-    formats, channels, bits, orientations = (Counter[str](), Counter[str](), Counter[int](), Counter[int]())
-    unfinished = 0
-    for (kind, channel, depth, orientation, whole), images in headers.items():
-        formats[kind] += images
-        channels[channel] += images
-        bits[depth] += images
-        orientations[orientation] += images
-        unfinished += 0 if whole else images
-    return ImageCensus(
-        images=headers.total(),
-        formats=dict(formats),
-        channels=dict(channels),
-        bits=dict(bits),
-        orientations=dict(orientations),
-        unfinished=unfinished,
     )
