@@ -8,8 +8,8 @@ from typing import Final
 
 from benchmarks.planted.bases import BASES
 from benchmarks.planted.families import FAMILIES
-from benchmarks.planted.faults import FAULTS, LEAKS, Fault
-from benchmarks.planted.trainings import PAIRS, Training, trainings
+from benchmarks.planted.faults import CONTROLS, FAULTS, LEAKS, Fault
+from benchmarks.planted.trainings import PAIRS, SEED, Training, trainings
 
 EQUIVALENT: Final[dict[str, frozenset[str]]] = {
     # A rate far too low and a schedule far too short leave the same: a model that is still learning at its end.
@@ -39,7 +39,10 @@ HELD_OUT_BASES: Final = ("signs", "traffic")
 
 @dataclass(frozen=True)
 class Case:
-    """One audit. `expected` is the planted cause (None: clean); `paired` the case that its effect is held against."""
+    """One audit. `expected` is the planted cause (None: clean); `paired` the case that its effect is held against.
+
+    `seed` draws other validation images of the same kind than those that the training saw (SEED).
+    """
 
     name: str
     training: Training
@@ -47,6 +50,7 @@ class Case:
     severity: int
     expected: str | None
     paired: str | None
+    seed: int = SEED
 
     @property
     def accepted(self) -> frozenset[str]:
@@ -67,7 +71,7 @@ class Case:
 def cases() -> list[Case]:
     """All cases, clean ones first."""
     known = trainings()
-    return [*_trained(known), *_planted(known)]
+    return [*_trained(known), *_controls(known), *_planted(known)]
 
 
 def _trained(known: list[Training]) -> Iterator[Case]:
@@ -77,13 +81,26 @@ def _trained(known: list[Training]) -> Iterator[Case]:
         yield Case(training.name, training, None, training.severity, training.cause, clean if planted else None)
 
 
+def _controls(known: list[Training]) -> Iterator[Case]:
+    """Healthy runs on other images of the same kind, and on images that look a little like faulty ones."""
+    clean = [training for training in known if training.cause is None]
+    for training in clean:
+        for seed in (2, 3, 10, 11):
+            yield Case(f"{training.name}+seed-{seed}", training, None, 0, None, None, seed)
+    plain = [training for training in clean if not training.variant]
+    for position, control in enumerate(CONTROLS):
+        for training in plain[position % 2 :: 2]:
+            yield Case(f"{training.name}+{control.variant}", training, control, 1, None, None, 4 + position)
+
+
 def _planted(known: list[Training]) -> Iterator[Case]:
     by_name = {training.name: training for training in known}
     for position, fault in enumerate(FAULTS):
         for number, base in enumerate(BASES):
             # Families take turns, so that each fault meets each of them.
             training = by_name[f"{base}-{FAMILIES[(position + number) % len(FAMILIES)]}-clean"]
-            for severity in SEVERITIES:
+            # Two of three severities each, so that clean cases are a third of all.
+            for severity in SEVERITIES[: (position + number) % 3] + SEVERITIES[(position + number) % 3 + 1 :]:
                 name = f"{training.name}+{fault.cause}-{fault.variant}-{severity}"
                 yield Case(name, training, fault, severity, fault.cause, training.name)
     for fault in LEAKS:

@@ -319,6 +319,59 @@ FAULTS: Final = (
     Fault("numerical_divergence", "nan-weights", _poison),
     Fault("hardware_limits", "memory", _log_out_of_memory, "recorded"),
 )
+
+
+def _slightly_darker(_run: Path, data: Path, _severity: int, _rng: np.random.Generator) -> None:
+    """A difference that training's own hsv_v covers."""
+    _change_pixels(data, lambda picture: picture * 0.92)
+
+
+def _a_little_noise(_run: Path, data: Path, _severity: int, rng: np.random.Generator) -> None:
+    """One label in a hundred gone: less than careful annotators leave out."""
+    for file in _labels(data):
+        _write_rows(file, [row for row in _rows(file) if rng.uniform() >= 0.01])
+
+
+def _backgrounds(_run: Path, data: Path, _severity: int, rng: np.random.Generator) -> None:
+    """Some images without objects, rightly without labels."""
+    for number in range(8):
+        grey = rng.uniform(60, 190, size=3) + rng.normal(0, 8, size=(120, 160, 3))
+        name = f"empty_{number}"
+        cv2.imwrite(str(data / "images" / "val" / f"{name}.jpg"), np.clip(grey, 0, 255).astype(np.uint8))
+        (data / "labels" / "val" / f"{name}.txt").write_text("")
+
+
+def _as_png(_run: Path, data: Path, _severity: int, _rng: np.random.Generator) -> None:
+    """The same pixels in another format."""
+    for file in _images(data):
+        cv2.imwrite(str(file.with_suffix(".png")), np.asarray(cv2.imread(str(file))))
+        file.unlink()
+
+
+def _twins_within_validation(_run: Path, data: Path, _severity: int, _rng: np.random.Generator) -> None:
+    """A few validation images twice: not leakage, for training has none of them."""
+    for file in _images(data)[:4]:
+        shutil.copy(file, file.with_name(f"again_{file.name}"))
+        label = data / "labels" / "val" / f"{file.stem}.txt"
+        shutil.copy(label, label.with_name(f"again_{label.name}"))
+
+
+def _half_the_images(_run: Path, data: Path, _severity: int, _rng: np.random.Generator) -> None:
+    """Fewer images that still suffice."""
+    for image in _images(data)[1::2]:
+        image.unlink()
+        (data / "labels" / "val" / f"{image.stem}.txt").unlink()
+
+
+CONTROLS: Final = (
+    Fault("", "slightly-darker", _slightly_darker, "nothing"),
+    Fault("", "a-little-noise", _a_little_noise, "nothing"),
+    Fault("", "backgrounds", _backgrounds, "nothing"),
+    Fault("", "png", _as_png, "nothing"),
+    Fault("", "twins", _twins_within_validation, "nothing"),
+    Fault("", "half", _half_the_images, "nothing"),
+)
+"""healthy runs that look a little like faulty ones; nothing may be found that matters"""
 LEAKS: Final = (
     Fault("data_leakage", "exact", _leak_exactly, "inflates"),
     Fault("data_leakage", "recompressed", _leak_recompressed, "inflates"),

@@ -1,0 +1,142 @@
+"""Scores the audited cases: top-1, recall at 3, recall and precision of each cause, alarms on clean runs.
+
+    python -m benchmarks.planted.score OUT.jsonl [--all]
+
+A planted fault counts only if it did what such a fault does, measured against its clean pair (`verified`). Only cases
+of the held-out data sets score, unless `--all` is given.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from benchmarks.planted.cases import Case, cases
+
+LEAST_LOSS: Final = 0.02
+"""of mAP50-95: the report contract's two points"""
+LEAST_F1_LOSS: Final = 0.03
+WIDENED: Final = 1.7
+"""the interval's width against the pair's"""
+DROPPED: Final = 0.1
+"""share of the images that validation does without"""
+GRAVE: Final = ("critical", "major")
+
+Audited = dict[str, Any]
+
+
+def verified(case: Case, audited: Audited, pair: Audited | None) -> bool:
+    """Whether the planted fault did what such a fault does; what is not measured against a pair is taken as done."""
+    if case.measure in ("recorded", "nothing", "f1") or pair is None:
+        return True
+    if case.measure == "unreproduced":
+        return True
+    if case.measure == "dropped":
+        return (audited["images"] or 0) <= (1 - DROPPED) * (pair["images"] or 0) or _loss(audited, pair) >= LEAST_LOSS
+    if case.measure == "widens":
+        return _width(audited) >= WIDENED * _width(pair)
+    if audited["map50_95"] is None or pair["map50_95"] is None:
+        # A model that can't be validated at all has lost everything.
+        return pair["map50_95"] is not None
+    return -_loss(audited, pair) >= LEAST_LOSS if case.measure == "inflates" else _loss(audited, pair) >= LEAST_LOSS
+
+
+def _loss(audited: Audited, pair: Audited) -> float:
+    return float(pair["map50_95"] or 0) - float(audited["map50_95"] or 0)
+
+
+def _width(audited: Audited) -> float:
+    interval = audited["ci95"]
+    return float(interval[1] - interval[0]) if interval else float("inf")
+
+
+def ranked(audited: Audited) -> list[str]:
+    """The causes found, in the report's order."""
+    return [finding["cause"] for finding in audited["findings"]]
+
+
+def wilson(hits: int, of: int, z: float = 1.96) -> tuple[float, float]:
+    """Wilson's 95 % interval of a share (Wilson 1927, equation 3 of Brown, Cai and DasGupta 2001)."""
+    share, weight = hits / of, z * z / of
+    middle = (share + weight / 2) / (1 + weight)
+    half = z / (1 + weight) * math.sqrt(share * (1 - share) / of + weight / (4 * of))
+    return middle - half, middle + half
+
+
+def rate(hits: int, of: int) -> str:
+    """A share with its Wilson interval."""
+    if not of:
+        return "- (n=0)"
+    lower, upper = wilson(hits, of)
+    return f"{hits / of:.2f} [{lower:.2f}, {upper:.2f}] (n={of})"
+
+
+def printed(pairs: Sequence[tuple[Case, Audited]], by_name: dict[str, Audited]) -> list[str]:
+    """The lines of the score."""
+    faulty = [
+        (case, audited)
+        for case, audited in pairs
+        if case.expected is not None and verified(case, audited, by_name.get(case.paired or ""))
+    ]
+    unverified = sum(case.expected is not None for case, _ in pairs) - len(faulty)
+    clean = [(case, audited) for case, audited in pairs if case.expected is None]
+    first = sum(bool(ranked(audited)) and ranked(audited)[0] in case.accepted for case, audited in faulty)
+    among = sum(bool(set(ranked(audited)[:3]) & case.accepted) for case, audited in faulty)
+    alarmed = [
+        (case.name, finding["cause"])
+        for case, audited in clean
+        for finding in audited["findings"]
+        if finding["severity"] in GRAVE
+    ]
+    lines = [
+        f"faults verified: {len(faulty)}, planted without effect and left out: {unverified}",
+        f"top-1          {rate(first, len(faulty))}",
+        f"recall at 3    {rate(among, len(faulty))}",
+        f"clean alarms   {rate(len({name for name, _ in alarmed}), len(clean))}",
+        *(f"   {cause}: {count}" for cause, count in Counter(cause for _, cause in alarmed).most_common()),
+        "",
+        f"{'cause':26} {'found at all':28} {'among the first 3':28} precision (first)",
+    ]
+    found: dict[str, list[bool]] = defaultdict(list)
+    within: dict[str, list[bool]] = defaultdict(list)
+    named: dict[str, list[bool]] = defaultdict(list)
+    for case, audited in faulty:
+        assert case.expected is not None
+        found[case.expected].append(bool(set(ranked(audited)) & case.accepted))
+        within[case.expected].append(bool(set(ranked(audited)[:3]) & case.accepted))
+        if ranked(audited):
+            named[ranked(audited)[0]].append(ranked(audited)[0] in case.accepted)
+    lines += [
+        f"{cause:26} {rate(sum(found[cause]), len(found[cause])):28} "
+        f"{rate(sum(within[cause]), len(within[cause])):28} {rate(sum(named[cause]), len(named[cause]))}"
+        for cause in sorted({*found, *named})
+    ]
+    return lines
+
+
+def main() -> None:
+    """Print the score of the held-out part."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("audited", type=Path)
+    parser.add_argument("--all", action="store_true", help="the part that sets thresholds too")
+    parser.add_argument("--misses", action="store_true", help="name each fault that is not first, and each alarm")
+    options = parser.parse_args()
+    by_name = {line["case"]: line for line in map(json.loads, options.audited.read_text().splitlines())}
+    pairs = [(case, by_name[case.name]) for case in cases() if case.name in by_name and (options.all or case.held_out)]
+    print("\n".join(printed(pairs, by_name)))
+    if options.misses:
+        for case, audited in pairs:
+            top = ranked(audited)[:4]
+            grave = [finding["cause"] for finding in audited["findings"] if finding["severity"] in GRAVE]
+            wrong = bool(grave) if case.expected is None else not top or top[0] not in case.accepted
+            if wrong:
+                print(f"{case.name}: {', '.join(top) or 'nothing'}")
+
+
+if __name__ == "__main__":
+    main()
