@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from runaudit.evaluation.accumulate import maximum_from_here
 from runaudit.evaluation.protocol import ULTRALYTICS, AveragePrecision
 
 CURVE_POINTS: Final = 1000
@@ -63,11 +64,12 @@ def area(true_positives: NDArray[Any], detections: NDArray[Any], labels: NDArray
     shape = np.broadcast_shapes(true_positives.shape, detections.shape)[1:]
     if not len(true_positives):
         return np.zeros(shape)
-    precision = true_positives / np.maximum(detections, 1)
-    envelope = np.maximum.accumulate(precision[::-1], axis=0)[::-1]
-    hundredths = np.ceil(100 * true_positives / labels)
-    total = (envelope[1:] * np.diff(hundredths, axis=0)).sum(axis=0) + envelope[0] * (hundredths[0] - 0.5)
-    return np.asarray(total / 100)
+    envelope = maximum_from_here(true_positives / np.maximum(detections, 1))
+    hundredths = np.multiply(true_positives, 100.0)
+    np.divide(hundredths, labels, out=hundredths)
+    np.ceil(hundredths, out=hundredths)
+    total = np.einsum("i...,i...->...", envelope[1:], np.diff(hundredths, axis=0))
+    return np.asarray((total + envelope[0] * (hundredths[0] - 0.5)) / 100)
 
 
 def ramp_area(true_positives: NDArray[Any], detections: NDArray[Any] | int, labels: NDArray[Any] | int) -> NDArray[Any]:

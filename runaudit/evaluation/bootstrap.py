@@ -8,7 +8,9 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
+from runaudit.evaluation.accumulate import running_sum
 from runaudit.evaluation.average_precision import area, ramp_area
 from runaudit.evaluation.facts import Interval
 from runaudit.evaluation.matching import IOU_THRESHOLDS, Matches
@@ -16,10 +18,10 @@ from runaudit.evaluation.protocol import ULTRALYTICS, AveragePrecision
 
 REPLICATES: Final = 1000
 COVERAGE: Final = 0.95
-_BLOCK_CELLS: Final = 2**24
-"""weights held at a time (images x replicates); 64 MiB"""
-_ROW_CELLS: Final = 2**23
-"""gathered weights held at a time (detections of a class x replicates); 32 MiB"""
+_BLOCK_CELLS: Final = 2**25
+"""weights held at a time (images x replicates); 128 MiB"""
+_HIT_CELLS: Final = 2**24
+"""counts held at a time (true positives of a class x replicates); 128 MiB each"""
 
 
 @dataclass(frozen=True)
@@ -67,16 +69,17 @@ def bootstrap(
     An image that is drawn twice counts as two images with the same detections and labels. Since the detections of a
     copy follow each other in the order of confidence, weighting each detection by how often its image was drawn gives
     the same average precision as copying it (see `average_precision.area`). Detections are matched and sorted once;
-    detections behind a class' last true positive are left out: they count only in the ramp of YOLOv5's average
-    precision, and there by their number. Memory is bounded by the number of detections and _BLOCK_CELLS, not by the
-    number of replicates.
+    detections behind a class' last true positive count only in the ramp of YOLOv5's average precision, and there by
+    their number. Memory is bounded by the number of detections, _BLOCK_CELLS and _HIT_CELLS, not by the number of
+    replicates.
     """
     classes = np.unique(matches.gt_cls.astype(np.int64))
     ranked = [_Ranked.of(matches, int(class_id)) for class_id in classes]
     images = len(matches.image)
     result = np.full((replicates, len(classes), len(IOU_THRESHOLDS)), np.nan)
     done = 0
-    for weights in _weights(images, replicates, seed):
+    most = max((len(detections.hit_row) for detections in ranked), default=0)
+    for weights in image_weights(images, replicates, seed, width=_HIT_CELLS // max(most, 1)):
         block = slice(done, done + weights.shape[1])
         for column, detections in enumerate(ranked):
             result[block, column] = detections.average_precision(weights, ramp=kind.ramp)
@@ -97,31 +100,49 @@ def _mean_over_classes(per_class: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
-def _weights(images: int, replicates: int, seed: int) -> Iterator[NDArray[np.int32]]:
-    """How often each image was drawn, in blocks of replicates: (images, block) each."""
-    width = max(1, min(replicates, 256, _BLOCK_CELLS // max(images, 1)))
-    block: list[NDArray[np.int32]] = []
-    for number, draw in enumerate(image_draws(images, replicates, seed), start=1):
-        block.append(np.bincount(draw, minlength=images).astype(np.int32))
-        if len(block) == width or number == replicates:
-            yield np.ascontiguousarray(np.stack(block).T)
-            block = []
+def image_weights(images: int, replicates: int, seed: int, *, width: int) -> Iterator[NDArray[np.float32]]:
+    """How often each image was drawn, (images, b) for each block of at most `width` replicates.
+
+    The draws are those of `image_draws`. A block holds no more than _BLOCK_CELLS weights.
+    """
+    draws = image_draws(images, replicates, seed)
+    width = max(1, min(replicates, width, _BLOCK_CELLS // max(images, 1)))
+    for first in range(0, replicates, width):
+        block = np.empty((min(width, replicates - first), images), dtype=np.float32)
+        for row, draw in zip(block, draws, strict=False):
+            row[:] = np.bincount(draw, minlength=images)
+        yield np.ascontiguousarray(block.T)
+
+
+def row_sums(image: NDArray[Any], ends: NDArray[Any], weights: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Weights summed over stretches of rows: (s, b).
+
+    Args:
+        image: (n,) the image of each row.
+        ends: (s,) where each stretch ends, increasing; it begins where the one before it ends, the first at row 0.
+        weights: (images, b).
+
+    Sums are exact up to 2**24. A sparse product does it without writing the (n, b) weights out.
+    """
+    ends = np.asarray(ends, dtype=np.int64)
+    image = np.asarray(image[: ends[-1]] if len(ends) else image[:0], dtype=np.int64)
+    ones = np.ones(len(image), dtype=np.float32)
+    sums = csr_array((ones, image, np.r_[0, ends]), shape=(len(ends), len(weights))) @ weights
+    return np.asarray(sums, dtype=np.float32)
 
 
 @dataclass(frozen=True)
 class _Ranked:
-    """The detections of one class by falling confidence, up to its last true positive.
+    """The detections of one class by falling confidence.
 
     `image` (n,) is the image of each; `hit_row` (h,) the rows that are a true positive at any threshold;
-    `hit` (h, 10) at which; `gt_image` (m,) the image of each label; `counts` (images,) how many detections of the class
-    each image has, those behind the last true positive included.
+    `hit` (h, 10) at which; `gt_image` (m,) the image of each label.
     """
 
     image: NDArray[np.int32]
     hit_row: NDArray[np.intp]
     hit: NDArray[np.bool_]
     gt_image: NDArray[np.int32]
-    counts: NDArray[np.int64]
 
     @classmethod
     def of(cls, matches: Matches, class_id: int) -> _Ranked:
@@ -130,44 +151,33 @@ class _Ranked:
         mine = mine[np.argsort(-matches.det_conf[mine], kind="stable")]
         tp = matches.tp[mine]
         hit_row = np.flatnonzero(tp.any(axis=1))
-        last = int(hit_row[-1]) + 1 if len(hit_row) else 0
         return cls(
-            image=matches.det_image[mine[:last]],
+            image=matches.det_image[mine],
             hit_row=hit_row,
             hit=tp[hit_row],
             gt_image=matches.gt_image[matches.gt_cls == class_id],
-            counts=np.bincount(matches.det_image[mine], minlength=len(matches.image)),
         )
 
-    def average_precision(self, weights: NDArray[np.int32], *, ramp: bool) -> NDArray[np.float64]:
+    def average_precision(self, weights: NDArray[np.float32], *, ramp: bool) -> NDArray[np.float64]:
         """AP at each threshold for each replicate: weights (images, b) give (b, 10); NaN where no label was drawn."""
-        labels = self._summed(self.gt_image, np.zeros(1, dtype=np.intp), weights)[0]
-        result = np.full((weights.shape[1], len(IOU_THRESHOLDS)), np.nan)
-        drawn = labels > 0
-        result[drawn] = 0
-        if not len(self.hit_row) or not drawn.any():
-            return result
-        detections = self._summed(self.image, np.r_[0, self.hit_row[:-1] + 1], weights).cumsum(axis=0)
-        hits = weights[self.image[self.hit_row]]
-        everything = self.counts @ weights if ramp else None
-        for threshold in range(len(IOU_THRESHOLDS)):
-            rows = self.hit[:, threshold]
-            if rows.any():
-                found = hits[rows].cumsum(axis=0)
-                result[drawn, threshold] = area(found, detections[rows], np.maximum(labels, 1))[drawn]
-                if everything is not None:
-                    result[drawn, threshold] += ramp_area(found[-1], everything, np.maximum(labels, 1))[drawn]
+        labels = self._total(self.gt_image, weights)
+        result = np.zeros((weights.shape[1], len(IOU_THRESHOLDS)))
+        if len(self.hit_row):
+            detections = np.maximum(running_sum(row_sums(self.image, self.hit_row + 1, weights)), 1)
+            hits = weights[self.image[self.hit_row]]
+            everything = self._total(self.image, weights) if ramp else None
+            for threshold in range(len(IOU_THRESHOLDS)):
+                rows = self.hit[:, threshold]
+                if rows.any():
+                    found = running_sum(hits[rows])
+                    result[:, threshold] = area(found, detections[rows], np.maximum(labels, 1))
+                    if everything is not None:
+                        result[:, threshold] += ramp_area(found[-1], everything, np.maximum(labels, 1))
+        result[labels == 0] = np.nan
         return result
 
     @staticmethod
-    def _summed(images: NDArray[Any], starts: NDArray[np.intp], weights: NDArray[np.int32]) -> NDArray[np.int64]:
-        """Weights of the images summed over stretches of rows that begin at `starts` (increasing): (s, b)."""
-        total = np.zeros((len(starts), weights.shape[1]), dtype=np.int64)
-        step = max(1, _ROW_CELLS // weights.shape[1])
-        for first in range(0, len(images), step):
-            gathered = weights[images[first : first + step]]
-            begin = np.searchsorted(starts, first, side="right") - 1
-            inside = np.flatnonzero((starts > first) & (starts < first + len(gathered)))
-            local = np.r_[0, starts[inside] - first]
-            total[np.r_[begin, inside]] += np.add.reduceat(gathered, local, axis=0)
+    def _total(image: NDArray[np.int32], weights: NDArray[np.float32]) -> NDArray[np.float64]:
+        """The weights of all rows together: (b,)."""
+        total: NDArray[np.float64] = row_sums(image, np.array([len(image)]), weights)[0].astype(np.float64)
         return total

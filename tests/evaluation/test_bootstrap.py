@@ -75,11 +75,11 @@ def test_equal_to_copying_the_images(
             assert ours.class_map50_95[replicate, column] == pytest.approx(expected, abs=1e-9, nan_ok=True)
 
 
-def test_more_replicates_than_a_block_and_more_rows_than_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_replicates_than_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
     matches = random_matches(1, images=30, per_image=10, labels=90, classes=3)
     whole = bootstrap(matches, replicates=20, seed=5)
     monkeypatch.setattr("runaudit.evaluation.bootstrap._BLOCK_CELLS", 30 * 3)
-    monkeypatch.setattr("runaudit.evaluation.bootstrap._ROW_CELLS", 3 * 4)
+    monkeypatch.setattr("runaudit.evaluation.bootstrap._HIT_CELLS", 200)
     pieces = bootstrap(matches, replicates=20, seed=5)
     assert np.array_equal(whole.map50_95, pieces.map50_95)
     assert np.array_equal(whole.class_map50_95, pieces.class_map50_95)
