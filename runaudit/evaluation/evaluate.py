@@ -128,11 +128,19 @@ class Subject:
         return canonical_settings(self.network, labelled, self.imgsz, single_cls=self.single_cls)
 
     def passed(
-        self, labelled: Labelled, settings: PassSettings, *, clock: Clock, on_images: OnImages | None = None
+        self,
+        labelled: Labelled,
+        settings: PassSettings,
+        *,
+        clock: Clock,
+        on_images: OnImages | None = None,
+        looks: bool = False,
     ) -> Passed:
         """A pass with the threads that the network may use (`run_pass`)."""
         with threads(worker_threads()):
-            return run_pass(self.network, labelled, Path(self.index.root), settings, clock=clock, on_images=on_images)
+            return run_pass(
+                self.network, labelled, Path(self.index.root), settings, clock=clock, on_images=on_images, looks=looks
+            )
 
     def measured(
         self,
@@ -144,8 +152,8 @@ class Subject:
         clock: Clock,
         on_images: OnImages | None = None,
     ) -> Measured:
-        """A pass and its facts (`run_pass`, `summarize`)."""
-        passed = self.passed(labelled, settings, clock=clock, on_images=on_images)
+        """A pass with its images' properties, and its facts (`run_pass`, `summarize`)."""
+        passed = self.passed(labelled, settings, clock=clock, on_images=on_images, looks=True)
         return summarize(self.checkpoint, self.network, passed, replicates=replicates, seed=seed, clock=clock)
 
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from runaudit.evaluation.batches import Batch, Placement, place
+from runaudit.evaluation.image_properties import ImageLook, look_at
 from runaudit.evaluation.protocol import ULTRALYTICS, Protocol
 from runaudit.runs.facts import ImageEntry, Note
 
@@ -43,19 +44,21 @@ class LoadedBatch:
     """The readable images of a batch.
 
     `images` are positions as in Batch; `pixels` is (n, height, width, channels) uint8, RGB or grey; `skipped` says
-    why an image is missing.
+    why an image is missing. `looks` has one entry an image, or none if they were not asked for.
     """
 
     images: tuple[int, ...]
     pixels: NDArray[np.uint8]
     placements: tuple[Placement, ...]
     skipped: tuple[Note, ...]
+    looks: tuple[ImageLook, ...] = ()
 
 
 @dataclass(frozen=True)
 class _Loaded:
     placement: Placement
     pixels: Pixels
+    look: ImageLook | None
 
 
 def load_batches(
@@ -68,13 +71,15 @@ def load_batches(
     threads: int,
     ahead: int = AHEAD,
     protocol: Protocol = ULTRALYTICS,
+    looks: bool = False,
 ) -> Iterator[LoadedBatch]:
     """Yield the batches in order, with at most `ahead` + 1 of them in memory.
 
-    `entries` are the images that the batches' positions count; their files lie below `root`. An image that is larger
+    `entries` are the images that the batches' positions count; their files lie below `root`. With `looks`, each image
+    is looked at as it was decoded (`image_properties`). An image that is larger
     than MOST_PIXELS by its header or can't be decoded is left out with a note: it is not an error of the audit.
     """
-    reader = _Reader(root, imgsz, channels, protocol, threading.Lock())
+    reader = _Reader(root, imgsz, channels, protocol, looks, threading.Lock())
     with ThreadPoolExecutor(max_workers=threads, thread_name_prefix="decode") as pool:
 
         def submit(batch: Batch) -> list[Future[_Loaded | Note]]:
@@ -104,6 +109,7 @@ def _assemble(batch: Batch, results: list[_Loaded | Note], channels: int) -> Loa
         pixels=pixels,
         placements=tuple(loaded.placement for _, loaded in kept),
         skipped=tuple(result for result in results if isinstance(result, Note)),
+        looks=tuple(loaded.look for _, loaded in kept if loaded.look is not None),
     )
 
 
@@ -115,6 +121,7 @@ class _Reader:
     imgsz: int
     channels: int
     protocol: Protocol
+    looks: bool
     one_at_a_time: threading.Lock
 
     def load(self, entry: ImageEntry, shape: tuple[int, int]) -> _Loaded | Note:
@@ -123,14 +130,16 @@ class _Reader:
         if header > MOST_PIXELS:
             return _skipped(entry, f"its header promises {entry.width} x {entry.height} pixels")
         with self.one_at_a_time if header > LARGE_PIXELS else nullcontext():
-            pixels = decode(self.root / entry.file, self.channels)
-            if pixels is None:
+            content = read_bytes(self.root / entry.file)
+            pixels = decoded(content, self.root / entry.file, self.channels) if content is not None else None
+            if content is None or pixels is None:
                 return _skipped(entry, "it can't be decoded")
+            look = look_at(pixels, content) if self.looks else None
             placement = place(pixels.shape[1], pixels.shape[0], self.imgsz, shape, self.protocol)
             shrinks = self.imgsz < max(pixels.shape[:2])
             by_area = shrinks and self.protocol.shrinks_by_area
             first = _resized(pixels, placement.resized, cv2.INTER_AREA if by_area else cv2.INTER_LINEAR)
-            return _Loaded(placement, _resized(first, placement.inner))
+            return _Loaded(placement, _resized(first, placement.inner), look)
 
 
 def _skipped(entry: ImageEntry, why: str) -> Note:
@@ -145,6 +154,23 @@ def _resized(pixels: Pixels, size: tuple[int, int], interpolation: int = cv2.INT
 
 
 def decode(path: Path, channels: int) -> Pixels | None:
+    """The image of a file (`decoded`), or None."""
+    content = read_bytes(path)
+    return decoded(content, path, channels) if content is not None else None
+
+
+def read_bytes(path: Path) -> NDArray[np.uint8] | None:
+    """The bytes of a file of at most MOST_BYTES; None if it is empty or can't be read."""
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            return None
+        content = np.fromfile(path, dtype=np.uint8)
+    except OSError:
+        return None
+    return content if content.size else None
+
+
+def decoded(content: NDArray[np.uint8], path: Path, channels: int) -> Pixels | None:
     """The image as the framework reads it (utils/patches.py, imread, of ultralytics 8.4.190), or None.
 
     `channels` is 1 or 3. EXIF orientation is applied, alpha dropped, 16-bit values keep their high byte, of several
@@ -152,11 +178,6 @@ def decode(path: Path, channels: int) -> Pixels | None:
     replace its images by arrays that nobody sees. HEIC is not decoded (the framework would install a package).
     """
     try:
-        if path.stat().st_size > MOST_BYTES:
-            return None
-        content = np.fromfile(path, dtype=np.uint8)
-        if not content.size:
-            return None
         pixels = _decoded(content, path.suffix.lower(), channels)
     except (OSError, ValueError, cv2.error):
         return None

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from runaudit.evaluation.batches import Placement, frames, rectangular_batches, square_batches, within_memory
 from runaudit.evaluation.clock import Clock
+from runaudit.evaluation.image_properties import ImageLook, ImageProperties, joined_properties
 from runaudit.evaluation.images import LoadedBatch, load_batches
 from runaudit.evaluation.inference import MOST_THREADS, raw_predictions, suppressed
 from runaudit.evaluation.labels import Labelled, no_labels
@@ -44,12 +45,16 @@ class PassSettings:
 
 @dataclass(frozen=True)
 class Passed:
-    """What a pass yields: its matches, notes on images that could not be decoded, and what it was done with."""
+    """What a pass yields: its matches, notes on images that could not be decoded, and what it was done with.
+
+    `properties` are those of the images that the matches name, in their order; None if they were not asked for.
+    """
 
     matches: Matches
     skipped: tuple[Note, ...]
     settings: PassSettings
     labelled: Labelled
+    properties: ImageProperties | None = None
 
 
 def run_pass(
@@ -60,6 +65,7 @@ def run_pass(
     *,
     clock: Clock,
     on_images: OnImages | None = None,
+    looks: bool = False,
 ) -> Passed:
     """Run the network over all images, match each batch, and put the matches together.
 
@@ -70,6 +76,7 @@ def run_pass(
         settings: of this pass.
         clock: gets the stages `decode`, `inference`, `suppress` and `match`.
         on_images: called before the first and after each batch.
+        looks: whether the images' properties are wanted.
 
     Raises DatasetError `no_labelled_validation_images` if no image can be decoded.
     """
@@ -84,6 +91,7 @@ def run_pass(
     total, done = len(labelled.entries), 0
     collected = _Collected()
     skipped: list[Note] = []
+    looked: list[ImageLook] = []
     report(0, total)
     loaded = load_batches(
         labelled.entries,
@@ -93,6 +101,7 @@ def run_pass(
         channels=network.channels,
         threads=min(os.cpu_count() or 1, MOST_THREADS),
         protocol=protocol,
+        looks=looks,
     )
     for batch in batches:
         with clock.stage("decode"):
@@ -100,11 +109,18 @@ def run_pass(
         if images.images:
             collected.add(_match_batch(network, labelled, images, settings, clock))
         skipped.extend(images.skipped)
+        looked.extend(images.looks)
         done += len(batch.images)
         report(done, total)
     if not collected.images:
         raise no_labels(labelled.split)
-    return Passed(matches=collected.joined(), skipped=tuple(skipped), settings=settings, labelled=labelled)
+    return Passed(
+        matches=collected.joined(),
+        skipped=tuple(skipped),
+        settings=settings,
+        labelled=labelled,
+        properties=joined_properties(looked) if looks else None,
+    )
 
 
 def _match_batch(
