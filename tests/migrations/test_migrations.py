@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, inspect, text
+from sqlalchemy import Engine, inspect, select, text
 from sqlalchemy.orm import Session
 
 from runaudit_service.store import migrate
@@ -126,6 +126,23 @@ def test_up_and_down_with_rows_in_the_tables(empty_postgres_url: str, engine: En
         migrate.upgrade(empty_postgres_url, revision)
     assert migrate.at_head(engine)
     fill(engine)
+
+
+def test_artifacts_that_no_audit_uses_are_released_when_the_column_comes(
+    empty_postgres_url: str, engine: Engine
+) -> None:
+    migrate.upgrade(empty_postgres_url)
+    fill(engine)
+    with Session(engine) as session:
+        tenant = session.scalars(select(Tenant)).one()
+        session.add(Artifact(tenant_id=tenant.id, sha256="1" * 64, bytes=1))
+        session.commit()
+    engine.dispose()
+    migrate.downgrade(empty_postgres_url, "0002")
+    migrate.upgrade(empty_postgres_url)
+    with Session(engine) as session:
+        released = {row.sha256[0]: row.released_at is not None for row in session.scalars(select(Artifact))}
+    assert released == {"0": False, "1": True}
 
 
 def test_a_failed_migration_leaves_nothing(empty_postgres_url: str, engine: Engine) -> None:

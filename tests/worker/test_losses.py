@@ -14,6 +14,7 @@ from sqlalchemy import text
 from runaudit_service.embedded import postgres
 from runaudit_service.embedded.part import stop
 from runaudit_service.store.bell import Bell
+from runaudit_service.store.blobs import BlobStore
 from runaudit_service.store.database import sync_engine
 from runaudit_service.store.migrate import upgrade
 from tests.conftest import wait_until
@@ -226,3 +227,18 @@ def test_a_database_that_goes_away_costs_a_delay_only(workplace: Workplace, tmp_
         workplace.engine.dispose()
     finally:
         stop(database, part)
+
+
+def test_the_reaper_removes_what_no_audit_needs(workplace: Workplace) -> None:
+    workplace.extra["RUNAUDIT_ARTIFACT_GRACE_SECONDS"] = "0"
+    kept, gone = workplace.store(curves_run(10)), workplace.store(curves_run(11))
+    submit(workplace.engine, run_sha256=kept, queue="gpu")
+    forgotten = submit(workplace.engine, run_sha256=gone, queue="gpu")
+    with workplace.engine.begin() as connection:
+        connection.execute(text("UPDATE artifacts SET released_at = now()"))
+        connection.execute(text("DELETE FROM audits WHERE id = :id"), {"id": forgotten.audit_id})
+    store = BlobStore(workplace.data_dir / "blobs")
+    with workplace.reaper():
+        wait_until(lambda: not store.holds(gone), what="the artifact being removed")
+    assert store.holds(kept)
+    assert "removed 1 artifacts" in workplace.log("reaper")

@@ -1,12 +1,18 @@
-"""`python -m runaudit_worker.reaper`: gives lost jobs to other workers, and rings again where a bell was lost."""
+"""`python -m runaudit_worker.reaper`: looks after what nobody else does.
+
+It gives lost jobs to other workers, rings again where a bell was lost, and removes artifacts that no audit needs.
+"""
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import logging
+import math
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -17,7 +23,9 @@ from sqlalchemy.exc import DBAPIError
 from runaudit.errors import WorkerLostError
 from runaudit_service.store import queue
 from runaudit_service.store.bell import Bell
+from runaudit_service.store.blobs import BlobStore
 from runaudit_service.store.database import sync_engine
+from runaudit_service.store.removal import remove_released, remove_untitled
 from runaudit_service.store.settings import settings
 from runaudit_worker.logs import log_to_stderr
 
@@ -29,16 +37,22 @@ LONGEST_PAUSE_SECONDS = 5.0
 UNHEARD_SECONDS = 2.0
 """a job that waits longer than this with no bell in the broker had its bell lost (an idle worker takes 0.1 s)"""
 LONGEST_BACK_OFF_SECONDS = 30.0
+REMOVAL_SECONDS = 60.0
+"""between two removals of artifacts: nobody waits for them"""
 BELLS_AT_ONCE = 16
 """bells for one queue in one pass: enough to wake every idle worker of a flushed broker, bounded for a broken one"""
 
 
 class Reaper:
-    """One pass at a time over the queue of record."""
+    """One pass at a time over the queue of record and the artifacts."""
 
-    def __init__(self, engine: Engine, bell: Bell) -> None:
+    def __init__(self, engine: Engine, bell: Bell, blobs: BlobStore, artifact_grace_seconds: float) -> None:
         self._engine = engine
         self._bell = bell
+        self._blobs = blobs
+        self._grace = artifact_grace_seconds
+        self._parts = itertools.cycle(f"{number:02x}" for number in range(256))
+        self._removed_at = -math.inf
 
     def reap(self) -> queue.Settled:
         """Takes the jobs whose leases ran out from their workers."""
@@ -61,6 +75,24 @@ class Reaper:
                     rung += 1
         return rung
 
+    def remove(self) -> int:
+        """Removes artifacts that no audit needs any more, once in REMOVAL_SECONDS; returns how many blobs were deleted.
+
+        Each time it also looks through another of the blob store's 256 parts for what no row names.
+        """
+        if time.monotonic() - self._removed_at < REMOVAL_SECONDS:
+            return 0
+        self._removed_at = time.monotonic()
+        deleted = 0
+        try:
+            deleted += remove_released(self._engine, self._blobs, grace_seconds=self._grace)
+            deleted += remove_untitled(self._engine, self._blobs, next(self._parts), grace_seconds=self._grace)
+        except OSError as error:
+            _log.warning("an artifact can't be removed: %s", error)
+        if deleted:
+            _log.info("removed %d artifacts that no audit needs", deleted)
+        return deleted
+
 
 @contextmanager
 def active(engine: Engine) -> Iterator[Connection | None]:
@@ -77,7 +109,7 @@ def active(engine: Engine) -> Iterator[Connection | None]:
 
 
 def run(reaper: Reaper, engine: Engine, pause_seconds: float, stopping: threading.Event) -> None:
-    """Reaps and rings every `pause_seconds` until `stopping`, through outages of database and broker."""
+    """Reaps, rings and removes every `pause_seconds` until `stopping`, through outages of database and broker."""
     back_off = pause_seconds
     while not stopping.is_set():
         try:
@@ -86,6 +118,7 @@ def run(reaper: Reaper, engine: Engine, pause_seconds: float, stopping: threadin
                     lock.execute(text("SELECT 1"))
                     reaper.reap()
                     reaper.ring()
+                    reaper.remove()
                     back_off = pause_seconds
             stopping.wait(pause_seconds)
         except DBAPIError as error:
@@ -112,7 +145,8 @@ def main() -> int:
     engine = sync_engine(configured.database_url, pool_size=2)
     bell = Bell(configured.broker_url)
     _log.info("reaper begins")
-    run(Reaper(engine, bell), engine, min(LONGEST_PAUSE_SECONDS, configured.lease_seconds / 3), stopping)
+    reaper = Reaper(engine, bell, BlobStore(configured.blob_dir), configured.artifact_grace_seconds)
+    run(reaper, engine, min(LONGEST_PAUSE_SECONDS, configured.lease_seconds / 3), stopping)
     bell.close()
     engine.dispose()
     return 0

@@ -68,6 +68,14 @@ class BlobStore:
         """Whether the blob is here."""
         return self.path(sha256).is_file()
 
+    def remove(self, sha256: str) -> bool:
+        """Delete the blob; whether it was there. Only `removal` knows when that may be. Raises OSError."""
+        try:
+            self.path(sha256).unlink()
+        except FileNotFoundError:
+            return False
+        return True
+
     def writer(self, max_bytes: int) -> BlobWriter:
         """A writer of one new blob of at most `max_bytes`."""
         return BlobWriter(self, max_bytes)
@@ -122,6 +130,12 @@ class BlobWriter:
         await self._flush()
         return self._digest.hexdigest()
 
+    async def seal(self) -> Blob:
+        """Make the bytes durable, not in their place yet: what takes long of `commit`. Raises StorageFullError."""
+        blob = Blob(await self.digest(), self.bytes)
+        await asyncio.to_thread(self._sync)
+        return blob
+
     async def commit(self) -> Blob:
         """Make the blob durable and put it in its place; the same bytes already there are replaced by themselves.
 
@@ -150,12 +164,16 @@ class BlobWriter:
             while view:
                 view = view[os.write(self._descriptor, view) :]
 
-    def _place(self, blob: Blob) -> None:
+    def _sync(self) -> None:
         if self._descriptor is None:
             raise RuntimeError("committed after its end")
-        target = self._store.path(blob.sha256)
         with _full_disk_told():
             os.fsync(self._descriptor)
+
+    def _place(self, blob: Blob) -> None:
+        self._sync()
+        target = self._store.path(blob.sha256)
+        with _full_disk_told():
             target.parent.mkdir(parents=True, exist_ok=True)
             self._path.replace(target)
             _sync_folder(target.parent)

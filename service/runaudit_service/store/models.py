@@ -103,16 +103,25 @@ class ApiKey(Base):
 
 
 class Artifact(Base):
-    """A tenant's title to a blob. The blob itself is shared by digest; the role is that of its use in an audit."""
+    """A tenant's title to a blob. The blob itself is shared by digest; the role is that of its use in an audit.
+
+    `released_at` is when an audit that used it was last deleted; `removal` then looks whether others do, after a while.
+    A title that is made for no audit has to be released at once, or it would stay for ever.
+    """
 
     __tablename__ = "artifacts"
-    __table_args__ = (UniqueConstraint("tenant_id", "sha256"),)
+    __table_args__ = (
+        UniqueConstraint("tenant_id", "sha256"),
+        Index("ix_artifacts_released_at", "released_at", postgresql_where=text("released_at IS NOT NULL")),
+        Index("ix_artifacts_sha256", "sha256"),
+    )
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
     tenant_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("tenants.id"))
     sha256: Mapped[str]
     bytes: Mapped[int]
     file_name: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    released_at: Mapped[datetime | None]
 
 
 class Audit(Base):

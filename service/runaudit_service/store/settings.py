@@ -35,6 +35,9 @@ class Settings(BaseSettings):
         default="", description="folders, separated by the path separator, below which data sets may be read by path"
     )
     max_upload_bytes: int = Field(default=20 * 2**30, ge=1, description="largest artifact that is taken in")
+    artifact_grace_seconds: float = Field(
+        default=86400, ge=0, description="how long an artifact stays once the last audit that used it was deleted"
+    )
     lease_seconds: float = Field(
         default=60, gt=0, description="how long a worker may be silent before its job is retaken"
     )

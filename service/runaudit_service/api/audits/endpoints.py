@@ -126,11 +126,13 @@ async def create_audit(
         if order.data is not None and order.data.path is not None:
             path = await asyncio.to_thread(sources.data_path, order.data.path, shared.settings.data_root_dirs)
         stored = {
-            cast("Role", "run" if name == "artifact" else name): Stored(await upload.writer.commit(), upload.file_name)
+            cast("Role", "run" if name == "artifact" else name): Stored(await upload.writer.seal(), upload.file_name)
             for name, upload in submission.files.items()
         }
         async with shared.database.transaction() as session:
             submitted = await _service(shared, session, caller).submit(order, stored, path)
+            for upload in submission.files.values():
+                await upload.writer.commit()
             answer = _answer(submitted)
             await claim.keep(session, payload, answer)
     return _queued(submitted, answer, shared, background)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from sqlalchemy import Text, delete, func, select, tuple_
+from sqlalchemy import Text, delete, func, select, tuple_, update
 from sqlalchemy import cast as sql_cast
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -17,6 +17,7 @@ from runaudit_service.api.audits.schemas import AuditFilter, Role
 from runaudit_service.api.pagination import Position
 from runaudit_service.store.blobs import Blob
 from runaudit_service.store.models import Artifact, Audit, AuditArtifact, Event, Job, Project, ReportRow, new_id
+from runaudit_service.store.removal import HOLD_BLOB
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,11 @@ class AuditRepository:
         record = await self.get(audit_id)
         return (record, locked_jobs) if record is not None else None
 
+    async def hold_blobs(self, digests: Iterable[str]) -> None:
+        """Have removals let these blobs alone until the transaction ends. Before looking for them, or placing them."""
+        for digest in digests:
+            await self._session.execute(HOLD_BLOB, {"sha256": digest})
+
     async def artifact(self, sha256: str) -> Input | None:
         """This tenant's artifact of a digest, without a role yet (`run` is put in)."""
         query = select(Artifact).where(Artifact.tenant_id == self._tenant_id, Artifact.sha256 == sha256)
@@ -159,7 +165,16 @@ class AuditRepository:
         return cast("str | None", await self._session.scalar(query))
 
     async def delete(self, audit_id: uuid.UUID) -> None:
-        """Remove the audit with its report, events and jobs. Its artifacts stay: other audits may use them."""
+        """Remove the audit with its report, events and jobs. Its artifacts are released, for others may use them."""
+        uses = (
+            select(AuditArtifact.artifact_id)
+            .where(AuditArtifact.audit_id == audit_id, AuditArtifact.artifact_id.is_not(None))
+            # In the order in which submitting locks them.
+            .order_by(AuditArtifact.role.desc())
+        )
+        for artifact_id in (await self._session.scalars(uses)).all():
+            released = update(Artifact).where(Artifact.id == artifact_id, Artifact.tenant_id == self._tenant_id)
+            await self._session.execute(released.values(released_at=func.now()))
         await self._session.execute(delete(Audit).where(Audit.id == audit_id, Audit.tenant_id == self._tenant_id))
 
     async def _with_inputs(self, rows: Sequence[tuple[Audit, str]]) -> list[AuditRecord]:

@@ -27,7 +27,7 @@ QUEUE_OF_DEPTH: Final[dict[str, Queue]] = {"curves": "cpu", "standard": "gpu", "
 
 @dataclass(frozen=True)
 class Stored:
-    """An artifact of this request that is in the blob store, and the name that it was sent under."""
+    """An artifact of this request whose bytes are here, and the name that it was sent under."""
 
     blob: Blob
     file_name: str | None
@@ -61,10 +61,13 @@ class AuditService:
     async def submit(self, order: AuditRequest, stored: dict[Role, Stored], path: str | None) -> Submitted:
         """A new audit of what was sent or named; `path` is the checked path of the data set, if it has one.
 
+        The caller puts the blobs of `stored` in their place after this, within the same transaction.
+
         The same run, data and options, audited before by this version in this project, give that audit again, unless
         `force`. Data by path is never the same: its content may have changed. Raises NotFoundError.
         """
         project = await self._project(order.project)
+        await self._audits.hold_blobs(_digests(order, stored))
         inputs = await self._inputs(order, stored, path)
         policy = order.policy.model_dump(mode="json", exclude_defaults=True) if order.policy else project.default_policy
         await self._require_baseline(policy)
@@ -88,6 +91,7 @@ class AuditService:
     async def rerun(self, audit_id: uuid.UUID) -> Submitted:
         """A new audit of the same artifacts with the same options. Raises NotFoundError."""
         record = await self.get(audit_id)
+        await self._audits.hold_blobs(given.sha256 for given in record.inputs if given.sha256 is not None)
         old = record.audit
         audit = Audit(
             id=new_id(),
@@ -170,11 +174,7 @@ class AuditService:
 
     async def _inputs(self, order: AuditRequest, stored: dict[Role, Stored], path: str | None) -> list[Input]:
         inputs = []
-        digests: dict[Role, str | None] = {
-            "run": order.artifact_sha256,
-            "data": order.data.sha256 if order.data else None,
-        }
-        for role, digest in digests.items():
+        for role, digest in _named(order).items():
             if role in stored:
                 inputs.append(await self._audits.add_artifact(role, stored[role].blob, stored[role].file_name))
             elif digest is not None:
@@ -205,6 +205,17 @@ class AuditService:
             raise InvalidRequestError(
                 "The baseline is no audit that succeeded.", code="baseline_not_found", place="/policy/baseline_audit"
             )
+
+
+def _named(order: AuditRequest) -> dict[Role, str | None]:
+    """The digests that a request names, by role."""
+    return {"run": order.artifact_sha256, "data": order.data.sha256 if order.data else None}
+
+
+def _digests(order: AuditRequest, stored: dict[Role, Stored]) -> list[str]:
+    """The digests of all artifacts of a request, sent or named."""
+    named = [digest for digest in _named(order).values() if digest is not None]
+    return sorted({*named, *(sent.blob.sha256 for sent in stored.values())})
 
 
 def fingerprint(inputs: Sequence[Input], depth: str, policy: dict[str, Any], environment: dict[str, Any]) -> str:
