@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 from typing import Any, Final
 
@@ -22,6 +23,10 @@ class Matches:
     (m,) int32 are positions in `image`. Boxes are float32 (x1, y1, x2, y2) in pixels of the image as decoded, not
     clipped to it. `det_conf` is float32 in [0, 1]; `det_cls` and `gt_cls` are int32. `tp` (n, 10) says at which
     of IOU_THRESHOLDS a detection is a true positive. The detections of an image stand together, by falling confidence.
+
+    Masks and keypoints are matched beside the boxes: `tp_further` (n, 10) is `tp` by mask IoU or by object keypoint
+    similarity. Of rotated boxes, `det_box` and `gt_box` are the upright hulls, `det_rotated` (n, 5) and `gt_rotated`
+    (m, 5) float32 the boxes themselves (centre x and y, width, height, radians), and `tp` is by them.
     """
 
     image: NDArray[np.int32]
@@ -33,6 +38,24 @@ class Matches:
     gt_image: NDArray[np.int32]
     gt_cls: NDArray[np.int32]
     gt_box: NDArray[np.float32]
+    tp_further: NDArray[np.bool_] | None = None
+    det_rotated: NDArray[np.float32] | None = None
+    gt_rotated: NDArray[np.float32] | None = None
+
+    def taking(self, *, detections: NDArray[Any], labels: NDArray[Any]) -> Matches:
+        """The same with only these detections and labels; images stay and are counted as before."""
+        columns = {column.name: getattr(self, column.name) for column in fields(self)}
+        rows = {"det": detections, "tp": detections, "gt": labels}
+        taken = {
+            name: column[rows[name.split("_")[0]]]
+            for name, column in columns.items()
+            if name != "image" and column is not None
+        }
+        return replace(self, **taken)
+
+
+Similarity = Callable[[NDArray[np.intp], NDArray[np.intp]], NDArray[np.float32]]
+"""given rows of detections and of labels, (p,) each, how alike the two of each pair are: (p,) in [0, 1]"""
 
 
 @dataclass(frozen=True)
@@ -59,8 +82,8 @@ def box_iou(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[
     return iou
 
 
-def true_positives(detections: Boxes, labels: Boxes) -> NDArray[np.bool_]:
-    """At which thresholds each detection is a true positive, (n, 10).
+def true_positives(detections: Boxes, labels: Boxes, similarity: Similarity | None = None) -> NDArray[np.bool_]:
+    """At which thresholds each detection is a true positive, (n, 10), by `similarity`, else by the IoU of the boxes.
 
     Detections of an image must stand by falling confidence. Each takes, at each threshold by itself, the label of its
     image and class that it overlaps most among those still free, if the IoU reaches the threshold; of equal overlaps
@@ -71,7 +94,7 @@ def true_positives(detections: Boxes, labels: Boxes) -> NDArray[np.bool_]:
     overlap a label by the least threshold, so there are few rounds.
     """
     correct = np.zeros((len(detections.box), len(IOU_THRESHOLDS)), dtype=bool)
-    detection, label, iou = _candidate_pairs(detections, labels)
+    detection, label, iou = _candidate_pairs(detections, labels, similarity)
     if not len(iou):
         return correct
     taken = np.zeros((len(labels.box), len(IOU_THRESHOLDS)), dtype=bool)
@@ -95,7 +118,9 @@ def true_positives(detections: Boxes, labels: Boxes) -> NDArray[np.bool_]:
     return correct
 
 
-def true_positives_by_best_label(detections: Boxes, labels: Boxes) -> NDArray[np.bool_]:
+def true_positives_by_best_label(
+    detections: Boxes, labels: Boxes, similarity: Similarity | None = None
+) -> NDArray[np.bool_]:
     """At which thresholds each detection is a true positive by the rule of YOLOv5, (n, 10).
 
     Detections of an image must stand by falling confidence. Each stands for the one label of its image and class that
@@ -104,7 +129,7 @@ def true_positives_by_best_label(detections: Boxes, labels: Boxes) -> NDArray[np
     of YOLOv5; research page yolo.md, A6). Of equal overlaps the last label, which is what its sort gives to a few.
     """
     correct = np.zeros((len(detections.box), len(IOU_THRESHOLDS)), dtype=bool)
-    detection, label, iou = _candidate_pairs(detections, labels)
+    detection, label, iou = _candidate_pairs(detections, labels, similarity)
     if not len(iou):
         return correct
     order = np.lexsort((label, iou, detection))
@@ -119,9 +144,9 @@ def true_positives_by_best_label(detections: Boxes, labels: Boxes) -> NDArray[np
 
 
 def _candidate_pairs(
-    detections: Boxes, labels: Boxes
+    detections: Boxes, labels: Boxes, similarity: Similarity | None
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
-    """Detection, label and IoU of each pair of one image and class that reaches the least threshold.
+    """Detection, label and IoU (or `similarity`) of each pair of one image and class that reaches the least threshold.
 
     Pairs are ordered by detection, then by label.
     """
@@ -132,7 +157,7 @@ def _candidate_pairs(
     detection = np.repeat(np.arange(len(det_group)), count)
     offset = np.arange(len(detection)) - np.repeat(np.cumsum(count) - count, count)
     label = by_group[np.repeat(first, count) + offset]
-    iou = box_iou(labels.box[label], detections.box[detection])
+    iou = similarity(detection, label) if similarity else box_iou(labels.box[label], detections.box[detection])
     enough = iou >= IOU_THRESHOLDS[0]
     return detection[enough], label[enough], iou[enough]
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from runaudit.evaluation.labels import Labelled
 from runaudit.evaluation.matching import Matches
+from runaudit.runs.label_arrays import stretches
 
 
 def sampled(images: int, most: int, seed: int) -> NDArray[np.intp]:
@@ -22,37 +22,22 @@ def sampled(images: int, most: int, seed: int) -> NDArray[np.intp]:
 def labelled_part(labelled: Labelled, positions: NDArray[np.intp]) -> Labelled:
     """The images at `positions` (rising, in the order of `labelled.entry`) with their labels."""
     counts = np.diff(labelled.start)[positions]
-    rows = _stretches(labelled.start[:-1][positions], counts)
+    rows = stretches(labelled.start[:-1][positions], counts)
     return replace(
-        labelled,
+        labelled.taking(rows),
         entry=labelled.entry[positions],
         entries=tuple(labelled.entries[position] for position in positions),
         start=np.r_[0, counts.cumsum()].astype(labelled.start.dtype),
-        cls=labelled.cls[rows],
-        box=labelled.box[rows],
     )
 
 
 def matches_part(matches: Matches, kept: NDArray[np.bool_]) -> Matches:
     """The matches of the images that `kept` (k,) is true for, counted anew in the same order."""
     place = np.cumsum(kept, dtype=np.int32) - 1
-    detections, labels = kept[matches.det_image], kept[matches.gt_image]
+    part = matches.taking(detections=kept[matches.det_image], labels=kept[matches.gt_image])
     return replace(
-        matches,
+        part,
         image=matches.image[kept],
-        det_image=place[matches.det_image[detections]].astype(np.int32),
-        det_cls=matches.det_cls[detections],
-        det_conf=matches.det_conf[detections],
-        det_box=matches.det_box[detections],
-        tp=matches.tp[detections],
-        gt_image=place[matches.gt_image[labels]].astype(np.int32),
-        gt_cls=matches.gt_cls[labels],
-        gt_box=matches.gt_box[labels],
+        det_image=place[part.det_image].astype(np.int32),
+        gt_image=place[part.gt_image].astype(np.int32),
     )
-
-
-def _stretches(starts: NDArray[Any], counts: NDArray[Any]) -> NDArray[np.intp]:
-    """The rows of several stretches one after the other."""
-    rows: NDArray[np.intp] = np.arange(int(counts.sum()), dtype=np.intp)
-    rows += np.repeat(starts - (np.cumsum(counts) - counts), counts)
-    return rows

@@ -210,6 +210,6 @@ class _Collected:
         """All that was added; at least one batch."""
         joined = {}
         for name, pieces in self.columns.items():
-            joined[name] = np.concatenate(pieces)
+            joined[name] = None if pieces[0] is None else np.concatenate(pieces)
             pieces.clear()
         return Matches(**joined)

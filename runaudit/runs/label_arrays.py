@@ -53,6 +53,13 @@ def starts_of(counts: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
 
 
+def stretches(starts: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.intp]:
+    """The rows of several stretches one after the other."""
+    rows: NDArray[np.intp] = np.arange(int(counts.sum()), dtype=np.intp)
+    rows += np.repeat(starts - (np.cumsum(counts) - counts), counts)
+    return rows
+
+
 def write_labels(path: Path, labels: LabelArrays) -> None:
     """Write `labels.safetensors` with the tensors `image`, `cls`, `box`, and those of the geometry if there is one."""
     tensors = {name: array for name, array in vars(labels).items() if array is not None}
