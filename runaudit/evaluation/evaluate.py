@@ -194,8 +194,10 @@ def canonical_settings(network: Network, labelled: Labelled, imgsz: int, *, sing
     )
 
 
-def image_size(run: RunFacts) -> int:
+def image_size(run: RunFacts, *, default: int = DEFAULT_IMGSZ) -> int:
     """The imgsz that the run is validated with: its own, of several the largest, rounded up to a multiple of 32.
+
+    `default` is taken for a run that says nothing.
 
     YOLOv5 up to 5.0 wrote `img_size: [training, validation]`.
 
@@ -205,7 +207,7 @@ def image_size(run: RunFacts) -> int:
     if written is None:
         older = run.argument("img_size")
         written = older[-1] if isinstance(older, list) and older else older
-    sizes = written if isinstance(written, list) else [DEFAULT_IMGSZ if written is None else written]
+    sizes = written if isinstance(written, list) else [default if written is None else written]
     numbers = [size for size in sizes if isinstance(size, int) and not isinstance(size, bool)]
     if not numbers or len(numbers) < len(sizes) or not 1 <= max(numbers) <= MOST_IMGSZ:
         place = run.configuration.places.get("imgsz") if run.configuration is not None else None

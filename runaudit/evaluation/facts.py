@@ -117,3 +117,53 @@ class ExaminationFacts(Facts):
     training: EvaluationFacts | None = None
     interventions: tuple[InterventionFacts, ...] = ()
     absent: dict[str, str] = {}
+
+
+class ClassAccuracy(Facts):
+    """One class of a classifier on a split. `images` are those of its folder, `correct` of them the model took for it,
+    and it took `predicted` images in all for it. `recall` is correct over images with Wilson's 95 % interval, None
+    without images; `precision` is correct over predicted, None where the model never chose the class.
+    """
+
+    class_id: int
+    name: str
+    images: int
+    correct: int
+    predicted: int
+    recall: float | None = None
+    recall_ci95: Interval | None = None
+    precision: float | None = None
+
+
+class Confusion(Facts):
+    """`images` of the class `labelled` were taken for the class `predicted`; both by name."""
+
+    labelled: str
+    predicted: str
+    images: int
+
+
+class ClassificationFacts(Facts):
+    """Re-validation of a classifier on one split.
+
+    `top1` and `top5` are shares of images in [0, 1]; `ci95` has the same keys: percentile intervals of `replicates`
+    bootstrap replicates, resampled by image. `confusions` are the pairs of classes that are mistaken most often, the
+    worst first. `left_out` counts images of folders that the model has no class for; the framework leaves them out too.
+    `aligned` says whether folders were matched with the model's classes by name, or by their place in the order where
+    no name is the same. `skipped` notes images that could not be decoded.
+    """
+
+    split: str
+    images: int
+    top1: float
+    top5: float
+    ci95: dict[str, Interval]
+    replicates: int
+    per_class: tuple[ClassAccuracy, ...]
+    confusions: tuple[Confusion, ...] = ()
+    left_out: int = 0
+    aligned: Literal["name", "position", "single_cls"] = "name"
+    settings: dict[str, JsonValue]
+    device: str
+    seconds: dict[str, float]
+    skipped: tuple[Note, ...] = ()

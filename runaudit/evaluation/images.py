@@ -153,10 +153,10 @@ def _resized(pixels: Pixels, size: tuple[int, int], interpolation: int = cv2.INT
     return resized
 
 
-def decode(path: Path, channels: int) -> Pixels | None:
+def decode(path: Path, channels: int, *, pages: bool = True) -> Pixels | None:
     """The image of a file (`decoded`), or None."""
     content = read_bytes(path)
-    return decoded(content, path, channels) if content is not None else None
+    return decoded(content, path, channels, pages=pages) if content is not None else None
 
 
 def read_bytes(path: Path) -> NDArray[np.uint8] | None:
@@ -170,15 +170,16 @@ def read_bytes(path: Path) -> NDArray[np.uint8] | None:
     return content if content.size else None
 
 
-def decoded(content: NDArray[np.uint8], path: Path, channels: int) -> Pixels | None:
+def decoded(content: NDArray[np.uint8], path: Path, channels: int, *, pages: bool = True) -> Pixels | None:
     """The image as the framework reads it (utils/patches.py, imread, of ultralytics 8.4.190), or None.
 
     `channels` is 1 or 3. EXIF orientation is applied, alpha dropped, 16-bit values keep their high byte, of several
     pages the first counts. Unlike the framework, an `a.npy` beside `a.jpg` is not taken in its place: a run must not
     replace its images by arrays that nobody sees. HEIC is not decoded (the framework would install a package).
+    Without `pages` a TIFF is decoded like any other image, as the framework does for classifiers (imread_unicode).
     """
     try:
-        pixels = _decoded(content, path.suffix.lower(), channels)
+        pixels = _decoded(content, path.suffix.lower(), channels, pages=pages)
     except (OSError, ValueError, cv2.error):
         return None
     if pixels is None or pixels.size == 0:
@@ -190,12 +191,12 @@ def decoded(content: NDArray[np.uint8], path: Path, channels: int) -> Pixels | N
     return pixels.reshape(*pixels.shape[:2], -1) if pixels.ndim == 2 else pixels
 
 
-def _decoded(content: NDArray[np.uint8], suffix: str, channels: int) -> Pixels | None:
+def _decoded(content: NDArray[np.uint8], suffix: str, channels: int, *, pages: bool) -> Pixels | None:
     flags = cv2.IMREAD_GRAYSCALE if channels == 1 else cv2.IMREAD_COLOR
-    if channels == 3 and suffix in _TIFF:
-        _, pages = cv2.imdecodemulti(content, cv2.IMREAD_UNCHANGED, range=(0, 1))
-        if pages and pages[0].ndim == 3:
-            first: Pixels = pages[0][..., :3]
+    if pages and channels == 3 and suffix in _TIFF:
+        _, read = cv2.imdecodemulti(content, cv2.IMREAD_UNCHANGED, range=(0, 1))
+        if read and read[0].ndim == 3:
+            first: Pixels = read[0][..., :3]
             return first
     if suffix in _BY_PILLOW:
         upright = ImageOps.exif_transpose(Image.open(io.BytesIO(content.tobytes())))

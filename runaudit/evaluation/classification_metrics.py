@@ -1,0 +1,106 @@
+"""Accuracy of a classifier: top-1 and top-5, class by class, what is mistaken for what, and intervals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runaudit.evaluation.bootstrap import COVERAGE, image_draws, interval
+from runaudit.evaluation.facts import ClassAccuracy, Confusion, Interval
+
+MOST_CONFUSIONS: Final = 20
+"""pairs of classes that are told of"""
+_Z: Final = NormalDist().inv_cdf((1 + COVERAGE) / 2)
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Shares of images in [0, 1]."""
+
+    top1: float
+    top5: float
+
+
+def accuracy(ranked: NDArray[np.int32], target: NDArray[np.int32]) -> Accuracy:
+    """Top-1 and top-5 accuracy.
+
+    `ranked` (n, k) holds the k = min(5, classes) likeliest classes of each image, the likeliest first; `target` (n,)
+    its class; n is at least 1. With fewer than five classes top-5 counts all there are, as ultralytics does
+    (utils/metrics.py ClassifyMetrics).
+    """
+    hit = ranked == target[:, None]
+    return Accuracy(top1=float(hit[:, 0].mean()), top5=float(hit.any(axis=1).mean()))
+
+
+def accuracy_intervals(
+    ranked: NDArray[np.int32], target: NDArray[np.int32], *, replicates: int, seed: int
+) -> dict[str, Interval]:
+    """Percentile intervals of both by bootstrap over images, under `top1` and `top5`; see `accuracy`."""
+    hit = ranked == target[:, None]
+    hits = np.stack([hit[:, 0], hit.any(axis=1)]).astype(np.float64)
+    samples = np.array([hits[:, draw].mean(axis=1) for draw in image_draws(len(target), replicates, seed)])
+    named = {name: interval(samples[:, column]) for column, name in enumerate(("top1", "top5")) if len(samples)}
+    return {name: found for name, found in named.items() if found is not None}
+
+
+def wilson_interval(successes: int, trials: int) -> Interval | None:
+    """Wilson's 95 % score interval of a proportion, in [0, 1]; None without trials.
+
+    Unlike the normal approximation it has a width where all or none succeed. Source: Wilson, Probable inference, the
+    law of succession, and statistical inference, JASA 22 (1927); Brown, Cai and DasGupta, Statistical Science 16
+    (2001).
+    """
+    if trials <= 0:
+        return None
+    share, squared = successes / trials, _Z**2
+    centre = (share + squared / (2 * trials)) / (1 + squared / trials)
+    half = _Z / (1 + squared / trials) * math.sqrt(share * (1 - share) / trials + squared / (4 * trials**2))
+    # The ends are exact where all or none succeed; rounding would leave them a little off.
+    lower = 0.0 if successes == 0 else max(0.0, centre - half)
+    upper = 1.0 if successes == trials else min(1.0, centre + half)
+    return lower, upper
+
+
+def class_accuracies(
+    chosen: NDArray[np.int32], target: NDArray[np.int32], names: Mapping[int, str], classes: int
+) -> tuple[ClassAccuracy, ...]:
+    """One entry a class of the model; `chosen` and `target` (n,) are class ids from 0 to `classes` - 1."""
+    images = np.bincount(target, minlength=classes)
+    predicted = np.bincount(chosen, minlength=classes)
+    correct = np.bincount(target[chosen == target], minlength=classes)
+    return tuple(
+        ClassAccuracy(
+            class_id=class_id,
+            name=names.get(class_id, str(class_id)),
+            images=int(images[class_id]),
+            correct=int(correct[class_id]),
+            predicted=int(predicted[class_id]),
+            recall=float(correct[class_id] / images[class_id]) if images[class_id] else None,
+            recall_ci95=wilson_interval(int(correct[class_id]), int(images[class_id])),
+            precision=float(correct[class_id] / predicted[class_id]) if predicted[class_id] else None,
+        )
+        for class_id in range(classes)
+    )
+
+
+def confusions(
+    chosen: NDArray[np.int32], target: NDArray[np.int32], names: Mapping[int, str], classes: int
+) -> tuple[Confusion, ...]:
+    """The pairs of classes that are mistaken most often, at most MOST_CONFUSIONS; of equal ones the lower ids first."""
+    wrong = chosen != target
+    pairs, counts = np.unique(target[wrong].astype(np.int64) * classes + chosen[wrong], return_counts=True)
+    order = np.argsort(-counts, kind="stable")[:MOST_CONFUSIONS]
+    return tuple(
+        Confusion(
+            labelled=names.get(int(pair) // classes, str(int(pair) // classes)),
+            predicted=names.get(int(pair) % classes, str(int(pair) % classes)),
+            images=int(count),
+        )
+        for pair, count in zip(pairs[order], counts[order], strict=True)
+    )
