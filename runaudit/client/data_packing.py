@@ -16,6 +16,9 @@ IMAGE_SUFFIXES: Final = frozenset(f".{name}" for name in IMAGE_FORMATS.split())
 """IMG_FORMATS of ultralytics 8.4.190, data/utils.py, and pfm, which earlier versions read"""
 LIST_SUFFIX: Final = ".txt"
 """of label files, and of files that list images; nothing else that a data.yaml names is read or packed"""
+STARTED_ABOVE: Final = 3
+"""how many folders above a data.yaml may be the one that the training was started in, where its `path` begins: YOLOv5
+takes its repository (utils/general.py, check_dataset), ultralytics the working folder (data/utils.py)"""
 VALIDATION_FOLDERS: Final = ("val", "valid", "validation", "test")
 """the names under which classification data sets keep their validation split, the first that is there"""
 
@@ -104,7 +107,8 @@ def _roots(description: Path, path: Any) -> list[Path]:
     home = description.absolute().parent
     if not isinstance(path, str) or not path:
         return [home]
-    return [*dict.fromkeys((home / path, Path.cwd() / path, home))]
+    above = (folder / path for folder in home.parents[:STARTED_ABOVE])
+    return [*dict.fromkeys((home / path, Path.cwd() / path, *above, home))]
 
 
 def _resolve(entry: str, roots: list[Path]) -> Path | None:

@@ -14,7 +14,8 @@ RECORDS: Final = frozenset({"results.csv", "args.yaml", "opt.yaml", "hyp.yaml", 
 MARKERS: Final = ("results.csv", "args.yaml", "opt.yaml", "weights/best.pt", "weights/last.pt")
 CHECKPOINTS: Final = ("weights/best.pt", "best.pt", "weights/last.pt", "last.pt")
 """in the order of preference; one is packed"""
-LOG_SUFFIXES: Final = (".log", ".txt")
+LOG_SUFFIXES: Final = (".log", ".out", ".txt")
+"""as runs/find_log.py has them; `nohup.out` and Slurm's logs among them"""
 LARGEST_LOG_BYTES: Final = 4 << 20
 EVENTS_PREFIX: Final = "events.out.tfevents"
 LARGEST_EVENTS_BYTES: Final = 16 << 20
@@ -80,7 +81,7 @@ def _is_wanted(path: Path) -> bool:
         return True
     if path.name.startswith(EVENTS_PREFIX):
         return path.stat().st_size <= LARGEST_EVENTS_BYTES
-    return path.suffix in LOG_SUFFIXES and path.stat().st_size <= LARGEST_LOG_BYTES
+    return path.suffix.lower() in LOG_SUFFIXES and path.stat().st_size <= LARGEST_LOG_BYTES
 
 
 def _refuse_outward_link(run: Path, member: Member) -> None:

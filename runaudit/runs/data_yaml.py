@@ -18,6 +18,9 @@ from runaudit.runs.safe_yaml import YamlDocument, load_yaml
 MAX_CLASSES = 10_000
 """Bound of security.md A6 for the number of classes."""
 MAX_FOLDERS = 200_000
+STARTED_ABOVE = 3
+"""How many folders above a data.yaml may be the one that the training was started in, where its paths begin: YOLOv5
+takes its repository (utils/general.py, check_dataset), ultralytics the working folder (data/utils.py)."""
 
 _SPLIT_KEYS: dict[Split, tuple[str, ...]] = {"train": ("train",), "val": ("val", "validation"), "test": ("test",)}
 _NOT_DATA = frozenset(("args.yaml", "opt.yaml", "hyp.yaml"))
@@ -95,7 +98,7 @@ def read_data_yaml(file: Path, *, source: str) -> DataYaml:
 def resolve_split(data: DataYaml, split: Split, paths: Paths) -> tuple[list[Found], list[Note]]:
     """The files and folders that a split's paths lead to, and a note for each that leads nowhere."""
     here = data.file.parent
-    bases = [here, *([paths.root] if paths.root != here else [])]
+    bases = [*dict.fromkeys((here, paths.root, *here.parents[:STARTED_ABOVE]))]
     below = _find_path(data, paths, bases)
     bases = [*([below.path] if below is not None else []), *bases]
     found: list[Found] = []

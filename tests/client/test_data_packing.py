@@ -88,6 +88,20 @@ def test_a_path_beside_the_description_keeps_its_place(tmp_path: Path) -> None:
     assert names(description) == ["configs/set.yaml", *(f"set/{name}" for name in PACKED[1:])]
 
 
+@pytest.mark.parametrize("where", ["yolov5/data", "yolov5/data/own", "project/configs"])
+@pytest.mark.parametrize("text", ["path: ../datasets/set\ntrain: images/train\nval: images/val\n"])
+def test_a_path_from_the_folder_that_training_was_started_in(
+    tmp_path: Path, where: str, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As YOLOv5's data/coco128.yaml has it: its repository is where `path` begins, whatever folder one packs from."""
+    lay(tmp_path / "datasets" / "set", IMAGES)
+    description = tmp_path / where / "set.yaml"
+    description.parent.mkdir(parents=True)
+    description.write_text(text)
+    monkeypatch.chdir("/")
+    assert names(description) == [*(f"datasets/set/{name}" for name in PACKED[1:]), f"{where}/set.yaml"]
+
+
 def test_lists_of_images_are_followed_and_packed(tmp_path: Path) -> None:
     lay(tmp_path, IMAGES)
     (tmp_path / "train.txt").write_text(f"./images/train/a.jpg\n\n{tmp_path}/images/train/deep/b.PNG\n./gone.jpg\n")

@@ -17,7 +17,7 @@ from runaudit.client.packing import LARGEST_LOG_BYTES, pack_run, run_members
 from runaudit.errors import InputError, RunNotFoundError
 
 ALLOWED = re.compile(
-    r"(results\.csv|(args|opt|hyp|data)\.yaml|(weights/)?(best|last)\.pt|[^/]*\.(log|txt)|events\.out\.tfevents[^/]*)\Z"
+    r"(results\.csv|(args|opt|hyp|data)\.yaml|(weights/)?(best|last)\.pt|[^/]*\.(log|out|txt)|events\.out\.tfevents[^/]*)\Z"
 )
 
 
@@ -47,6 +47,7 @@ NAMES = st.sampled_from(
         *("weights/best.pt", "weights/last.pt", "weights/epoch10.pt", "weights/best.onnx", "best.pt", "last.pt"),
         *("events.out.tfevents.1.host", "notes.txt", "labels.cache", "labels/a.txt", "val_batch0_pred.jpg", ".env"),
         *("id_rsa", "weights/readme.txt", "predictions.json", "train_batch0.jpg", "wandb/run.log", "results.csv.bak"),
+        *("nohup.out", "slurm-17.out", "a.out.png"),
     ]
 )
 FILES = st.dictionaries(NAMES, st.binary(max_size=64), max_size=14)
@@ -88,6 +89,12 @@ def test_the_best_checkpoint_is_packed_and_the_last_one_only_without_it(
     lay(tmp_path, {"results.csv": b"epoch\n"} | dict.fromkeys(present, b"w"))
     weights = [member.name for member in run_members(tmp_path) if member.name.endswith(".pt")]
     assert weights == ([chosen] if chosen else [])
+
+
+@pytest.mark.parametrize("name", ["nohup.out", "slurm-17.out", "train.log", "TRAIN.LOG", "log.txt"])
+def test_every_log_that_an_audit_reads_is_packed(tmp_path: Path, name: str) -> None:
+    lay(tmp_path, {"results.csv": b"epoch\n", name: b"Epoch 1/3"})
+    assert name in content_of(packed(tmp_path))
 
 
 def test_large_logs_stay_behind(tmp_path: Path) -> None:

@@ -146,6 +146,25 @@ def test_a_path_of_the_host_reads_nothing_there(tmp_path: Path) -> None:
     assert (caught.value.error_code, caught.value.place) == ("data_split_missing", "data.yaml:3")
 
 
+@pytest.mark.parametrize("where", ["yolov5/data", "yolov5/data/own", "project/configs"])
+@pytest.mark.parametrize(
+    "written",
+    ["path: ../datasets\nval: valid/images", "val: ../datasets/valid/images", "path: ../datasets\nval: list.txt"],
+)
+def test_paths_may_begin_in_the_folder_that_training_was_started_in(tmp_path: Path, where: str, written: str) -> None:
+    """As in YOLOv5's data/coco128.yaml; the data set then lies beside the repository."""
+    sample(tmp_path / "datasets", "valid", "a")
+    (tmp_path / "datasets" / "list.txt").write_text("./valid/images/a.jpg\n")
+    facts, index, labels = read(tmp_path / where, f"names: [a]\n{written}\n", own_machine=True)
+    assert (Path(index.root) / index.images[0].file).is_file()
+    assert (len(index.images), len(labels.cls), facts.splits["val"].missing_labels) == (1, 1, 0)
+    assert facts.notes == ()
+    with pytest.raises(DatasetError):
+        read(tmp_path / where, "", own_machine=False)
+    facts, index, _ = read(tmp_path, "", own_machine=False, place=f"{where}/data.yaml")
+    assert [entry.file for entry in index.images] == ["datasets/valid/images/a.jpg"]
+
+
 def test_on_ones_own_machine_absolute_paths_may_leave_the_folder(tmp_path: Path) -> None:
     sample(tmp_path / "elsewhere", "train", "a")
     sample(tmp_path / "beside", "valid", "b")
