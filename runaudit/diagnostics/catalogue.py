@@ -7,6 +7,7 @@ from typing import Final
 from runaudit.causes import CAUSES, CauseId
 from runaudit.diagnostics import (
     augmentation,
+    batch_size,
     checkpoint_integrity,
     class_imbalance,
     class_mapping,
@@ -35,6 +36,7 @@ _BY_CAUSE: Final[dict[CauseId, Check]] = {
         image_format.CHECK,
         overfitting.CHECK,
         learning_rate.CHECK,
+        batch_size.CHECK,
         model_architecture.CHECK,
         augmentation.CHECK,
         insufficient_epochs.CHECK,

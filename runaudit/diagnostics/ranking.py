@@ -16,6 +16,7 @@ EXPLAINS: Final[tuple[tuple[CauseId, CauseId], ...]] = (
     ("numerical_divergence", "insufficient_epochs"),
     ("learning_rate", "overfitting"),  # mAP also falls when training diverges
     ("numerical_divergence", "overfitting"),
+    ("batch_size", "learning_rate"),  # batch norm over a few images makes the noise that a high rate makes
     ("learning_rate", "class_imbalance"),  # all classes fail together, the rare ones first
     ("checkpoint_integrity", "metric_mismatch"),  # an altered csv or another checkpoint is the mismatch
     ("class_mapping", "label_files"),  # unknown ids are why images are dropped

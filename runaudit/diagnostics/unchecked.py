@@ -29,10 +29,6 @@ QUESTIONS: Final[dict[CauseId, tuple[str, str]]] = {
         "Underfitting",
         "Is mAP low on training images too, after convergence and at a sound learning rate?",
     ),
-    "batch_size": (
-        "Batch size",
-        "Is the batch too small (noise, batch norm) or too large (too few steps)? What was the effective batch?",
-    ),
     "hardware_limits": (
         "Hardware limits",
         "Out of memory, batch halved in silence, NaN under AMP on known GPUs, crashes; what would fit the "

@@ -1,0 +1,401 @@
+"""Is the batch too small (noise, batch norm) or too large (too few steps)? What was the effective batch?"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from runaudit.diagnostics.answers import inconclusive, not_run, passed, why_absent
+from runaudit.diagnostics.evidence import Check, CheckResult, Evidence, Impact, Measurement, Remedy, Severity
+from runaudit.diagnostics.history import History, history_of
+from runaudit.diagnostics.learning_rate import LIMITS as RATE
+from runaudit.diagnostics.optimizer_steps import NOMINAL, Batch, average_lag, batch_of, unchanged_epochs
+from runaudit.diagnostics.parts import Part, joined, present
+from runaudit.diagnostics.robust import PowerLaw, fit_power_law
+from runaudit.diagnostics.schedule import schedule_of
+from runaudit.diagnostics.stability import stability_of
+from runaudit.diagnostics.thresholds import threshold
+
+CAUSE: Final = "batch_size"
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    normalised: float = threshold(
+        4.0,
+        "Images a device below which batch norm's statistics are unreliable (diagnostics.md B7). On ImageNet the error "
+        "rises from 23.6 % at 32 images to 24.8 at 8, 27.3 at 4 and 34.7 at 2 (Wu and He 2018, table 2).",
+    )
+    noise: float = threshold(
+        0.04, "Noise of mAP over its best: the 90th percentile of 35 public runs (diagnostics.md A2(8))."
+    )
+    instances: int = threshold(
+        200, "Validation objects from which noise of mAP is not the split's own: AP50's error is 0.035 (A2(4))."
+    )
+    steps: int = threshold(1000, "Optimizer steps in all below which a large batch is suspected (diagnostics.md B7).")
+    few_steps: int = threshold(
+        300, "Steps below which runs were seen to validate near 0 (yolo.md A4), of whatever batch."
+    )
+    unchanged: float = threshold(
+        0.1,
+        "Share of epochs that validate exactly as the one before. Of the corpus' runs, read and not fitted to, 11 have "
+        "more than half (1 to 10 training images, or named so in its index) and 2 have a single such epoch, under 2 %; "
+        "of 300 simulated healthy runs none has any (benchmarks/batch_false_alarms.py).",
+    )
+    gain: float = threshold(
+        0.02, "Projected gain of the steps that a batch of 64 would have given: 2 points of mAP50-95, the contract's."
+    )
+    gain_major: float = threshold(
+        0.05, "As in insufficient_epochs, whose projection this is: no healthy run reaches it."
+    )
+    gain_lower: float = threshold(0.005, "Lower end of that gain's interval (diagnostics.md B8(b)).")
+    unlearnt: float = threshold(
+        0.05, "mAP50-95 of a run that has not shown what its data can do (insufficient_epochs)."
+    )
+    epochs: int = threshold(50, "The fewest epochs of a usual fine-tune (B8(c)): below, epochs are what lacks.")
+
+
+LIMITS = Thresholds()
+
+
+def examine(evidence: Evidence) -> CheckResult:
+    history = history_of(evidence.run)
+    batch = batch_of(evidence)
+    if batch is None and history is None:
+        return not_run(CAUSE, why_absent(evidence, "curves"))
+    parts = present(
+        (
+            _too_small(evidence, history, batch),
+            _too_large(evidence, history, batch),
+            _stands_still(evidence, history, batch),
+            _few(evidence, history, batch),
+        )
+    )
+    if parts:
+        return joined(CAUSE, parts)
+    return _sound(history, batch)
+
+
+def _batch_evidence(batch: Batch) -> tuple[Measurement, ...]:
+    items = [
+        Measurement("images a batch", batch.size, source=batch.place),
+        Measurement("images an optimizer step", batch.effective, NOMINAL),
+    ]
+    if batch.images is not None:
+        items.append(Measurement("training images", batch.images, source=batch.images_place))
+    if batch.steps is not None:
+        name = "optimizer steps, as the checkpoint counted" if batch.counted else "optimizer steps, by count"
+        items.append(Measurement(name, batch.steps, LIMITS.few_steps, n=batch.epochs))
+        items.append(Measurement("steps that the averaged weights lag behind", round(average_lag(batch.steps), 1)))
+    return tuple(items)
+
+
+def _too_small(evidence: Evidence, history: History | None, batch: Batch | None) -> Part | None:
+    """Batch norm over a handful of images; grave only where mAP is noisy for no reason that is known to be another."""
+    if batch is None or batch.normalised >= LIMITS.normalised:
+        return None
+    stability = stability_of(history) if history is not None else None
+    noise = stability.oscillation if stability is not None else None
+    val = evidence.dataset.splits.get("val") if evidence.dataset is not None else None
+    rate = schedule_of(evidence.run, history).times_usual
+    noisy = noise is not None and noise >= LIMITS.noise
+    settled = val is not None and val.instances >= LIMITS.instances and (rate or 0.0) < RATE.too_high
+    severity: Severity = "major" if noisy and settled else "minor"
+    devices = f" on each of {batch.devices} devices" if batch.devices > 1 else ""
+    return Part(
+        severity,
+        f"Batch norm saw {batch.normalised:g} images at a time{devices}",
+        "Its statistics of so few images are noise, which the running averages of validation don't share. Accumulation "
+        f"adds up gradients, {batch.accumulated} batches here, and does not help against that. "
+        + (f"mAP's noise is {noise:.1%} of its best." if noise is not None else "How noisy mAP is can't be told."),
+        (
+            Measurement(
+                "images that batch norm sees", round(batch.normalised, 2), LIMITS.normalised, source=batch.place
+            ),
+            *((Measurement("noise of mAP over its best", round(noise, 4), LIMITS.noise),) if noise is not None else ()),
+            *_batch_evidence(batch)[1:],
+        ),
+        _remedies_of_small(evidence, batch),
+        effect=batch.normalised,
+        n=batch.epochs or None,
+    )
+
+
+def _remedies_of_small(evidence: Evidence, batch: Batch) -> tuple[Remedy, ...]:
+    key = _key(evidence)
+    synchronised = {"sync_bn": True} if evidence.run.framework != "ultralytics" else {}
+    remedies = [
+        Remedy(
+            "Use a batch of 16",
+            "The frameworks' default. If memory doesn't allow it, a smaller imgsz or a smaller model does.",
+            {key: 16},
+        )
+    ]
+    if batch.devices > 1 and not batch.synchronised:
+        remedies.append(
+            Remedy(
+                "Synchronise batch norm over the devices",
+                "Its statistics are then of the whole batch.",
+                dict(synchronised),
+                "model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)\n",
+            )
+        )
+    remedies.append(
+        Remedy(
+            "Keep the pretrained statistics of batch norm",
+            "In a training loop of one's own: fine-tuning with frozen statistics doesn't depend on the batch.",
+            code=_FREEZE_CODE,
+        )
+    )
+    return tuple(remedies)
+
+
+def _too_large(evidence: Evidence, history: History | None, batch: Batch | None) -> Part | None:
+    """More images a step than the default's 64, and so few steps that more of them would have helped."""
+    if batch is None or batch.steps is None or batch.effective <= NOMINAL or batch.steps >= LIMITS.steps:
+        return None
+    if evidence.run.status == "interrupted":
+        return None  # the epochs that it was not given are what it lacks
+    times = min(batch.effective / NOMINAL, 10.0)
+    best = _best(history)
+    gain, interval = _gain(history, times)
+    grows = gain is not None and interval is not None and gain >= LIMITS.gain and interval[0] >= LIMITS.gain_lower
+    unlearnt = best is not None and best < LIMITS.unlearnt and batch.epochs >= LIMITS.epochs
+    if not (grows or unlearnt or batch.steps < LIMITS.few_steps):
+        return None
+    sure = interval is not None and interval[0] >= LIMITS.gain
+    grave = unlearnt or (grows and sure and gain is not None and gain >= LIMITS.gain_major)
+    projected = grows and gain is not None and history is not None
+    return Part(
+        "major" if grave else "minor",
+        f"Steps of {batch.effective} images left the run {batch.steps} optimizer steps",
+        f"Steps of 64 images would have been {times:.2g} times as many in the same epochs. "
+        + (
+            f"By the power law of the curve, which has epochs for steps, they would have added {gain:.3f}."
+            if projected
+            else "The model has learnt next to nothing."
+            if unlearnt
+            else "What more steps would have added can't be told from the curve."
+        ),
+        _batch_evidence(batch),
+        _remedies_of_large(evidence, batch, history),
+        Impact("lowers", gain, interval, "observational", history.metric_name or "map50_95")
+        if projected and history is not None
+        else Impact("lowers"),
+        effect=float(batch.steps),
+        n=batch.epochs or None,
+    )
+
+
+def _remedies_of_large(evidence: Evidence, batch: Batch, history: History | None) -> tuple[Remedy, ...]:
+    key = _key(evidence)
+    times = batch.effective / NOMINAL
+    epochs = math.ceil((history.epochs[-1] if history is not None else batch.epochs or 1) * times)
+    return (
+        Remedy("Use a batch of 16 to 64", "More steps in the same epochs, at the same price.", {key: 64}),
+        Remedy(
+            f"Train for {epochs} epochs",
+            "As many steps as a batch of 64 would have made, if the large batch is to stay.",
+            {"epochs": int(epochs)},
+        ),
+        Remedy(
+            "Scale the learning rate with the batch",
+            "By the linear rule for SGD, with a warm-up of five epochs or more; Adam takes the square root of it.",
+            {"lr0": float(f"{0.01 * min(times, 8.0):.2g}"), "optimizer": "SGD", "warmup_epochs": 5.0},
+            reference="https://arxiv.org/abs/1706.02677",
+        ),
+    )
+
+
+def _stands_still(evidence: Evidence, history: History | None, batch: Batch | None) -> Part | None:
+    """Less than a step an epoch: seen in validation that doesn't change, or by count."""
+    an_epoch = batch.steps_an_epoch if batch is not None else None
+    unchanged = unchanged_epochs(history) if history is not None else 0
+    share = unchanged / (history.size - 1) if history is not None and history.size > 1 else 0.0
+    if share < LIMITS.unchanged and (an_epoch is None or an_epoch >= 1):
+        return None
+    seen = history is not None and share >= LIMITS.unchanged
+    times = f"{1 - share:.2g}" if seen else f"{an_epoch:.2g}"
+    return Part(
+        "minor",
+        f"There was less than one optimizer step an epoch, about {times}",
+        "The training split is smaller than the images of one step. "
+        + (
+            f"{unchanged} epochs validate exactly as the one before, so that nothing was learnt in between. "
+            if seen
+            else ""
+        )
+        + "Fewer images a step give more steps; more training images would do more.",
+        (
+            *(
+                (
+                    Measurement(
+                        "share of epochs that validate exactly as the one before",
+                        round(share, 4),
+                        LIMITS.unchanged,
+                        n=history.size - 1,
+                        source=history.curves.source,
+                    ),
+                )
+                if history is not None and seen
+                else ()
+            ),
+            *(_batch_evidence(batch) if batch is not None else ()),
+        ),
+        (_fewer_images(evidence, 4),),
+        effect=1.0 - share if seen else an_epoch,
+        n=history.size if history is not None else None,
+    )
+
+
+def _few(evidence: Evidence, history: History | None, batch: Batch | None) -> Part | None:
+    """Few steps in all at the default's 64 images a step, in a run that learnt nothing though it had the epochs."""
+    best = _best(history)
+    if batch is None or batch.steps is None or batch.effective > NOMINAL or best is None:
+        return None
+    if batch.steps >= LIMITS.few_steps or best >= LIMITS.unlearnt or batch.epochs < LIMITS.epochs:
+        return None
+    if (batch.steps_an_epoch or 1.0) < 1.0:
+        return None
+    return Part(
+        "minor",
+        f"The run took {batch.steps} optimizer steps, of {batch.effective} images each",
+        f"A batch has {batch.size} images, and {batch.accumulated} of them are added up for a step.",
+        _batch_evidence(batch),
+        (_fewer_images(evidence, batch.size),),
+        effect=float(batch.steps),
+        n=batch.epochs,
+    )
+
+
+def _key(evidence: Evidence) -> str:
+    """The training argument that sets the batch."""
+    return "batch" if evidence.run.framework == "ultralytics" else "batch_size"
+
+
+def _fewer_images(evidence: Evidence, size: int) -> Remedy:
+    """Steps of fewer images, where the framework lets them be set; else more epochs."""
+    if evidence.run.framework == "ultralytics":
+        return Remedy(
+            "Take a step after each batch",
+            "nbs is how many images gradients are added up to before a step; its default of 64 doesn't know the data.",
+            {"batch": size, "nbs": size},
+        )
+    epochs = 10 * max(10, evidence.run.epochs_run or 0)
+    return Remedy(
+        f"Train for {epochs} epochs",
+        "YOLOv5 adds up gradients of 64 images whatever is asked for, so that only more epochs make more steps.",
+        {"epochs": epochs},
+    )
+
+
+def _best(history: History | None) -> float | None:
+    if history is None or history.metric_name != "map50_95" or not np.isfinite(history.metric).any():
+        return None
+    return float(np.nanmax(history.metric))
+
+
+def _gain(history: History | None, times: float) -> tuple[float | None, tuple[float, float] | None]:
+    """What `times` as many epochs would add by the power law of the steady rows; None where none can be fitted.
+
+    It is bounded by what the last doubling of the epochs really brought, falling by 2^-b with each further one.
+    """
+    law = _law(history)
+    if law is None or history is None:
+        return None, None
+    end = float(history.epochs[-1])
+    factor = 2.0**-law.exponent
+    doublings = math.log2(times)
+    bound = _last_doubling(history) * factor * (1.0 - factor**doublings) / (1.0 - factor)
+    most = max(0.0, min(bound, 1.0 - float(np.nanmax(history.metric))))
+    gain = min(max(law.gain(end, times * end), 0.0), most)
+    low, high = law.gain_ci95(end, times * end)
+    return gain, (max(0.0, min(low, gain)), min(max(high, gain), 1.0))
+
+
+def _last_doubling(history: History) -> float:
+    """mAP gained between half of the epochs and the last before mosaic was closed, medians of max(3, E/20) rows."""
+    usable = np.isfinite(history.metric) & ~history.mosaic_closed
+    metric = history.metric[usable]
+    width = max(3, metric.size // 20)
+    half = metric.size // 2
+    return float(np.median(metric[-width:]) - np.median(metric[half - width // 2 : half + width // 2 + 1]))
+
+
+def _law(history: History | None) -> PowerLaw | None:
+    if history is None:
+        return None
+    usable = history.steady() & np.isfinite(history.metric)
+    # Half of the rows at least: what the falling rate adds at the end would pass for learning.
+    usable &= np.cumsum(usable) <= max(20, usable.sum() // 2)
+    return fit_power_law(history.epochs[usable], history.metric[usable]) if usable.sum() >= 20 else None
+
+
+def _sound(history: History | None, batch: Batch | None) -> CheckResult:
+    n = history.size if history is not None else None
+    if batch is None:
+        return inconclusive(
+            CAUSE, "The batch is not known: neither arguments nor a log tell it, or AutoBatch chose it.", n=n
+        )
+    said = f"A step uses {batch.effective} images ({batch.accumulated} batches of {batch.size})"
+    if batch.steps is None:
+        return inconclusive(
+            CAUSE,
+            f"{said}. The number of training images is not known, so that the steps can't be counted; every epoch "
+            "validates differently from the one before, so that each had one at least."
+            if history is not None and history.size > 1
+            else f"{said}. The number of training images is not known, so that the steps can't be counted.",
+            effect=float(batch.effective),
+            n=n,
+        )
+    an_epoch = f", {batch.steps_an_epoch:.3g} an epoch" if batch.steps_an_epoch is not None else ""
+    return passed(
+        CAUSE,
+        f"{said}; the run took {batch.steps} steps{an_epoch}, and its averaged weights are "
+        f"{average_lag(batch.steps):.3g} steps behind.",
+        effect=float(batch.steps),
+        n=n,
+    )
+
+
+_FREEZE_CODE = """\
+for module in model.modules():
+    if isinstance(module, torch.nn.BatchNorm2d):
+        module.eval()  # after each model.train(): running statistics stay, scale and shift are still learnt
+"""
+
+CHECK = Check(
+    cause=CAUSE,
+    title="Batch size",
+    question=__doc__ or "",
+    statistic=(
+        "Effective batch: batch times max(round(nbs / batch), 1). Optimizer steps as an unstripped checkpoint counted "
+        "them, else by images, epochs and accumulation with its ramp in warm-up. Epochs whose validation figures are "
+        "exactly those of the epoch before, between which no step was taken. Images that batch norm sees, a device. "
+        "What more steps would add by a power law of the first half of the curve. The moving average's lag, the mean "
+        "age of what is in it: it is a fraction of a step up to 1500 steps, so that it is not why short runs validate "
+        "near 0, and at most 0.23 of the run, after some 40000 steps. The gradients' own noise would need the training "
+        "data on a GPU and is not measured."
+    ),
+    thresholds=LIMITS,
+    false_positives=(
+        "Fine-tuning with frozen batch norm doesn't depend on the batch.",
+        "A small validation split makes mAP noisy too: without 200 objects in it the finding stays minor.",
+        "A learning rate that is too high makes the same noise: from five times the usual on the finding stays minor.",
+        "A data set of a few images makes few steps whatever the batch.",
+        "Measured (benchmarks/batch_false_alarms.py, runs of 700 steps): of 300 simulated healthy runs none alarms at a "
+        "batch of 16; by a batch of 128 16 are minor and none major, by one of 256 55 and 1. Of 300 that stopped too "
+        "early 153 and 286 are major. A batch of 2 is minor in all healthy runs and major in 1.",
+        "Measured on the corpus' runs by curves alone (70, read and not fitted to): 17 minor, none major, all with a "
+        "batch of 1 to 3 or with epochs without a step.",
+    ),
+    references=(
+        "Wu and He, Group normalization, ECCV 2018",
+        "Goyal et al., Accurate, large minibatch SGD: training ImageNet in 1 hour, 2017",
+        "McCandlish et al., An empirical model of large-batch training, 2018",
+    ),
+    examine=examine,
+)

@@ -1,0 +1,156 @@
+"""Batches too small, too large, and larger than the data; and small data and rates that only look like them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks.batch_false_alarms import evidence as simulated
+from benchmarks.simulated_curves import simulate
+from runaudit.diagnostics.batch_size import LIMITS, examine
+from runaudit.diagnostics.evidence import Evidence
+from runaudit.diagnostics.learning_rate import examine as examine_rate
+from runaudit.diagnostics.ranking import explain_away, rank
+from runaudit.runs.facts import LogFacts
+from tests.diagnostics import cases
+
+
+def on(images: int, metric: Any = None, *, val_instances: int = 450, rate: Any = None, **arguments: Any) -> Evidence:
+    splits = {"train": cases.split((images,)), "val": cases.split((val_instances,), source="images/val")}
+    run = cases.run(metric, rate=rate, arguments=arguments)
+    return Evidence(run, dataset=cases.dataset(splits=splits, names={0: "thing"}))
+
+
+NOISY = {"noise": 0.06}
+
+
+def test_a_usual_batch_passes_and_says_how_many_steps_it_made():
+    result = examine(on(6400, batch=16))
+    assert result.outcome == "passed"
+    assert result.effect == pytest.approx(100 * 400 / 4, rel=0.05)
+    assert "64 images (4 batches of 16)" in result.reason
+
+
+def test_a_batch_of_two_is_minor_and_of_four_nothing():
+    result = examine(on(1000, batch=2))
+    assert result.outcome == "warned" and result.finding is not None
+    assert result.finding.remedies[0].patch == {"batch": 16}
+    assert "does not help" in result.finding.explanation
+    assert examine(on(1000, batch=3)).outcome == "warned"
+    assert examine(on(1000, batch=4)).outcome == "passed"
+
+
+def test_a_small_batch_with_noise_of_its_own_is_major():
+    noisy = cases.smooth(**NOISY)
+    assert examine(on(1000, noisy, batch=2)).outcome == "failed"
+    assert examine(on(1000, cases.smooth(noise=0.01), batch=2)).outcome == "warned"
+
+
+def test_noise_that_the_split_or_the_rate_explains_leaves_it_minor():
+    noisy = cases.smooth(**NOISY)
+    assert examine(on(1000, noisy, batch=2, val_instances=LIMITS.instances - 1)).outcome == "warned"
+    fast = cases.linear_rate(lr0=0.1)
+    assert examine(on(1000, noisy, batch=2, rate=fast, lr0=0.1)).outcome == "warned"
+    assert examine(on(1000, noisy, batch=16)).outcome == "passed"
+
+
+def test_a_small_batch_explains_an_unstable_learning_rate():
+    evidence = on(1000, cases.smooth(noise=0.15), batch=2)
+    results = explain_away([examine_rate(evidence), examine(evidence)])
+    assert [result.cause for result in rank(results)] == ["batch_size", "learning_rate"]
+    rate = results[0].finding
+    assert rate is not None and "Explained by batch_size" in rate.explanation
+
+
+def test_devices_share_a_batch():
+    result = examine(on(1000, batch=8, device="0,1,2,3"))
+    assert result.outcome == "warned" and result.finding is not None
+    assert "4 devices" in result.finding.title
+    assert any("SyncBatchNorm" in (remedy.code or "") for remedy in result.finding.remedies)
+    assert examine(on(1000, batch=8, device="0,1,2,3", sync_bn=True)).outcome == "passed"
+
+
+def rising(epochs: int = 60) -> np.ndarray:
+    """A mAP that is far from its ceiling."""
+    axis = np.arange(1, epochs + 1)
+    return 0.8 * (1 - (1 + axis / 40) ** -1.0)
+
+
+def test_a_large_batch_that_left_too_few_steps_is_major():
+    result = examine(on(2000, rising(), batch=256))
+    assert result.outcome == "failed" and result.finding is not None
+    impact = result.finding.impact
+    assert impact.grade == "observational" and impact.value is not None and impact.value >= LIMITS.gain_major
+    patches = [remedy.patch for remedy in result.finding.remedies]
+    assert {"batch": 64} in patches and {"epochs": 240} in patches
+    assert any("warmup_epochs" in patch and patch["lr0"] == pytest.approx(0.04) for patch in patches)
+
+
+def test_a_large_batch_with_enough_steps_or_a_curve_at_its_ceiling_passes():
+    assert examine(on(20_000, rising(), batch=256)).outcome == "passed"
+    assert examine(on(2000, batch=256)).outcome == "passed"
+
+
+def test_the_same_curve_at_the_default_batch_lacks_epochs_not_steps():
+    assert examine(on(2000, rising(), batch=16)).outcome == "passed"
+
+
+def test_a_large_batch_of_a_run_that_learnt_nothing_is_major():
+    assert examine(on(500, np.full(60, 0.01), batch=256)).outcome == "failed"
+    assert examine(on(500, np.full(20, 0.01), batch=256)).outcome == "warned"
+
+
+def test_epochs_without_a_step_are_seen_without_any_data():
+    held = np.arange(cases.EPOCHS) // 4 * 4
+    run = cases.run(cases.smooth()[held], val=cases.falling(seed=2)[held], arguments={"batch": None})
+    result = examine(cases.curves_only(run))
+    assert result.outcome == "warned" and result.finding is not None
+    assert result.finding.evidence[0].value == pytest.approx(0.7576, abs=1e-4)
+    assert result.finding.remedies[0].patch == {"batch": 4, "nbs": 4}
+    old = run.model_copy(update={"framework": "yolov5"})
+    finding = examine(cases.curves_only(old)).finding
+    assert finding is not None and finding.remedies[0].patch == {"epochs": 1000}
+
+
+def test_a_single_epoch_that_repeats_is_nothing():
+    metric, val = cases.smooth(), cases.falling(seed=2)
+    metric[50], val[50] = metric[49], val[49]
+    assert examine(cases.curves_only(cases.run(metric, val=val))).outcome == "inconclusive"
+
+
+def test_data_smaller_than_a_step_are_found_by_count():
+    result = examine(on(40, batch=16))
+    assert result.outcome == "warned" and result.effect == pytest.approx(0.75)
+    assert examine(on(64, batch=16)).outcome == "passed"
+
+
+def test_few_steps_in_a_run_that_learnt_nothing_are_minor():
+    nothing = np.full(60, 0.01)
+    assert examine(on(128, nothing, batch=16)).outcome == "warned"
+    assert examine(on(128, cases.smooth(60), batch=16)).outcome == "passed"
+    assert examine(on(128, nothing[:49], batch=16)).outcome == "passed"
+    assert examine(on(640, nothing, batch=16)).outcome == "passed"
+
+
+def test_what_is_missing_is_said():
+    unknown = examine(cases.curves_only(cases.run()))
+    assert unknown.outcome == "inconclusive" and "number of training images" in unknown.reason
+    automatic = examine(cases.curves_only(cases.run(arguments={"batch": -1})))
+    assert automatic.outcome == "inconclusive" and "AutoBatch" in automatic.reason
+    log = LogFacts(sources=("train.log",), batch=2)
+    run = cases.run(arguments={"batch": -1}).model_copy(update={"log": log})
+    assert examine(cases.curves_only(run)).outcome == "warned"
+    bare = cases.run(arguments={"batch": None}).model_copy(update={"curves": None, "best_row": None})
+    assert examine(Evidence(bare, absent=dict(cases.ABSENT))).outcome == "not_run"
+
+
+def test_simulated_healthy_runs_pass_at_the_default_batch():
+    outcomes = {examine(simulated(simulate(seed).run, 16)).outcome for seed in range(30)}
+    assert outcomes == {"passed"}
+
+
+def test_simulated_runs_that_a_large_batch_cut_short_are_found():
+    outcomes = [examine(simulated(simulate(seed, "short").run, 256)).outcome for seed in range(30)]
+    assert outcomes.count("failed") >= 27
