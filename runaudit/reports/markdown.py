@@ -13,7 +13,7 @@ MOST_ITEMS = 20
 
 
 def render_markdown(report: Report) -> str:
-    """The whole report: verdict, headline, findings, validation, policy, every check, and where it comes from."""
+    """The whole report: verdict, headline, findings, validation, data set, policy, every check, and its provenance."""
     lines = [
         f"# Runaudit: {phrases.VERDICTS[report.verdict]}",
         "",
@@ -23,6 +23,7 @@ def render_markdown(report: Report) -> str:
         "",
         *_findings(report),
         *_validation(report),
+        *_dataset(report),
         *_policy(report),
         *_checks(report),
         *_provenance(report),
@@ -88,6 +89,20 @@ def _validation(report: Report) -> list[str]:
         for entry in validation.per_class
     ]
     return lines + _table(("class", "images", "instances", "mAP50", "mAP50-95 (95 %)"), classes) if classes else lines
+
+
+def _dataset(report: Report) -> list[str]:
+    if report.dataset is None:
+        return []
+    notes = [f"- {markdown(note)}" for note in phrases.dataset_notes(report.dataset, MOST_ITEMS)]
+    return [
+        "## Data set",
+        "",
+        markdown(phrases.dataset_line(report.dataset)),
+        "",
+        *_table(phrases.CENSUS_TITLES, phrases.census_rows(report.dataset)),
+        *([*notes, ""] if notes else []),
+    ]
 
 
 def _policy(report: Report) -> list[str]:

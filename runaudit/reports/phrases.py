@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from itertools import zip_longest
 
 from pydantic import JsonValue
 
-from runaudit.reports.schema import EvidenceItem, Impact, Interval, Report
+from runaudit.reports.schema import AnnotatorCensus, Dataset, EvidenceItem, Impact, Interval, Report, SplitCensus
 
 VERDICTS = {
     "pass": "PASS",
@@ -96,3 +97,53 @@ def metric_rows(report: Report) -> list[tuple[str, str, str, str]]:
         )
         for key, title in titles.items()
     ]
+
+
+CENSUS_TITLES = ("split", "images", "without an object", "dropped", "objects")
+
+
+def dataset_line(dataset: Dataset) -> str:
+    """The data set in one line."""
+    classes = len(dataset.names)
+    return f"{dataset.source}, {classes} class{'es' if classes != 1 else ''}"
+
+
+def census_rows(dataset: Dataset) -> list[tuple[str, str, str, str, str]]:
+    """A row of CENSUS_TITLES for each split, then for each further annotator.
+
+    Dropped are images (of annotators: label files) that the framework leaves out without a word.
+    """
+    rows = [
+        (
+            name,
+            str(split.images),
+            f"{split.background}"
+            + (f", {split.missing_labels} of them without a label file" if split.missing_labels else ""),
+            str(split.rejected),
+            str(split.instances),
+        )
+        for name, split in dataset.splits.items()
+    ]
+    return rows + [
+        (
+            f"{name} (annotator)",
+            str(annotator.images),
+            f"{annotator.background}"
+            + (f", and {annotator.not_annotated} images not annotated" if annotator.not_annotated else ""),
+            str(annotator.rejected),
+            str(annotator.instances),
+        )
+        for name, annotator in dataset.annotators.items()
+    ]
+
+
+def dataset_notes(dataset: Dataset, most: int) -> list[str]:
+    """What was noted while reading, at most `most` of it: on data.yaml, then on its parts, whose names are put first.
+
+    Each part has its turn, so that none is hidden by another's many.
+    """
+    parts: list[tuple[str, SplitCensus | AnnotatorCensus]] = [*dataset.splits.items(), *dataset.annotators.items()]
+    named = [dataset.notes, *([f"{name}: {note}" for note in part.notes] for name, part in parts)]
+    found = [note for turn in zip_longest(*named) for note in turn if note is not None]
+    # How many more can't be said: a part's last line may itself stand for many.
+    return found if len(found) <= most else [*found[:most], "and more, which the JSON report lists"]

@@ -14,7 +14,7 @@ MOST_ITEMS = 10
 
 
 def render_text(report: Report) -> str:
-    """The whole report: verdict, headline, findings with evidence and remedies, validation, policy, every check."""
+    """The whole report: verdict, headline, findings with evidence and remedies, validation, data, policy, checks."""
     lines = [
         *_wrap(report.headline, "      ", f"{phrases.VERDICTS[report.verdict]}  "),
         *_wrap(phrases.run_line(report), "      "),
@@ -22,7 +22,7 @@ def render_text(report: Report) -> str:
     ]
     for finding in report.findings:
         lines += [*_finding(finding), ""]
-    lines += _metrics(report) + _policy(report) + _checks(report) + _missing(report)
+    lines += _metrics(report) + _dataset(report) + _policy(report) + _checks(report) + _missing(report)
     return "\n".join(lines).rstrip("\n") + "\n"
 
 
@@ -71,6 +71,16 @@ def _metrics(report: Report) -> list[str]:
     if not rows:
         return []
     return ["Validation", *_table([("metric", "re-validated (95 %)", "reported", "difference"), *rows]), ""]
+
+
+def _dataset(report: Report) -> list[str]:
+    if report.dataset is None:
+        return []
+    lines = _wrap(f"Data set {phrases.dataset_line(report.dataset)}")
+    lines += _table([phrases.CENSUS_TITLES, *phrases.census_rows(report.dataset)])
+    for note in phrases.dataset_notes(report.dataset, MOST_ITEMS):
+        lines += _wrap(note, "    ", "  - ")
+    return [*lines, ""]
 
 
 def _policy(report: Report) -> list[str]:

@@ -12,7 +12,7 @@ from runaudit.diagnostics.evidence import Evidence
 from runaudit.diagnostics.policy import Policy
 from runaudit.reports.build import build_report
 from runaudit.reports.schema import Provenance, Report
-from runaudit.runs.facts import Configuration
+from runaudit.runs.facts import AnnotatorFacts, Configuration, Note
 from tests.diagnostics import cases
 
 HOSTILE = (
@@ -39,6 +39,31 @@ def faulty_evidence() -> Evidence:
         arguments={"lr0": 0.5},
     ).model_copy(update={"checkpoint": cases.checkpoint()})
     return Evidence(run, dataset=cases.dataset(), evaluation=cases.evaluation(0.3, half_width=0.08))
+
+
+def noted_evidence() -> Evidence:
+    """A data set with something to tell of each of its parts: 30 notes in all."""
+    rows = tuple(
+        Note(code="row_length", detail="A row has 4 values", place=f"labels/{letter}.txt:1") for letter in "abc"
+    )
+    splits = {
+        "train": cases.split((1000, 800)).model_copy(
+            update={
+                "images": 900, "labelled": 800, "background": 100, "missing_labels": 40, "rejected": 7, "notes": rows
+            }
+        ),
+        "val": cases.split((250, 200), source="images/val").model_copy(
+            update={"images": 450, "labelled": 450, "background": 0, "missing_labels": 0}
+        ),
+    }  # fmt: skip
+    ada = AnnotatorFacts(
+        **{"name": "ada", "images": 430, "labelled": 400, "background": 30, "not_annotated": 20, "rejected": 1},
+        **{"unmatched_files": 1, "instances": 500, "class_instances": (300, 200), "class_images": (300, 200)},
+        notes=(Note(code="unmatched", detail="A file belongs to no image"),),
+    )
+    conflict = Note(code="class_count_conflict", detail="nc: 3 contradicts the 2 names", place="data.yaml:2")
+    notes = (conflict, *(Note(code="x", detail=f"Something else, {number}") for number in range(25)))
+    return replace(cases.healthy(), dataset=cases.dataset(splits=splits, notes=notes, annotators={"ada": ada}))
 
 
 def hostile_evidence() -> Evidence:

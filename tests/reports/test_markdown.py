@@ -8,7 +8,7 @@ from runaudit.diagnostics.policy import Policy
 from runaudit.reports.escape import code_block, markdown, visible
 from runaudit.reports.markdown import render_markdown
 from tests.diagnostics import cases
-from tests.reports.cases import HOSTILE, build, faulty_evidence, hostile_evidence
+from tests.reports.cases import HOSTILE, build, faulty_evidence, hostile_evidence, noted_evidence
 
 
 def test_it_holds_verdict_findings_remedies_policy_and_every_check():
@@ -37,6 +37,18 @@ def test_hostile_strings_stay_text():
             cells = len(re.findall(r"(?<!\\)\|", line))
             assert cells in (4, 5, 6), line
     assert "a\\|b\\`" in rendered
+
+
+def test_the_data_set_is_counted_split_by_split_with_what_was_noted():
+    rendered = render_markdown(build(noted_evidence()))
+    section = rendered[rendered.index("## Data set") :].split("\n## ")[0]
+    assert "data.yaml, 2 classes" in section
+    assert "| train | 900 | 100, 40 of them without a label file | 7 | 1800 |" in section
+    assert "| val | 450 | 0 | 0 | 450 |" in section
+    assert "| ada (annotator) | 430 | 30, and 20 images not annotated | 1 | 500 |" in section
+    assert "\n- train: labels/a.txt:1: A row has 4 values\n" in section
+    assert "\n- and more, which the JSON report lists" in section
+    assert "## Data set" not in render_markdown(build(cases.curves_only(cases.run())))
 
 
 def test_escape_of_single_characters():
