@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from runaudit.causes import CauseId
 from runaudit.diagnostics.depth import Depth as Depth  # noqa: PLC0414 - handed on
-from runaudit.evaluation.facts import EvaluationFacts, Interval, InterventionFacts
+from runaudit.evaluation.facts import ClassificationFacts, EvaluationFacts, Interval, InterventionFacts
 from runaudit.runs.facts import DatasetFacts, RunFacts
 
 Outcome = Literal["failed", "warned", "passed", "inconclusive", "not_run"]
@@ -26,10 +26,13 @@ class Evidence:
     evaluation: EvaluationFacts | None = None
     training: EvaluationFacts | None = None
     """the same validation on a random part of the training images"""
+    classification: ClassificationFacts | None = None
+    """of a classification run, which has no boxes and therefore no `evaluation`"""
     interventions: tuple[InterventionFacts, ...] = ()
     environment: dict[str, Any] = field(default_factory=dict)
     absent: dict[str, str] = field(default_factory=dict)
-    """part (`curves`, `checkpoint`, `dataset`, `evaluation`, `training`) -> why it is missing, a sentence"""
+    """part (`curves`, `checkpoint`, `dataset`, `evaluation`, `training`, `classification`) -> why it is missing, a
+    sentence"""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import runaudit
 from runaudit.diagnostics.catalogue import examine_all
 from runaudit.diagnostics.evidence import Evidence
 from runaudit.diagnostics.policy import Policy
-from runaudit.evaluation.facts import ExaminationFacts
+from runaudit.evaluation.facts import ClassificationFacts, ExaminationFacts
 from runaudit.isolation.job import JobFolder, JobSpec, Progress
 from runaudit.reports.build import build_report
 from runaudit.reports.schema import Provenance
@@ -19,10 +19,15 @@ from runaudit.runs.facts import IngestFacts
 _VERSIONED = ("numpy", "opencv-python", "torch", "torchvision", "ultralytics")
 
 NO_CHECKPOINT = "The run holds no checkpoint (weights/best.pt or weights/last.pt)."
+NO_BOXES = "A classification run has no boxes, so that there is no mAP to measure."
 
 
 def evidence_of(
-    facts: IngestFacts, examination: ExaminationFacts | None, why_not_evaluated: str | None, spec: JobSpec
+    facts: IngestFacts,
+    examination: ExaminationFacts | None,
+    classification: ClassificationFacts | None,
+    why_not_evaluated: str | None,
+    spec: JobSpec,
 ) -> Evidence:
     """All that is known of the run, with a sentence for each part that is missing."""
     missing = {
@@ -34,12 +39,15 @@ def evidence_of(
         "evaluation": why_not_evaluated,
         "training": why_not_evaluated,
     }
+    if facts.run.task == "classify":
+        missing |= {"evaluation": NO_BOXES, "training": NO_BOXES, "classification": why_not_evaluated}
     measured = examination.absent if examination is not None else {}
     return Evidence(
         run=facts.run,
         dataset=facts.dataset,
         evaluation=examination.evaluation if examination is not None else None,
         training=examination.training if examination is not None else None,
+        classification=classification,
         interventions=examination.interventions if examination is not None else (),
         environment=dict(spec.environment),
         absent={part: why for part, why in missing.items() if why is not None} | measured,
@@ -59,7 +67,7 @@ def versions() -> dict[str, str]:
 
 def provenance_of(spec: JobSpec, facts: IngestFacts, evidence: Evidence, walls: dict[str, str]) -> Provenance:
     """Where the report comes from: versions, device, digests, walls, and seconds per stage."""
-    evaluation = evidence.evaluation
+    evaluation = evidence.evaluation or evidence.classification
     digests = {
         "run": spec.run.sha256,
         "data": spec.data.sha256 if spec.data is not None else None,
@@ -83,6 +91,7 @@ def conclude(
     facts: IngestFacts,
     *,
     examination: ExaminationFacts | None,
+    classification: ClassificationFacts | None = None,
     why_not_evaluated: str | None,
     report: Callable[[Progress], None],
     walls: dict[str, str],
@@ -90,7 +99,7 @@ def conclude(
     """Examine every cause, judge the policy, and leave report.json."""
     report(Progress(stage="diagnose"))
     start = time.perf_counter()
-    evidence = evidence_of(facts, examination, why_not_evaluated, spec)
+    evidence = evidence_of(facts, examination, classification, why_not_evaluated, spec)
     results = examine_all(evidence)
     provenance = provenance_of(spec, facts, evidence, walls)
     finished = build_report(

@@ -13,7 +13,7 @@ from typing import Final
 from runaudit.isolation.data_cache import Place
 from runaudit.isolation.folder import JobFolder
 from runaudit.isolation.job import Limits, Source
-from runaudit.isolation.read_data import DataFiles, Report, find_given_yaml, opened, read_into, timed
+from runaudit.isolation.read_data import DataFiles, Report, find_given_data, opened, read_into, timed
 from runaudit.isolation.trees import make_read_only, take_stock
 from runaudit.runs.base import Facts
 from runaudit.runs.data_options import DataOptions
@@ -62,8 +62,8 @@ def read_artifact(folder: JobFolder, job: DataJob, report: Report) -> None:
     reading = made.reading(options.key())
     reading.mkdir(parents=True)
     with timed(seconds, "read_data"):
-        yaml_path = find_given_yaml(tree, options.named)
-        dataset = read_into(_files(reading), tree, yaml_path, options, report, moves_to=place.tree)
+        found = find_given_data(tree, options)
+        dataset = read_into(_files(reading), tree, found, options, report, moves_to=place.tree)
     (reading / _READING).write_text(Reading(dataset=dataset, seconds=seconds).model_dump_json())
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import torch
 
 from runaudit.errors import CheckpointError, ChildMemoryError, DatasetError
 from runaudit.evaluation.batches import MOST_BATCH_PIXELS
-from runaudit.evaluation.evaluate import image_size
+from runaudit.evaluation.classification import DEFAULT_IMGSZ as CLASSIFIER_IMGSZ
+from runaudit.evaluation.classification import evaluate_classifier
+from runaudit.evaluation.evaluate import DEFAULT_IMGSZ, image_size
 from runaudit.evaluation.examination import examine
 from runaudit.evaluation.inference import select_device
 from runaudit.evaluation.protocol import ULTRALYTICS, YOLOV5
@@ -38,18 +41,33 @@ def evaluate(folder: JobFolder, spec: JobSpec, report: Report, walls: dict[str, 
     """
     facts = IngestFacts.model_validate_json(folder.facts.read_bytes())
     index = ImageIndex.model_validate_json(folder.images.read_bytes())
-    examination, why_not = None, None
+    examination, classification, why_not = None, None, None
+
+    def on_progress(stage: Literal["load_model", "validate"], done: int, total: int) -> None:
+        report(Progress(stage=stage, done=done, total=total))
+
     try:
-        examination = examine(
-            facts.run,
-            weights=folder.weights,
-            index=index,
-            labels=folder.labels,
-            depth="deep" if spec.depth == "deep" else "standard",
-            device=spec.device,
-            on_progress=lambda stage, done, total: report(Progress(stage=stage, done=done, total=total)),
-            unreproduced=lambda evaluation: unreproduced(facts.run, evaluation),
-        )
+        if facts.run.task == "classify":
+            classification = evaluate_classifier(
+                facts.run,
+                weights=folder.weights,
+                index=index,
+                labels=folder.labels,
+                folder_names=facts.dataset.names if facts.dataset is not None else {},
+                device=spec.device,
+                on_progress=on_progress,
+            )
+        else:
+            examination = examine(
+                facts.run,
+                weights=folder.weights,
+                index=index,
+                labels=folder.labels,
+                depth="deep" if spec.depth == "deep" else "standard",
+                device=spec.device,
+                on_progress=on_progress,
+                unreproduced=lambda evaluation: unreproduced(facts.run, evaluation),
+            )
     except CheckpointError as error:
         why_not = f"The checkpoint can't be used: {error.detail}"
         facts = with_problem(facts, error)
@@ -59,12 +77,21 @@ def evaluate(folder: JobFolder, spec: JobSpec, report: Report, walls: dict[str, 
         if ran_out_of_memory(error):
             raise _too_large(facts.run, select_device(spec.device)) from error
         raise
-    conclude(folder, spec, facts, examination=examination, why_not_evaluated=why_not, report=report, walls=walls)
+    conclude(
+        folder,
+        spec,
+        facts,
+        examination=examination,
+        classification=classification,
+        why_not_evaluated=why_not,
+        report=report,
+        walls=walls,
+    )
 
 
 def _too_large(run: RunFacts, device: torch.device) -> ChildMemoryError:
     """The error for a run whose model and images did not fit, with the settings that its need of memory grows with."""
-    imgsz = image_size(run)
+    imgsz = image_size(run, default=CLASSIFIER_IMGSZ if run.task == "classify" else DEFAULT_IMGSZ)
     protocol = YOLOV5 if run.framework == "yolov5" else ULTRALYTICS
     at_a_time = min(protocol.batch, max(1, MOST_BATCH_PIXELS // imgsz**2))
     remedy = "Run the audit where there is more memory, or fewer audits at a time"

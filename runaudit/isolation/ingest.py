@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from runaudit.errors import DatasetError, RunNotFoundError, YamlError
 from runaudit.isolation.conclude import NO_CHECKPOINT, conclude
 from runaudit.isolation.job import JobFolder, JobSpec, Progress, Source
-from runaudit.isolation.read_data import DataFiles, Report, find_given_yaml, opened, read_into, timed
+from runaudit.isolation.read_data import DataFiles, Report, find_data, find_given_data, opened, read_into, timed
 from runaudit.runs.data_options import DataOptions
 from runaudit.runs.facts import DatasetFacts, ImageIndex, IngestFacts, RunFacts
 from runaudit.runs.run import read_run
@@ -39,9 +40,9 @@ class Work:
 def data_options(run: RunFacts) -> DataOptions:
     """How the data set of a run is read."""
     data = run.argument("data")
-    # A path of another machine, with either kind of slash.
-    named = data.replace("\\", "/").rpartition("/")[2] if isinstance(data, str) else ""
-    return DataOptions(named=named, single_cls=run.argument("single_cls") is True)
+    # A path of another machine, with either kind of slash; a folder's may end with one.
+    named = data.replace("\\", "/").rstrip("/").rpartition("/")[2] if isinstance(data, str) else ""
+    return DataOptions(named=named, single_cls=run.argument("single_cls") is True, class_folders=run.task == "classify")
 
 
 def read_data(work: Work, run: RunFacts, run_root: Path) -> tuple[DatasetFacts | None, str | None]:
@@ -57,15 +58,14 @@ def read_data(work: Work, run: RunFacts, run_root: Path) -> tuple[DatasetFacts |
     options = data_options(run)
     if spec.data is not None:
         return given_data(work, spec.data, options), None
-    from runaudit.runs.data_yaml import find_data_yaml  # noqa: PLC0415 - depth `curves` needs none of it
-
     try:
         with timed(work.seconds, "read_data"):
-            found = find_data_yaml(run_root, named=options.named)
+            found = find_data(run_root, options)
             if found is None:
+                sought = "folders of images by class" if options.class_folders else "data.yaml"
                 return (
                     None,
-                    "No data set came with the run: no data.yaml in the artifact, and none was given beside it.",
+                    f"No data set came with the run: no {sought} in the artifact, and none was given beside it.",
                 )
             return read_into(work.data_files, run_root, found, options, work.report, own_machine=spec.own_machine), None
     except (DatasetError, YamlError) as error:
@@ -81,9 +81,9 @@ def given_data(work: Work, data: Source, options: DataOptions) -> DatasetFacts:
     with timed(work.seconds, "unpack_data"):
         root = opened(data, work.folder.unpacked / "data", spec.limits, work.report)
     with timed(work.seconds, "read_data"):
-        named = data.kind == "data_yaml"
-        yaml_path = Path(data.path) if named else find_given_yaml(root, options.named)
-        return read_into(work.data_files, root, yaml_path, options, work.report, own_machine=spec.own_machine)
+        named = data.kind == "data_yaml" and not options.class_folders
+        found = Path(data.path) if named else find_given_data(root, options)
+        return read_into(work.data_files, root, found, options, work.report, own_machine=spec.own_machine)
 
 
 def cached_data(work: Work, entry: Path, options: DataOptions) -> DatasetFacts:
@@ -127,6 +127,10 @@ def read_annotators(spec: JobSpec, dataset: DatasetFacts, folder: JobFolder, rep
     return dataset.model_copy(update={"annotators": found})
 
 
+_RUN_HERE: Final = frozenset((("ultralytics", "detect"), ("ultralytics", "classify"), ("yolov5", "detect")))
+"""framework and task of the networks that are rebuilt and run"""
+
+
 def why_not_evaluated(spec: JobSpec, run: RunFacts, dataset: DatasetFacts | None, absent: str | None) -> str | None:
     """Why the model can't be run, as a sentence; None if it can."""
     checkpoint = run.checkpoint
@@ -139,7 +143,7 @@ def why_not_evaluated(spec: JobSpec, run: RunFacts, dataset: DatasetFacts | None
             f"The checkpoint can't be used: {checkpoint.problem.detail}" if checkpoint and checkpoint.problem else "",
         ),
         (
-            run.framework not in ("ultralytics", "yolov5") or run.task != "detect",
+            (run.framework, run.task) not in _RUN_HERE,
             f"Re-validation of {run.framework} {run.task} runs is not there yet.",
         ),
         (dataset is None, absent or ""),
@@ -154,10 +158,8 @@ def why_not_evaluated(spec: JobSpec, run: RunFacts, dataset: DatasetFacts | None
 
 def _without_run(root: Path, error: RunNotFoundError) -> RunNotFoundError:
     """The error for what holds no run; where it is a data set instead, it says so."""
-    from runaudit.runs.data_yaml import find_data_yaml  # noqa: PLC0415
-
     try:
-        found = find_data_yaml(root)
+        found = find_data(root, DataOptions()) or find_data(root, DataOptions(class_folders=True))
     except (DatasetError, YamlError):
         return error
     if found is None:

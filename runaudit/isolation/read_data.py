@@ -51,11 +51,26 @@ def opened(source: Source, target: Path, limits: Limits, report: Report) -> Path
     return target
 
 
-def find_given_yaml(root: Path, named: str) -> Path:
-    """The data.yaml of data that were handed in. Raises DatasetError if they hold none."""
-    from runaudit.runs.data_yaml import find_data_yaml  # noqa: PLC0415 - depth `curves` needs none of it
+def find_data(root: Path, options: DataOptions) -> Path | None:
+    """The data.yaml below `root` or, of a classifier, the folder that holds the splits; None if there is none."""
+    if options.class_folders:
+        from runaudit.runs.class_tree import find_class_tree  # noqa: PLC0415 - depth `curves` needs none of it
 
-    found = find_data_yaml(root, named=named)
+        return find_class_tree(root, named=options.named)
+    from runaudit.runs.data_yaml import find_data_yaml  # noqa: PLC0415
+
+    return find_data_yaml(root, named=options.named)
+
+
+def find_given_data(root: Path, options: DataOptions) -> Path:
+    """`find_data` of data that were handed in. Raises DatasetError if they hold none."""
+    found = find_data(root, options)
+    if found is None and options.class_folders:
+        raise DatasetError(
+            "The data hold no class folders: a classifier needs a folder with train and val in it, and in each a "
+            "folder of images for each class.",
+            code="class_folders_missing",
+        )
     if found is None:
         raise DatasetError(
             "The data hold no data.yaml: a YAML file with `names` and `train` or `val` is needed.",
@@ -67,23 +82,25 @@ def find_given_yaml(root: Path, named: str) -> Path:
 def read_into(
     files: DataFiles,
     root: Path,
-    yaml_path: Path,
+    found: Path,
     options: DataOptions,
     report: Report,
     *,
     own_machine: bool = False,
     moves_to: Path | None = None,
 ) -> DatasetFacts:
-    """Read the data set below `root`; its index and labels go into `files`, its facts are returned.
+    """Read the data set `found` (`find_data`) below `root`; index and labels go into `files`, its facts are returned.
 
     `moves_to` is the folder that `root` will have become when the index is used.
     """
+    from runaudit.runs.class_folders import read_class_folders  # noqa: PLC0415
     from runaudit.runs.dataset import read_dataset  # noqa: PLC0415
     from runaudit.runs.label_arrays import write_labels  # noqa: PLC0415
 
-    facts, index, labels = read_dataset(
+    read = read_class_folders if options.class_folders else read_dataset
+    facts, index, labels = read(
         root,
-        yaml_path,
+        found,
         own_machine=own_machine,
         single_cls=options.single_cls,
         on_progress=lambda done, total: report(Progress(stage="read_data", done=done, total=total)),

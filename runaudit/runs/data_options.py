@@ -12,15 +12,17 @@ class DataOptions(Facts):
     """The options of one reading.
 
     `named` is the file name of the data.yaml that the training was started with, "" if it says none: of several, that
-    one is read. `single_cls` takes every class for class 0, as the training did.
+    one is read. `single_cls` takes every class for class 0, as the training did. With `class_folders` the data are a
+    classifier's, a tree of folders, and `named` is the folder's own name.
     """
 
     named: str = ""
     single_cls: bool = False
+    class_folders: bool = False
 
     def among(self, yaml_names: Collection[str]) -> DataOptions:
         """These options for data whose YAML files are called `yaml_names`: a name that none has makes no difference."""
-        return self if self.named in yaml_names else self.model_copy(update={"named": ""})
+        return self if self.class_folders or self.named in yaml_names else self.model_copy(update={"named": ""})
 
     def key(self) -> str:
         """A name for a file, the same for the same options."""
