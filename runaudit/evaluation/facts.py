@@ -117,6 +117,45 @@ class ExaminationFacts(Facts):
     training: EvaluationFacts | None = None
     interventions: tuple[InterventionFacts, ...] = ()
     absent: dict[str, str] = {}
+class LeakedPair(Facts):
+    """A validation image and a training image that show the same.
+
+    `kind`: `exact` has the same bytes, `near` is a copy that was encoded again, resized or mirrored, `scene` shows the
+    same scene with other labels, or is a frame near it. `similarity` is the correlation of what their thumbnails keep
+    beside the mean of all images.
+    """
+
+    image: str
+    training_image: str
+    kind: Literal["exact", "near", "scene"]
+    similarity: float
+    mirrored: bool = False
+
+
+class LeakageFacts(Facts):
+    """Validation images that stand in training too.
+
+    `exact` bytes were looked for among all `training_images`, the rest among the `compared` ones. `exact`, `near` and
+    `scene` count validation images, each by its gravest kind. `share` is (exact + near) / images with its Wilson
+    interval. `repeated` counts validation images that copy an earlier one of their own split. `pairs` are examples;
+    `leaked` names exact and near ones, at most 100.
+    """
+
+    images: int
+    training_images: int
+    compared: int
+    exact: int
+    near: int
+    scene: int
+    share: float
+    ci95: Interval
+    repeated: int
+    pairs: tuple[LeakedPair, ...] = ()
+    leaked: tuple[str, ...] = ()
+    scene_similarity: float
+    """correlation from which neighbouring frames count as one scene: above it lies 1 of 1000 pairs without relation"""
+
+
 
 
 class ClassAccuracy(Facts):
@@ -126,6 +165,7 @@ class ClassAccuracy(Facts):
     """
 
     class_id: int
+    leakage: LeakageFacts | None = None
     name: str
     images: int
     correct: int
