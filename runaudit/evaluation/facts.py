@@ -116,6 +116,7 @@ class ExaminationFacts(Facts):
     evaluation: EvaluationFacts
     training: EvaluationFacts | None = None
     interventions: tuple[InterventionFacts, ...] = ()
+    leakage: LeakageFacts | None = None
     absent: dict[str, str] = {}
 class LeakedPair(Facts):
     """A validation image and a training image that show the same.
@@ -165,7 +166,6 @@ class ClassAccuracy(Facts):
     """
 
     class_id: int
-    leakage: LeakageFacts | None = None
     name: str
     images: int
     correct: int
