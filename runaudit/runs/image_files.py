@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from runaudit.runs.facts import Note
 from runaudit.runs.paths import Found, Paths, is_image
+from runaudit.runs.regular_file import open_regular
 
 MAX_LIST_BYTES = 256 << 20
 MAX_IMAGES = 5_000_000
@@ -84,7 +85,7 @@ class _Listing:
         """The images that a list names. A line that begins with `./` is relative to the list (yolo.md A5)."""
         shown = self.paths.shown(file)
         try:
-            with file.open("rb") as opened:
+            with open_regular(file) as opened:
                 content = opened.read(MAX_LIST_BYTES + 1)
         except OSError as error:
             self.notes.append(Note(code="list_unreadable", detail=f"{shown} can't be read: {error.strerror}."))

@@ -146,6 +146,18 @@ def test_a_path_of_the_host_reads_nothing_there(tmp_path: Path) -> None:
     assert (caught.value.error_code, caught.value.place) == ("data_split_missing", "data.yaml:3")
 
 
+@pytest.mark.timeout(20)
+def test_pipes_where_files_should_be_are_not_waited_for(tmp_path: Path) -> None:
+    sample(tmp_path, "train", "a", text=None)
+    (tmp_path / "train/labels").mkdir()
+    for name in ("list.txt", "train/labels/a.txt", "other.yaml", "train/labels.cache"):
+        os.mkfifo(tmp_path / name)
+    facts, index, _ = read(tmp_path, "names: [a]\ntrain: train/images\nval: list.txt\n", own_machine=True)
+    assert [entry.file for entry in index.images] == ["train/images/a.jpg"]
+    assert codes(facts.notes) == ["list_unreadable", "data_no_images"]
+    assert "it is no regular file" in facts.notes[0].detail
+
+
 @pytest.mark.parametrize("where", ["yolov5/data", "yolov5/data/own", "project/configs"])
 @pytest.mark.parametrize(
     "written",
