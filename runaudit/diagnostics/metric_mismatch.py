@@ -7,6 +7,9 @@ from typing import Final
 
 import numpy as np
 
+from runaudit.diagnostics.accuracy_mismatch import LIMITS as ACCURACY
+from runaudit.diagnostics.accuracy_mismatch import Thresholds as AccuracyThresholds
+from runaudit.diagnostics.accuracy_mismatch import compare_accuracy
 from runaudit.diagnostics.answers import found, inconclusive, not_run, passed, why_absent
 from runaudit.diagnostics.evidence import Check, CheckResult, Evidence, Impact, Measurement, Severity
 from runaudit.diagnostics.mismatch_settings import cut_short, explained, remedy, trial_measurements, tried_sentence
@@ -28,6 +31,7 @@ class Thresholds:
         "Wrong settings cost 0.02 to 0.11 in the reported threads (yolo.md C7); beyond that other data or other "
         "weights are likelier, and the metric can't be trusted.",
     )
+    accuracy: AccuracyThresholds = ACCURACY
 
 
 LIMITS = Thresholds()
@@ -38,6 +42,8 @@ _STORED: Final = {
     "metrics/recall(B)": "recall",
     "metrics/mAP50(B)": "map50",
     "metrics/mAP50-95(B)": "map50_95",
+    "metrics/accuracy_top1": "top1",
+    "metrics/accuracy_top5": "top5",
 }
 """Names of ultralytics' `train_metrics`: the metrics at the epoch that the checkpoint was saved in (yolo.md A4)."""
 
@@ -51,12 +57,16 @@ class Reported:
 
 
 def reported_by(run: RunFacts, row: int | None) -> Reported | None:
-    """The metrics of `row` in results.csv or, where it holds no mAP50-95, those that the checkpoint stores."""
+    """The metrics of `row` in results.csv or, where it holds no mAP50-95, those that the checkpoint stores.
+
+    Of a classifier, top-1 accuracy stands in the place of mAP50-95.
+    """
     curves = run.curves
+    primary = "top1" if run.task == "classify" else "map50_95"
     if curves is not None and row is not None and 0 <= row < len(curves.epochs):
         cells = {name: column[row] for name, column in curves.metrics.items()}
         metrics = {name: float(cell) for name, cell in cells.items() if cell is not None and 0.0 <= cell <= 1.0}
-        if "map50_95" in metrics:
+        if primary in metrics:
             return Reported(metrics, f"{curves.source}:{curves.lines[row]}")
     if run.checkpoint is None:
         return None
@@ -65,7 +75,7 @@ def reported_by(run: RunFacts, row: int | None) -> Reported | None:
         for theirs, ours in _STORED.items()
         if 0.0 <= run.checkpoint.train_metrics.get(theirs, np.nan) <= 1.0
     }
-    return Reported(stored, f"{run.checkpoint.source}: train_metrics") if "map50_95" in stored else None
+    return Reported(stored, f"{run.checkpoint.source}: train_metrics") if primary in stored else None
 
 
 def reported_metrics(run: RunFacts) -> dict[str, float]:
@@ -110,6 +120,8 @@ def other_rows(run: RunFacts) -> dict[str, dict[str, float]]:
 
 def examine(evidence: Evidence) -> CheckResult:
     evaluation, run = evidence.evaluation, evidence.run
+    if run.task == "classify":
+        return _classifier(evidence)
     if evaluation is None:
         return not_run(CAUSE, why_absent(evidence, "evaluation"))
     if evaluation.split != "val":
@@ -122,6 +134,19 @@ def examine(evidence: Evidence) -> CheckResult:
     if run.curves is None:
         return not_run(CAUSE, f"{why_absent(evidence, 'curves')} The checkpoint stores no metrics of its own either.")
     return inconclusive(CAUSE, "results.csv holds no mAP50-95 of the epoch that this checkpoint stands for.")
+
+
+def _classifier(evidence: Evidence) -> CheckResult:
+    """The answer for a classification run, by its top-1 accuracy."""
+    measured, run = evidence.classification, evidence.run
+    if measured is None:
+        return not_run(CAUSE, why_absent(evidence, "classification"))
+    reported = reported_by(run, compared_row(run))
+    if reported is not None:
+        return compare_accuracy(measured, reported.metrics["top1"], reported.source)
+    if run.curves is None:
+        return not_run(CAUSE, f"{why_absent(evidence, 'curves')} The checkpoint stores no metrics of its own either.")
+    return inconclusive(CAUSE, "results.csv holds no top-1 accuracy of the epoch that this checkpoint stands for.")
 
 
 def _compare(evaluation: EvaluationFacts, run: RunFacts, reported_figures: Reported) -> CheckResult:
@@ -217,7 +242,7 @@ CHECK = Check(
         "epoch (train_metrics), against a tolerance and against the bootstrap interval over images. Where they differ, "
         "the settings of yolo.md A7 are tried one by one, the cheapest first: row, AP convention of the version, "
         "confidence, single_cls, NMS threshold, max_det, head, batch, rect, half, imgsz and split. One explains the "
-        "gap if both figures are reproduced with it."
+        "gap if both figures are reproduced with it. Of a classifier, top-1 accuracy is compared."
     ),
     thresholds=LIMITS,
     false_positives=(

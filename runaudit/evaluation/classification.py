@@ -71,7 +71,7 @@ def evaluate_classifier(
     with clock.stage("load_model"):
         classifier = rebuild_classifier(run.checkpoint, weights, select_device(device))
     alignment = align(folder_names, run.checkpoint.names, single_cls=run.argument("single_cls") is True)
-    chosen = _targets(index, labels, split, alignment, classifier.classes)
+    chosen = _targets(index, labels, split, folder_names=folder_names, alignment=alignment, classes=classifier.classes)
     if not chosen.entries:
         raise _nothing_to_measure(split, chosen.left_out)
     with threads(worker_threads()):
@@ -94,6 +94,7 @@ def evaluate_classifier(
         confusions=confusions(first, target, run.checkpoint.names, classifier.classes),
         left_out=chosen.left_out,
         aligned=alignment.by,
+        own_order_top1=_own_order_top1(first, chosen, passed.images),
         settings=_settings(classifier, imgsz, alignment, seed=seed),
         device=describe_device(classifier.device),
         seconds={name: round(seconds, 4) for name, seconds in clock.seconds.items()},
@@ -138,14 +139,33 @@ def _readable(names: dict[int, str]) -> dict[int, str]:
 
 @dataclass(frozen=True)
 class _Chosen:
-    """The images of a split that the model has a class for, that class (n,) int32, and how many were left out."""
+    """The images of a split that the model has a class for, that class (n,) int32, and how many were left out.
+
+    `own_order` (n,) int32 is the place of each image's folder in the order of the split's folders that hold images.
+    """
 
     entries: tuple[ImageEntry, ...]
     target: NDArray[np.int32]
+    own_order: NDArray[np.int32]
     left_out: int
 
 
-def _targets(index: ImageIndex, labels: Path, split: Split, alignment: Alignment, classes: int) -> _Chosen:
+def _places(folders: NDArray[np.int32], names: Mapping[int, str]) -> NDArray[np.int32]:
+    """For each folder id (n,), its place among those that occur, in the order of their names."""
+    ordered = sorted(set(folders.tolist()), key=lambda folder: names.get(folder, ""))
+    place = {folder: position for position, folder in enumerate(ordered)}
+    return np.array([place[folder] for folder in folders.tolist()], dtype=np.int32)
+
+
+def _targets(
+    index: ImageIndex,
+    labels: Path,
+    split: Split,
+    *,
+    folder_names: Mapping[int, str],
+    alignment: Alignment,
+    classes: int,
+) -> _Chosen:
     arrays = read_labels(labels)
     lookup = np.full(1 + max([-1, *alignment.class_of, *arrays.cls.tolist()]), -1, np.int32)
     for folder, class_id in alignment.class_of.items():
@@ -156,8 +176,19 @@ def _targets(index: ImageIndex, labels: Path, split: Split, alignment: Alignment
     return _Chosen(
         entries=tuple(index.images[position] for position in image[known]),
         target=target[known],
+        own_order=_places(arrays.cls[of_split], folder_names)[known],
         left_out=int(len(target) - known.sum()),
     )
+
+
+def _own_order_top1(first: NDArray[np.int32], chosen: _Chosen, images: NDArray[np.intp]) -> float | None:
+    """Top-1 with the ids that the folders have in the order of the split's own; None if all are the same.
+
+    ultralytics 8.0.200 to 8.4.21 number the classes of each split like that (ImageFolder); the installed version goes
+    by name.
+    """
+    own = chosen.own_order[images]
+    return None if np.array_equal(own, chosen.target[images]) else float((first == own).mean())
 
 
 def _nothing_to_measure(split: Split, left_out: int) -> DatasetError:

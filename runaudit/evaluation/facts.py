@@ -6,14 +6,17 @@ from typing import Literal
 
 from pydantic import JsonValue
 
-from runaudit.runs.facts import Facts, Note
+from runaudit.runs.facts import Facts, Note, Task
 
 Interval = tuple[float, float]
 """lower and upper end of a 95 % confidence interval"""
 
+FurtherGeometry = Literal["mask", "pose"]
+"""what the tasks segment and pose are measured by beside boxes"""
+
 
 class BoxMetrics(Facts):
-    """Box metrics as the framework computes them, each in [0, 1]; P, R and F1 at the confidence of the best F1."""
+    """Metrics as the framework computes them, each in [0, 1]; P, R and F1 at the confidence of the best F1."""
 
     map50: float
     map50_95: float
@@ -23,7 +26,10 @@ class BoxMetrics(Facts):
 
 
 class ClassMetrics(Facts):
-    """One class of the validation split; metrics are None for a class without instances."""
+    """One class of the validation split; metrics are None for a class without instances.
+
+    `further_map50_95` is the class' mAP50-95 by masks or keypoints, of a task that has them.
+    """
 
     class_id: int
     name: str
@@ -35,6 +41,7 @@ class ClassMetrics(Facts):
     map50: float | None = None
     map50_95: float | None = None
     map50_95_ci95: Interval | None = None
+    further_map50_95: float | None = None
 
 
 class Trial(Facts):
@@ -65,15 +72,18 @@ class ReconciliationFacts(Facts):
 class EvaluationFacts(Facts):
     """Re-validation of one checkpoint on one split.
 
-    `ci95` has the keys `map50` and `map50_95`: percentile intervals of `replicates` bootstrap replicates,
-    resampled by image. `confidence_threshold` is where the mean F1 over classes is highest.
-    `skipped` notes images that could not be decoded.
+    `metrics` are by boxes, of the task obb by rotated ones; `further` has those by masks or keypoints beside them.
+    `ci95` has the keys `map50` and `map50_95`, and `mask_map50` and so on for `further`: percentile intervals of
+    `replicates` bootstrap replicates, resampled by image. `confidence_threshold` is where the mean F1 of the boxes over
+    classes is highest. `skipped` notes images that could not be decoded.
     """
 
     split: str
     images: int
     instances: int
+    task: Task = "detect"
     metrics: BoxMetrics
+    further: dict[FurtherGeometry, BoxMetrics] = {}
     ci95: dict[str, Interval]
     replicates: int
     confidence_threshold: float
@@ -107,17 +117,6 @@ class InterventionFacts(Facts):
     images: int
 
 
-class ExaminationFacts(Facts):
-    """All that an examination of a checkpoint on its data yields; `absent` says in a sentence what is missing and why.
-
-    `training` is the same validation on a random part of the training images.
-    """
-
-    evaluation: EvaluationFacts
-    training: EvaluationFacts | None = None
-    interventions: tuple[InterventionFacts, ...] = ()
-    leakage: LeakageFacts | None = None
-    absent: dict[str, str] = {}
 class LeakedPair(Facts):
     """A validation image and a training image that show the same.
 
@@ -157,6 +156,17 @@ class LeakageFacts(Facts):
     """correlation from which neighbouring frames count as one scene: above it lies 1 of 1000 pairs without relation"""
 
 
+class ExaminationFacts(Facts):
+    """All that an examination of a checkpoint on its data yields; `absent` says in a sentence what is missing and why.
+
+    `training` is the same validation on a random part of the training images.
+    """
+
+    evaluation: EvaluationFacts
+    training: EvaluationFacts | None = None
+    interventions: tuple[InterventionFacts, ...] = ()
+    leakage: LeakageFacts | None = None
+    absent: dict[str, str] = {}
 
 
 class ClassAccuracy(Facts):
@@ -190,7 +200,8 @@ class ClassificationFacts(Facts):
     bootstrap replicates, resampled by image. `confusions` are the pairs of classes that are mistaken most often, the
     worst first. `left_out` counts images of folders that the model has no class for; the framework leaves them out too.
     `aligned` says whether folders were matched with the model's classes by name, or by their place in the order where
-    no name is the same. `skipped` notes images that could not be decoded.
+    no name is the same. `own_order_top1` is top-1 with ids counted in the split's own folders, as older versions do;
+    None where that makes no difference. `skipped` notes images that could not be decoded.
     """
 
     split: str
@@ -203,6 +214,7 @@ class ClassificationFacts(Facts):
     confusions: tuple[Confusion, ...] = ()
     left_out: int = 0
     aligned: Literal["name", "position", "single_cls"] = "name"
+    own_order_top1: float | None = None
     settings: dict[str, JsonValue]
     device: str
     seconds: dict[str, float]
