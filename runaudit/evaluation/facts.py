@@ -156,6 +156,39 @@ class LeakageFacts(Facts):
     """correlation from which neighbouring frames count as one scene: above it lies 1 of 1000 pairs without relation"""
 
 
+class PropertyShift(Facts):
+    """One property of images compared (`image_properties.PROPERTIES`, `shift.LABEL_PROPERTIES`).
+
+    `training` and `validation` are means. `distance` is Kolmogorov and Smirnov's, in [0, 1], with its interval; `p_value`
+    is adjusted for the number of properties. `standardised` is Cohen's d of validation against training.
+    """
+
+    name: str
+    training: float
+    validation: float
+    distance: float
+    ci95: Interval
+    p_value: float
+    standardised: float
+
+
+class ShiftFacts(Facts):
+    """How validation images differ from training images.
+
+    `groups` is how many groups of images that belong together were compared. `area` is the area under the ROC curve by
+    which a classifier tells the images apart, out of fold, with its p-value; `null_area` the 95 % quantile of that area
+    where training images alone are parted at random, None where there are too few.
+    """
+
+    training_images: int
+    validation_images: int
+    groups: int
+    properties: tuple[PropertyShift, ...]
+    area: float
+    p_value: float
+    null_area: float | None
+
+
 class ExaminationFacts(Facts):
     """All that an examination of a checkpoint on its data yields; `absent` says in a sentence what is missing and why.
 
@@ -166,6 +199,7 @@ class ExaminationFacts(Facts):
     training: EvaluationFacts | None = None
     interventions: tuple[InterventionFacts, ...] = ()
     leakage: LeakageFacts | None = None
+    shift: ShiftFacts | None = None
     absent: dict[str, str] = {}
 
 
