@@ -159,8 +159,8 @@ class LeakageFacts(Facts):
 class PropertyShift(Facts):
     """One property of images compared (`image_properties.PROPERTIES`, `shift.LABEL_PROPERTIES`).
 
-    `training` and `validation` are means. `distance` is Kolmogorov and Smirnov's, in [0, 1], with its interval; `p_value`
-    is adjusted for the number of properties. `standardised` is Cohen's d of validation against training.
+    `training` and `validation` are means. `distance` is Kolmogorov and Smirnov's, in [0, 1], with its interval;
+    `p_value` is adjusted for the number of properties. `standardised` is Cohen's d of validation against training.
     """
 
     name: str

@@ -19,6 +19,7 @@ from PIL import Image, ImageOps
 
 from runaudit.evaluation.batches import Batch, Placement, place
 from runaudit.evaluation.image_properties import ImageLook, look_at
+from runaudit.evaluation.pixel_change import PixelChange
 from runaudit.evaluation.protocol import ULTRALYTICS, Protocol
 from runaudit.runs.facts import ImageEntry, Note
 
@@ -72,14 +73,15 @@ def load_batches(
     ahead: int = AHEAD,
     protocol: Protocol = ULTRALYTICS,
     looks: bool = False,
+    change: PixelChange | None = None,
 ) -> Iterator[LoadedBatch]:
     """Yield the batches in order, with at most `ahead` + 1 of them in memory.
 
     `entries` are the images that the batches' positions count; their files lie below `root`. With `looks`, each image
-    is looked at as it was decoded (`image_properties`). An image that is larger
+    is looked at as it was decoded (`image_properties`). A `change` of its pixels comes after that. An image that is larger
     than MOST_PIXELS by its header or can't be decoded is left out with a note: it is not an error of the audit.
     """
-    reader = _Reader(root, imgsz, channels, protocol, looks, threading.Lock())
+    reader = _Reader(root, imgsz, channels, protocol, looks, change, threading.Lock())
     with ThreadPoolExecutor(max_workers=threads, thread_name_prefix="decode") as pool:
 
         def submit(batch: Batch) -> list[Future[_Loaded | Note]]:
@@ -122,6 +124,7 @@ class _Reader:
     channels: int
     protocol: Protocol
     looks: bool
+    change: PixelChange | None
     one_at_a_time: threading.Lock
 
     def load(self, entry: ImageEntry, shape: tuple[int, int]) -> _Loaded | Note:
@@ -135,6 +138,8 @@ class _Reader:
             if content is None or pixels is None:
                 return _skipped(entry, "it can't be decoded")
             look = look_at(pixels, content) if self.looks else None
+            if self.change is not None:
+                pixels = self.change.apply(pixels)
             placement = place(pixels.shape[1], pixels.shape[0], self.imgsz, shape, self.protocol)
             shrinks = self.imgsz < max(pixels.shape[:2])
             by_area = shrinks and self.protocol.shrinks_by_area

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -88,7 +89,7 @@ def _table(side: Side) -> Values:
     start, box = side.labelled.start, side.labelled.box
     count = np.diff(start)
     size = np.sqrt(np.maximum(box[:, 2] - box[:, 0], 0) * np.maximum(box[:, 3] - box[:, 1], 0))
-    medians = [float(np.median(size[a:b])) if b > a else np.nan for a, b in zip(start[:-1], start[1:], strict=True)]
+    medians = [float(np.median(size[a:b])) if b > a else np.nan for a, b in pairwise(start)]
     return np.column_stack([side.properties.values.astype(np.float64), count, np.array(medians)])
 
 

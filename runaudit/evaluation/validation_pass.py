@@ -20,6 +20,7 @@ from runaudit.evaluation.inference import MOST_THREADS, raw_predictions, suppres
 from runaudit.evaluation.labels import Labelled, no_labels
 from runaudit.evaluation.matching import Boxes, Matches, true_positives, true_positives_by_best_label
 from runaudit.evaluation.network import Network
+from runaudit.evaluation.pixel_change import PixelChange
 from runaudit.evaluation.protocol import Protocol
 from runaudit.runs.facts import Note
 
@@ -32,7 +33,7 @@ class PassSettings:
     """What one pass is done with. `imgsz` is a multiple of 32, in pixels; `max_detections` are kept per image.
 
     `single_cls` makes every class 0 and NMS blind to classes. `rect` gives each batch the shape that its images need,
-    instead of a square. `half` computes in float16, on a GPU only. An intervention is a pass with one of them changed.
+    instead of a square. `half` computes in float16, on a GPU only. `change` alters the pixels. An intervention is a pass with one of them changed.
     """
 
     imgsz: int
@@ -41,6 +42,7 @@ class PassSettings:
     protocol: Protocol
     rect: bool = True
     half: bool = False
+    change: PixelChange | None = None
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,7 @@ def run_pass(
         threads=min(os.cpu_count() or 1, MOST_THREADS),
         protocol=protocol,
         looks=looks,
+        change=settings.change,
     )
     for batch in batches:
         with clock.stage("decode"):
