@@ -78,8 +78,8 @@ def load_batches(
     """Yield the batches in order, with at most `ahead` + 1 of them in memory.
 
     `entries` are the images that the batches' positions count; their files lie below `root`. With `looks`, each image
-    is looked at as it was decoded (`image_properties`). A `change` of its pixels comes after that. An image that is larger
-    than MOST_PIXELS by its header or can't be decoded is left out with a note: it is not an error of the audit.
+    is looked at as it was decoded (`image_properties`). A `change` of its pixels comes after that. An image that is
+    larger than MOST_PIXELS by its header or can't be decoded is left out with a note: it is not an error of the audit.
     """
     reader = _Reader(root, imgsz, channels, protocol, looks, change, threading.Lock())
     with ThreadPoolExecutor(max_workers=threads, thread_name_prefix="decode") as pool:
