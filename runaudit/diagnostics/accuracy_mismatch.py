@@ -114,9 +114,9 @@ _OTHERWISE: Final = {
 }
 """by whether the reported figure is the higher one"""
 _UNEXPLAINED: Final = (
-    "Other images, another checkpoint or another imgsz do this, and so does another val folder: versions up to 8.3.92 at "
-    "least don't know `valid`, and validate on `test` where there is no `val`. Versions up to 8.0.200 at least cut a "
-    "square out before resizing it."
+    "Other images, another checkpoint or another imgsz do this, and so does another val folder: versions up to 8.3.92 "
+    "at least don't know `valid`, and validate on `test` where there is no `val`. Versions up to 8.0.200 at least cut "
+    "a square out before resizing it."
 )
 """the versions named are those that were read"""
 _SAME: Final = Remedy(

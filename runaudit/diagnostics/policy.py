@@ -38,30 +38,37 @@ class PolicyOutcome:
     reason: str | None = None
 
 
-def judge(policy: Policy, evaluation: EvaluationFacts | None) -> list[PolicyOutcome]:
-    """Every rule of the policy, in the order of its fields; classes by name."""
+NOT_VALIDATED = "Validation could not be run again."
+
+
+def judge(
+    policy: Policy, evaluation: EvaluationFacts | None, *, unmeasured: str = NOT_VALIDATED
+) -> list[PolicyOutcome]:
+    """Every rule of the policy, in the order of its fields; classes by name. `unmeasured` says why there is no mAP."""
     outcomes = []
     for name in ("map50_95", "map50"):
         floor = policy.min_map50_95 if name == "map50_95" else policy.min_map50
         if floor is not None:
-            outcomes.append(_overall(f"min_{name}", name, floor, evaluation))
+            outcomes.append(_overall(f"min_{name}", name, floor, evaluation, unmeasured))
     for name, floor in sorted(policy.min_class_map50_95.items()):
-        outcomes.append(_class(name, floor, evaluation))
+        outcomes.append(_class(name, floor, evaluation, unmeasured))
     outcomes.extend(_baseline(policy))
     return outcomes
 
 
-def _overall(rule: str, metric: str, floor: float, evaluation: EvaluationFacts | None) -> PolicyOutcome:
+def _overall(
+    rule: str, metric: str, floor: float, evaluation: EvaluationFacts | None, unmeasured: str
+) -> PolicyOutcome:
     if evaluation is None:
-        return PolicyOutcome(rule, "not_run", threshold=floor, reason="Validation could not be run again.")
+        return PolicyOutcome(rule, "not_run", threshold=floor, reason=unmeasured)
     value = evaluation.metrics.map50_95 if metric == "map50_95" else evaluation.metrics.map50
     return floor_outcome(rule, value, evaluation.ci95.get(metric), floor)
 
 
-def _class(name: str, floor: float, evaluation: EvaluationFacts | None) -> PolicyOutcome:
+def _class(name: str, floor: float, evaluation: EvaluationFacts | None, unmeasured: str) -> PolicyOutcome:
     rule = f"min_class_map50_95.{name}"
     if evaluation is None:
-        return PolicyOutcome(rule, "not_run", threshold=floor, reason="Validation could not be run again.")
+        return PolicyOutcome(rule, "not_run", threshold=floor, reason=unmeasured)
     entry = next((entry for entry in evaluation.per_class if entry.name == name), None)
     if entry is None:
         return PolicyOutcome(rule, "not_run", threshold=floor, reason="The model has no class of this name.")

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 
 from runaudit.diagnostics.evidence import CheckResult, Depth, Evidence, Finding
 from runaudit.diagnostics.metric_mismatch import reported_metrics
-from runaudit.diagnostics.policy import Policy, PolicyOutcome, judge
+from runaudit.diagnostics.policy import NOT_VALIDATED, Policy, PolicyOutcome, judge
 from runaudit.diagnostics.ranking import explain_away, rank
 from runaudit.diagnostics.verdict import decide, headline
 from runaudit.evaluation.facts import ClassMetrics, EvaluationFacts, InterventionFacts
 from runaudit.reports import schema
+from runaudit.reports.classification import classification_validation
 from runaudit.reports.plain_values import finite, interval, json_value, names, notes, scalar, text
 from runaudit.runs.facts import AnnotatorFacts, Column, Curves, DatasetFacts, RunFacts, SplitFacts
 
@@ -26,8 +27,8 @@ def build_report(
     """The report of one audit. `results` are the answers of all checks, in the order of the causes, unranked."""
     explained = explain_away(results)
     ranked = rank(explained)
-    outcomes = judge(policy, evidence.evaluation)
-    verdict = decide(ranked, outcomes, evidence.evaluation, depth)
+    outcomes = judge(policy, evidence.evaluation, unmeasured=_no_map(evidence))
+    verdict = decide(ranked, outcomes, evidence.evaluation or evidence.classification, depth)
     return schema.Report(
         verdict=verdict,
         headline=text(headline(verdict, ranked, explained, outcomes, evidence)),
@@ -39,12 +40,29 @@ def build_report(
         ],
         checks=[_check(result) for result in explained],
         policy=[_rule(outcome) for outcome in outcomes],
-        validation=_validation(evidence.run, evidence.evaluation, explained) if evidence.evaluation else None,
+        validation=_measured(evidence, explained),
         dataset=_dataset(evidence.dataset) if evidence.dataset else None,
         curves=_curves(evidence.run.curves) if evidence.run.curves else None,
         interventions=[_intervention(change) for change in evidence.interventions],
         provenance=provenance,
     )
+
+
+def _no_map(evidence: Evidence) -> str:
+    """Why a rule on mAP can't be judged where nothing was measured."""
+    if evidence.run.task == "classify":
+        return "A classification run has no mAP."
+    return NOT_VALIDATED
+
+
+def _measured(evidence: Evidence, results: list[CheckResult]) -> schema.Validation | None:
+    """What re-validation measured, of boxes or of classes; None where it was not run."""
+    if evidence.evaluation is not None:
+        return _validation(evidence.run, evidence.evaluation, results)
+    if evidence.classification is not None:
+        reported = reported_metrics(evidence.run)
+        return classification_validation(evidence.classification, reported, reproduced=_reproduced(results))
+    return None
 
 
 def _run(run: RunFacts) -> schema.Run:

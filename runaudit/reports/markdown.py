@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from runaudit.reports import phrases
 from runaudit.reports.escape import code_block, markdown
-from runaudit.reports.schema import Finding, Report
+from runaudit.reports.schema import Finding, Report, Validation
 
 MOST_ITEMS = 20
 """classes or images listed of a finding; the JSON report has them all"""
@@ -78,6 +78,8 @@ def _validation(report: Report) -> list[str]:
         return []
     rows = phrases.metric_rows(report)
     lines = ["## Validation", "", *_table(("metric", "re-validated (95 %)", "reported", "difference"), rows)]
+    if validation.metrics.top1 is not None:
+        return lines + _classes(report, validation)
     classes = [
         (
             entry.name,
@@ -89,6 +91,24 @@ def _validation(report: Report) -> list[str]:
         for entry in validation.per_class
     ]
     return lines + _table(("class", "images", "instances", "mAP50", "mAP50-95 (95 %)"), classes) if classes else lines
+
+
+def _classes(report: Report, validation: Validation) -> list[str]:
+    """A classifier's classes, and those it mistakes most often."""
+    classes = [
+        (
+            entry.name,
+            str(entry.images),
+            f"{phrases.number(entry.recall)}{phrases.between(entry.recall_ci95)}",
+            phrases.number(entry.precision),
+        )
+        for entry in validation.per_class
+    ]
+    confusions = phrases.confusion_rows(report)[:MOST_ITEMS]
+    return [
+        *_table(("class", "images", "recall (95 %)", "precision"), classes),
+        *(_table(("class", "taken for", "images"), confusions) if confusions else []),
+    ]
 
 
 def _dataset(report: Report) -> list[str]:

@@ -7,7 +7,16 @@ from itertools import zip_longest
 
 from pydantic import JsonValue
 
-from runaudit.reports.schema import AnnotatorCensus, Dataset, EvidenceItem, Impact, Interval, Report, SplitCensus
+from runaudit.reports.schema import (
+    AnnotatorCensus,
+    Dataset,
+    EvidenceItem,
+    Impact,
+    Interval,
+    Report,
+    SplitCensus,
+    Validation,
+)
 
 VERDICTS = {
     "pass": "PASS",
@@ -15,6 +24,8 @@ VERDICTS = {
     "fail": "FAIL",
     "inconclusive": "INCONCLUSIVE",
 }
+CONFUSIONS = "confusions"
+"""the key of a classifier's `error_types` under which pairs of classes stand"""
 
 
 def number(value: float | int | str | bool | None) -> str:
@@ -71,7 +82,12 @@ def run_line(report: Report) -> str:
 def metric_rows(report: Report) -> list[tuple[str, str, str, str]]:
     """Name, re-validated value with interval, reported value, difference; empty where validation was not run."""
     validation = report.validation
-    if validation is None or validation.metrics.box is None:
+    if validation is None:
+        return []
+    if validation.metrics.top1 is not None:
+        accuracy = {"top1": validation.metrics.top1, "top5": validation.metrics.top5}
+        return _rows(validation, {"top1": "top-1 accuracy", "top5": "top-5 accuracy"}, accuracy)
+    if validation.metrics.box is None:
         return []
     box = validation.metrics.box
     titles = {
@@ -88,6 +104,12 @@ def metric_rows(report: Report) -> list[tuple[str, str, str, str]]:
         "recall": box.recall,
         "f1": box.f1,
     }
+    return _rows(validation, titles, values)
+
+
+def _rows(
+    validation: Validation, titles: dict[str, str], values: dict[str, float | None]
+) -> list[tuple[str, str, str, str]]:
     return [
         (
             title,
@@ -97,6 +119,13 @@ def metric_rows(report: Report) -> list[tuple[str, str, str, str]]:
         )
         for key, title in titles.items()
     ]
+
+
+def confusion_rows(report: Report) -> list[tuple[str, str, str]]:
+    """Class, what the model took it for, and how many images; the pairs that are mistaken most often."""
+    pairs = report.validation.error_types.get(CONFUSIONS) if report.validation is not None else None
+    rows = [pair for pair in pairs if isinstance(pair, dict)] if isinstance(pairs, list) else []
+    return [(str(pair.get("labelled")), str(pair.get("predicted")), str(pair.get("images"))) for pair in rows]
 
 
 CENSUS_TITLES = ("split", "images", "without an object", "dropped", "objects")

@@ -122,6 +122,7 @@ class ClassResult(ReportModel):
     instances: int
     precision: Number | None = None
     recall: Number | None = None
+    recall_ci95: Interval | None = Field(default=None, description="of a classifier: Wilson's interval")
     f1: Number | None = None
     map50: Number | None = None
     map50_95: Number | None = None

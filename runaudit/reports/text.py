@@ -70,7 +70,11 @@ def _metrics(report: Report) -> list[str]:
     rows = phrases.metric_rows(report)
     if not rows:
         return []
-    return ["Validation", *_table([("metric", "re-validated (95 %)", "reported", "difference"), *rows]), ""]
+    lines = ["Validation", *_table([("metric", "re-validated (95 %)", "reported", "difference"), *rows])]
+    confusions = phrases.confusion_rows(report)[:MOST_ITEMS]
+    if confusions:
+        lines += ["", *_table([("class", "taken for", "images"), *confusions])]
+    return [*lines, ""]
 
 
 def _dataset(report: Report) -> list[str]:
