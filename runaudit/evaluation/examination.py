@@ -10,6 +10,7 @@ from typing import Final
 from runaudit.errors import DatasetError
 from runaudit.evaluation.bootstrap import REPLICATES
 from runaudit.evaluation.clock import Clock
+from runaudit.evaluation.comparison import compare
 from runaudit.evaluation.evaluate import OnProgress, Subject, loaded_subject
 from runaudit.evaluation.facts import EvaluationFacts, ExaminationFacts
 from runaudit.evaluation.labels import Labelled
@@ -57,7 +58,11 @@ def examine(
     subject = loaded_subject(run, weights=weights, index=index, device=device, clock=clock, on_progress=report)
     labelled = subject.labelled(labels, "val")
     settings = subject.canonical_settings(labelled)
-    part, why_none = _training_part(subject, labels, most=min(len(labelled.entries), TRAINING_IMAGES[depth]), seed=seed)
+    everything, why_none = _training_split(subject, labels)
+    most = min(len(labelled.entries), TRAINING_IMAGES[depth])
+    part = None
+    if everything is not None:
+        part, why_none = _training_part(everything, most=most, seed=seed)
     count = len(labelled.entries)
     total = count + (len(part.entries) if part is not None else 0)
     validation = subject.measured(
@@ -86,21 +91,34 @@ def examine(
     if reported is not None:
         canonical = Canonical(run, weights, index, labels, subject.network, validation.passed)
         facts = facts.model_copy(update={"reconciliation": reconcile(canonical, reported, depth=depth, seed=seed)})
+    compared = None
+    if training is not None and everything is not None:
+        with clock.stage("compare"):
+            compared = compare(
+                subject, validation, training, everything, depth=depth, replicates=replicates, seed=seed
+            )
     return ExaminationFacts(
         evaluation=facts,
         training=training.facts if training is not None else None,
+        interventions=compared.interventions if compared is not None else (),
+        leakage=compared.leakage if compared is not None else None,
+        shift=compared.shift if compared is not None else None,
         absent={} if why_none is None else {"training": why_none},
     )
 
 
-def _training_part(subject: Subject, labels: Path, *, most: int, seed: int) -> tuple[Labelled | None, str | None]:
-    """At most `most` training images drawn at random with their labels, or None and why."""
+def _training_split(subject: Subject, labels: Path) -> tuple[Labelled | None, str | None]:
+    """All training images with their labels, or None and why."""
     if not any(entry.split == "train" for entry in subject.index.images):
         return None, NO_TRAINING_SPLIT
     try:
-        everything = subject.labelled(labels, "train")
+        return subject.labelled(labels, "train"), None
     except DatasetError as error:
         return None, error.detail
+
+
+def _training_part(everything: Labelled, *, most: int, seed: int) -> tuple[Labelled | None, str | None]:
+    """At most `most` training images drawn at random with their labels, or None and why."""
     part = labelled_part(everything, sampled(len(everything.entries), most, seed))
     if not len(part.cls):
         return None, f"None of {len(part.entries)} training images drawn at random has a label."

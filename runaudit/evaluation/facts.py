@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import JsonValue
 
@@ -156,6 +156,11 @@ class LeakageFacts(Facts):
     """correlation from which neighbouring frames count as one scene: above it lies 1 of 1000 pairs without relation"""
 
 
+SHIFTED_DISTANCE: Final = 0.2
+"""Kolmogorov and Smirnov's distance from which a property has shifted, and what its interval must stay above"""
+SHIFTED_LEAST: Final = 0.1
+
+
 class PropertyShift(Facts):
     """One property of images compared (`image_properties.PROPERTIES`, `shift.LABEL_PROPERTIES`).
 
@@ -170,6 +175,11 @@ class PropertyShift(Facts):
     ci95: Interval
     p_value: float
     standardised: float
+
+    @property
+    def shifted(self) -> bool:
+        """Whether the property differs by more than chance, and by enough: SHIFTED_DISTANCE and SHIFTED_LEAST."""
+        return self.p_value < 0.05 and self.distance >= SHIFTED_DISTANCE and self.ci95[0] >= SHIFTED_LEAST
 
 
 class ShiftFacts(Facts):

@@ -1,0 +1,230 @@
+"""What a validation pass and a training pass show together: leakage, shift, and what each of them costs in mAP."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runaudit.errors import DatasetError
+from runaudit.evaluation.bootstrap import bootstrap
+from runaudit.evaluation.clock import Clock
+from runaudit.evaluation.evaluate import Subject
+from runaudit.evaluation.facts import InterventionFacts, LeakageFacts, ShiftFacts
+from runaudit.evaluation.image_properties import PROPERTIES, ImageProperties
+from runaudit.evaluation.images import Pixels, decode
+from runaudit.evaluation.labels import Labelled
+from runaudit.evaluation.leakage import COMPARED, Leakage, Split, find_leakage
+from runaudit.evaluation.paired import Scores, intervention, scores, scores_of_some
+from runaudit.evaluation.pixel_change import PixelChange, blur_to, colour_change, noise_to
+from runaudit.evaluation.reconcile import Depth
+from runaudit.evaluation.selection import labelled_part, matches_part, sampled
+from runaudit.evaluation.shift import Shift, Side, find_shift
+from runaudit.evaluation.summary import Measured
+
+CHANGED_IMAGES: Final = {"standard": 300, "deep": 2000}
+"""The most images of a pass with changed pixels."""
+COLOURS: Final = ("brightness", "contrast", "saturation", "green_red", "blue_yellow")
+TRIED_ON: Final = 24
+"""training images on which blur and noise are tried until they match; a median of 24 is off by a fifth of its spread"""
+LEAST_LEFT: Final = 20
+"""validation images that must be left for a mAP without leaked ones"""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The facts of both passes together."""
+
+    leakage: LeakageFacts
+    shift: ShiftFacts | None
+    interventions: tuple[InterventionFacts, ...]
+
+
+def compare(
+    subject: Subject,
+    validation: Measured,
+    training: Measured,
+    everything: Labelled,
+    *,
+    depth: Depth,
+    replicates: int,
+    seed: int,
+) -> Comparison:
+    """Hold both passes against each other.
+
+    Args:
+        subject: what both passes were done with.
+        validation: of the validation images, drawn with `seed`.
+        training: of some training images.
+        everything: all training images and their labels.
+        depth: `deep` compares all images and changes pixels even where no shift was found.
+        replicates, seed: of the draws.
+    """
+    root = Path(subject.index.root)
+    pair = _Pair(subject, validation, training, replicates, seed)
+    of_validation, of_training = Split.of(validation.passed), Split.of(training.passed)
+    leakage = find_leakage(of_validation, everything, of_training, root, most=COMPARED[depth], seed=seed)
+    shift = find_shift(_side(training, of_training, None), _side(validation, of_validation, leakage), seed=seed)
+    found = [
+        pair.training_images(),
+        pair.without_leaked(leakage),
+        pair.like_training(shift),
+        *pair.changed(shift, depth),
+    ]
+    return Comparison(leakage.facts, shift.facts if shift else None, tuple(one for one in found if one is not None))
+
+
+def _side(measured: Measured, split: Split, leakage: Leakage | None) -> Side:
+    group = np.arange(len(split.entries)) if leakage is None else leakage.group
+    return Side(_properties(measured), split.labelled, group)
+
+
+def _properties(measured: Measured) -> ImageProperties:
+    if measured.passed.properties is None:
+        raise ValueError("the pass took no properties")
+    return measured.passed.properties
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """Both passes, and the interventions on them."""
+
+    subject: Subject
+    validation: Measured
+    training: Measured
+    replicates: int
+    seed: int
+
+    @property
+    def validated(self) -> Scores:
+        kind = self.validation.passed.settings.protocol.average_precision
+        return scores(self.validation.matches, kind, drawn=self.validation.replicates)
+
+    @property
+    def trained(self) -> Scores:
+        kind = self.training.passed.settings.protocol.average_precision
+        return scores(self.training.matches, kind, drawn=self.training.replicates)
+
+    def training_images(self) -> InterventionFacts | None:
+        return intervention(
+            "training_images",
+            "The same validation on images that the model was trained on.",
+            "observational",
+            self.validated,
+            self.trained,
+        )
+
+    def without_leaked(self, leakage: Leakage) -> InterventionFacts | None:
+        """None if nothing leaked, or less than LEAST_LEFT labelled images are left."""
+        kept = ~leakage.leaked
+        if kept.all() or not self._enough(kept):
+            return None
+        return intervention(
+            "without_leaked_images",
+            f"{int((~kept).sum())} validation images of which copies stand in training were left out.",
+            "intervention",
+            self.validated,
+            self._some(kept),
+        )
+
+    def like_training(self, shift: Shift | None) -> InterventionFacts | None:
+        """The half of the validation images that looks most like training; None without a shift to rank them by."""
+        if shift is None or shift.facts.p_value > 0.05:
+            return None
+        known = shift.scores[~np.isnan(shift.scores)]
+        kept = shift.scores <= np.median(known)
+        if not self._enough(kept):
+            return None
+        return intervention(
+            "images_like_training",
+            "Only the half of the validation images that looks most like training, by the classifier's score.",
+            "observational",
+            self.validated,
+            self._some(kept),
+        )
+
+    def changed(self, shift: Shift | None, depth: Depth) -> Iterator[InterventionFacts | None]:
+        """Passes with changed pixels, where a property shifted; at depth `deep` in any case."""
+        shifted = {one.name for one in shift.facts.properties if one.shifted} if shift is not None else set()
+        most = CHANGED_IMAGES[depth]
+        if depth == "deep" or shifted & set(COLOURS):
+            change = colour_change(_properties(self.validation), _properties(self.training))
+            yield self._with(
+                self.validation,
+                change,
+                most,
+                "match_photometry",
+                "Validation images were given the mean and spread of the training images' colours.",
+            )
+        if depth == "deep" or shifted & {*COLOURS, "sharpness", "noise"}:
+            change = self._toward_validation(shifted, all_of_it=depth == "deep")
+            yield self._with(
+                self.training,
+                change,
+                most,
+                "training_images_like_validation",
+                "Training images were given the validation images' " + _described(change) + ".",
+            )
+
+    def _toward_validation(self, shifted: set[str], *, all_of_it: bool) -> PixelChange:
+        first, second = _properties(self.training), _properties(self.validation)
+        change = colour_change(first, second) if all_of_it or shifted & set(COLOURS) else PixelChange()
+        sharp, noisy = PROPERTIES.index("sharpness"), PROPERTIES.index("noise")
+        medians = [np.median(side.values[:, [sharp, noisy]], axis=0) for side in (first, second)]
+        pixels = self._some_training_images()
+        if pixels and (all_of_it or "sharpness" in shifted) and medians[1][0] < medians[0][0]:
+            change = replace(change, blur=blur_to(pixels, float(medians[1][0])))
+        if pixels and (all_of_it or "noise" in shifted) and medians[1][1] > medians[0][1]:
+            change = replace(change, noise=noise_to(pixels, change, float(medians[1][1])))
+        return change
+
+    def _some_training_images(self) -> list[Pixels]:
+        entries = self.training.passed.labelled.entries
+        positions = sampled(len(entries), TRIED_ON, self.seed)
+        root, channels = Path(self.subject.index.root), self.subject.network.channels
+        read = (decode(root / entries[position].file, channels) for position in positions)
+        return [pixels for pixels in read if pixels is not None]
+
+    def _with(
+        self, measured: Measured, change: PixelChange, most: int, name: str, description: str
+    ) -> InterventionFacts | None:
+        """A pass over at most `most` of the images with changed pixels, against the same images as they are."""
+        if change == PixelChange():
+            return None
+        passed = measured.passed
+        kind = passed.settings.protocol.average_precision
+        part = labelled_part(passed.labelled, sampled(len(passed.labelled.entries), most, self.seed))
+        try:
+            after = self.subject.passed(part, replace(passed.settings, change=change), clock=Clock())
+        except DatasetError:
+            return None
+        kept = np.isin(passed.matches.image, after.matches.image)
+        before = matches_part(passed.matches, kept)
+        # Both passes order images by shape and then by path, so that the same draw takes the same images of both.
+        paired = np.array_equal(before.image, after.matches.image)
+        drawn = [
+            scores(one, kind, drawn=bootstrap(one, replicates=self.replicates, seed=draw, kind=kind))
+            for one, draw in ((before, self.seed), (after.matches, self.seed if paired else self.seed + 1))
+        ]
+        return intervention(name, description, "intervention", *drawn)
+
+    def _some(self, kept: NDArray[np.bool_]) -> Scores:
+        kind = self.validation.passed.settings.protocol.average_precision
+        return scores_of_some(self.validation.matches, kept, kind, replicates=self.replicates, seed=self.seed)
+
+    def _enough(self, kept: NDArray[np.bool_]) -> bool:
+        labelled = np.unique(self.validation.matches.gt_image)
+        return int(kept[labelled].sum()) >= LEAST_LEFT
+
+
+def _described(change: PixelChange) -> str:
+    parts = [
+        "colours" if change.gain != (1.0, 1.0, 1.0) or change.offset != (0.0, 0.0, 0.0) else "",
+        "sharpness" if change.blur else "",
+        "noise" if change.noise else "",
+    ]
+    return " and ".join(part for part in parts if part) or "look"

@@ -1,0 +1,174 @@
+"""Reviews the labels of a validated split: suspects, rates, habits, permuted ids, and what each costs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runaudit.evaluation.box_offsets import Habit, Residuals, habit, residuals
+from runaudit.evaluation.class_permutation import Permutation, best_permutation, class_confusion
+from runaudit.evaluation.facts import InterventionFacts
+from runaudit.evaluation.label_facts import (
+    Box,
+    BoxHabitFacts,
+    ClassPermutationFacts,
+    LabelErrorRate,
+    LabelQualityFacts,
+    SuspectFacts,
+)
+from runaudit.evaluation.label_interventions import (
+    PROBABLE,
+    Baseline,
+    class_blind,
+    class_mapped,
+    habit_corrected,
+    suspects_changed,
+)
+from runaudit.evaluation.label_quality import KINDS, LabelQuality, Suspects, label_quality
+from runaudit.evaluation.matching import Matches
+from runaudit.evaluation.protocol import Protocol
+from runaudit.runs.facts import ImageIndex
+
+MOST_SUSPECTS: Final = 200
+"""in the report; 100 bytes each"""
+LEAST_SCORE: Final = 0.1
+"""below it a suspect is rather the model's mistake and not worth a look"""
+
+
+@dataclass(frozen=True)
+class LabelReview:
+    """The facts, and mAP measured again with labels changed."""
+
+    facts: LabelQualityFacts
+    interventions: tuple[InterventionFacts, ...]
+
+
+def review_labels(
+    matches: Matches, protocol: Protocol, index: ImageIndex, *, classes: int, single_cls: bool = False, seed: int = 0
+) -> LabelReview:
+    """Review the labels that `matches` were made with.
+
+    Args:
+        matches: of a validation pass by `protocol`, of the images of `index`.
+        classes: that the network knows.
+        single_cls: all classes were counted as one.
+        seed: of intervals and shams.
+    """
+    entries = [index.images[position] for position in matches.image]
+    sizes = np.array([(entry.width, entry.height) for entry in entries], dtype=np.int64).reshape(-1, 2)
+    base = Baseline.of(matches, protocol, seed)
+    interventions: list[InterventionFacts] = []
+    several = classes > 1 and not single_cls
+    permutation = _permuted(base, classes, interventions) if several else None
+    mapping = permutation.mapping if permutation is not None else {}
+    quality = label_quality(base.matches, sizes, expected=mapping or None, seed=seed)
+    interventions.extend(suspects_changed(base, quality))
+    found = residuals(base.matches, quality.seen, sizes)
+    changed = habit_corrected(base, found)
+    if changed is not None:
+        interventions.append(changed)
+    facts = LabelQualityFacts(
+        rates=tuple(_rate(base.matches, quality, number) for number in range(len(KINDS))),
+        suspects=_suspects(base.matches, quality.suspects, [entry.file for entry in entries]),
+        total_suspects=int((quality.suspects.score >= PROBABLE).sum()),
+        habits=_habits(base.matches, found),
+        permutation=permutation,
+    )
+    return LabelReview(facts, tuple(interventions))
+
+
+def _permuted(base: Baseline, classes: int, interventions: list[InterventionFacts]) -> ClassPermutationFacts:
+    """The best permutation of ids and what it gains; adds what was measured to `interventions`."""
+    blind = class_blind(base)
+    interventions.append(blind)
+    best: Permutation = best_permutation(class_confusion(base.matches, classes))
+    facts = ClassPermutationFacts(
+        map50_95=base.value,
+        agnostic_map50_95=blind.after,
+        mapped_map50_95=base.value,
+        mapping=best.mapping,
+        kept=best.kept,
+        moved=best.moved,
+        n=best.labels,
+    )
+    if not best.mapping:
+        return facts
+    mapped = class_mapped(base, best.mapping, classes)
+    interventions.append(mapped)
+    return facts.model_copy(update={"mapped_map50_95": mapped.after, "gain": mapped.difference, "ci95": mapped.ci95})
+
+
+def _rate(matches: Matches, quality: LabelQuality, number: int) -> LabelErrorRate:
+    kind = KINDS[number]
+    rate, suspects = quality.rates[kind], quality.suspects
+    probable = suspects.of(kind) & (suspects.score >= PROBABLE)
+    cls = (
+        matches.det_cls[suspects.detection[probable]]
+        if kind == "overlooked"
+        else matches.gt_cls[suspects.label[probable]]
+    )
+    ids, counts = np.unique(cls, return_counts=True)
+    return LabelErrorRate(
+        kind=kind,
+        rate=rate.rate,
+        ci95=rate.ci95,
+        n=rate.n,
+        candidates=int(probable.sum()),
+        classes=dict(zip(ids.tolist(), counts.tolist(), strict=True)),
+        why=rate.why,
+    )
+
+
+def _suspects(matches: Matches, suspects: Suspects, files: list[str]) -> tuple[SuspectFacts, ...]:
+    shown = np.flatnonzero(suspects.score >= LEAST_SCORE)[:MOST_SUSPECTS]
+    entries = []
+    for row in shown:
+        label, detection = int(suspects.label[row]), int(suspects.detection[row])
+        image = matches.gt_image[label] if label >= 0 else matches.det_image[detection]
+        entries.append(
+            SuspectFacts(
+                kind=KINDS[suspects.kind[row]],
+                image=files[int(image)],
+                class_id=int(matches.gt_cls[label]) if label >= 0 else None,
+                box=_box(matches.gt_box[label]) if label >= 0 else None,
+                suggested_class=int(matches.det_cls[detection]) if detection >= 0 else None,
+                suggested_box=_box(matches.det_box[detection]) if detection >= 0 else None,
+                score=round(float(suspects.score[row]), 4),
+            )
+        )
+    return tuple(entries)
+
+
+def _box(box: NDArray[np.float32]) -> Box:
+    left, top, right, bottom = (round(float(value), 1) for value in box)
+    return left, top, right, bottom
+
+
+def _habits(matches: Matches, found: Residuals) -> tuple[BoxHabitFacts, ...]:
+    """Of all classes together, then of each that has enough boxes."""
+    image, cls = matches.gt_image[found.label], matches.gt_cls[found.label]
+    groups: list[tuple[int | None, NDArray[Any]]] = [(None, np.ones(len(cls), dtype=bool))]
+    groups += [(int(number), cls == number) for number in np.unique(cls)]
+    measured = ((number, habit(image[mask], found.value[mask])) for number, mask in groups)
+    return tuple(_habit(number, entry) for number, entry in measured if entry is not None)
+
+
+def _habit(class_id: int | None, measured: Habit) -> BoxHabitFacts:
+    mean, ends = measured.mean, measured.ci95
+    scale, scale_ends = np.exp(mean[:2]), np.exp(ends[:2])
+    width, height, right, down = ((float(low), float(high)) for low, high in np.vstack([scale_ends, ends[2:]]))
+    return BoxHabitFacts(
+        class_id=class_id,
+        boxes=measured.boxes,
+        width=float(scale[0]),
+        width_ci95=width,
+        height=float(scale[1]),
+        height_ci95=height,
+        right=float(mean[2]),
+        right_ci95=right,
+        down=float(mean[3]),
+        down_ci95=down,
+    )
