@@ -13,9 +13,11 @@ from runaudit.evaluation.clock import Clock
 from runaudit.evaluation.comparison import compare
 from runaudit.evaluation.evaluate import OnProgress, Subject, loaded_subject
 from runaudit.evaluation.facts import EvaluationFacts, ExaminationFacts
+from runaudit.evaluation.label_review import LabelReview, review_labels
 from runaudit.evaluation.labels import Labelled
 from runaudit.evaluation.reconcile import Canonical, Depth, Reported, reconcile
 from runaudit.evaluation.selection import labelled_part, sampled
+from runaudit.evaluation.summary import Measured
 from runaudit.evaluation.validation_pass import PassSettings
 from runaudit.runs.facts import ImageIndex, RunFacts
 
@@ -91,19 +93,39 @@ def examine(
     if reported is not None:
         canonical = Canonical(run, weights, index, labels, subject.network, validation.passed)
         facts = facts.model_copy(update={"reconciliation": reconcile(canonical, reported, depth=depth, seed=seed)})
+    reviewed = _labels_reviewed(subject, validation, seed=seed)
+    if reviewed is not None:
+        facts = facts.model_copy(update={"label_quality": reviewed.facts})
     compared = None
     if training is not None and everything is not None:
         with clock.stage("compare"):
-            compared = compare(
-                subject, validation, training, everything, depth=depth, replicates=replicates, seed=seed
-            )
+            compared = compare(subject, validation, training, everything, depth=depth, replicates=replicates, seed=seed)
     return ExaminationFacts(
         evaluation=facts,
         training=training.facts if training is not None else None,
-        interventions=compared.interventions if compared is not None else (),
+        interventions=(
+            *(reviewed.interventions if reviewed is not None else ()),
+            *(compared.interventions if compared is not None else ()),
+        ),
         leakage=compared.leakage if compared is not None else None,
         shift=compared.shift if compared is not None else None,
         absent={} if why_none is None else {"training": why_none},
+    )
+
+
+def _labels_reviewed(subject: Subject, validation: Measured, *, seed: int) -> LabelReview | None:
+    """What the detections say of the labels; None for rotated boxes, of which only the upright hulls could be held
+    against each other."""
+    passed = validation.passed
+    if validation.facts.task == "obb":
+        return None
+    return review_labels(
+        passed.matches,
+        passed.settings.protocol,
+        subject.index,
+        classes=subject.network.classes,
+        single_cls=passed.settings.single_cls,
+        seed=seed,
     )
 
 

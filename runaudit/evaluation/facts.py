@@ -6,6 +6,7 @@ from typing import Final, Literal
 
 from pydantic import JsonValue
 
+from runaudit.evaluation.label_facts import LabelQualityFacts
 from runaudit.runs.facts import Facts, Note, Task
 
 Interval = tuple[float, float]
@@ -94,6 +95,8 @@ class EvaluationFacts(Facts):
     skipped: tuple[Note, ...] = ()
     reconciliation: ReconciliationFacts | None = None
     """set where the figures differed from those reported"""
+    label_quality: LabelQualityFacts | None = None
+    """of the validation split's labels, None where they were not reviewed"""
 
 
 class InterventionFacts(Facts):

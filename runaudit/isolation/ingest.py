@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from runaudit.diagnostics.depth import Depth
 from runaudit.errors import DatasetError, RunNotFoundError, YamlError
 from runaudit.isolation.conclude import NO_CHECKPOINT, conclude
 from runaudit.isolation.job import JobFolder, JobSpec, Progress, Source
@@ -37,12 +38,17 @@ class Work:
         return DataFiles(self.folder.images, self.folder.labels)
 
 
-def data_options(run: RunFacts) -> DataOptions:
+def data_options(run: RunFacts, depth: Depth) -> DataOptions:
     """How the data set of a run is read."""
     data = run.argument("data")
     # A path of another machine, with either kind of slash; a folder's may end with one.
     named = data.replace("\\", "/").rstrip("/").rpartition("/")[2] if isinstance(data, str) else ""
-    return DataOptions(named=named, single_cls=run.argument("single_cls") is True, class_folders=run.task == "classify")
+    return DataOptions(
+        named=named,
+        single_cls=run.argument("single_cls") is True,
+        class_folders=run.task == "classify",
+        verify="pixels" if depth == "deep" else "files",
+    )
 
 
 def read_data(work: Work, run: RunFacts, run_root: Path) -> tuple[DatasetFacts | None, str | None]:
@@ -55,7 +61,7 @@ def read_data(work: Work, run: RunFacts, run_root: Path) -> tuple[DatasetFacts |
     spec = work.spec
     if spec.depth == "curves":
         return None, "The audit was asked for with depth `curves`, which reads no data."
-    options = data_options(run)
+    options = data_options(run, spec.depth)
     if spec.data is not None:
         return given_data(work, spec.data, options), None
     try:
@@ -109,10 +115,13 @@ def read_annotators(spec: JobSpec, dataset: DatasetFacts, folder: JobFolder, rep
 
     Raises DatasetError: labels that were handed in must belong to the images.
     """
+    from runaudit.evaluation.annotator_agreement import OWN, LabelSet, agreements  # noqa: PLC0415
     from runaudit.runs.annotators import read_annotator, write_annotator  # noqa: PLC0415
+    from runaudit.runs.label_arrays import read_labels  # noqa: PLC0415
 
     index = ImageIndex.model_validate_json(folder.images.read_bytes())
     found = {}
+    sets = {OWN: LabelSet.of(read_labels(folder.labels), range(len(index.images)), index)}
     for name, source in spec.annotators.items():
         root = opened(source, folder.unpacked / "labels" / name, spec.limits, report)
         found[name], labels = read_annotator(
@@ -124,7 +133,9 @@ def read_annotators(spec: JobSpec, dataset: DatasetFacts, folder: JobFolder, rep
             single_cls=dataset.single_cls,
         )
         write_annotator(folder.annotator(name), labels)
-    return dataset.model_copy(update={"annotators": found})
+        sets[name] = LabelSet.of(labels.labels, labels.annotated, index)
+    agreement = agreements(sets, len(dataset.names))
+    return dataset.model_copy(update={"annotators": found, "agreement": agreement})
 
 
 _RUN_HERE: Final = frozenset((("ultralytics", "detect"), ("ultralytics", "classify"), ("yolov5", "detect")))

@@ -237,7 +237,8 @@ class ImageCensus(Facts):
 
     `channels` has the kinds `grey`, `grey_alpha`, `colour`, `colour_alpha`, `palette`, `cmyk`, `other`; `bits` is the
     depth of one channel; `orientations` are EXIF's (1 to 8, 1 where none is given); `unfinished` images lack the mark
-    that ends a JPEG or PNG.
+    that ends a JPEG or PNG. `verified` usable images were looked at whole, and if `decoded`, decoded;
+    `flawed` counts what was found by the notes' codes (`evaluation.image_verification`).
     """
 
     images: int = 0
@@ -246,6 +247,9 @@ class ImageCensus(Facts):
     bits: dict[int, int] = {}
     orientations: dict[int, int] = {}
     unfinished: int = 0
+    verified: int = 0
+    decoded: bool = False
+    flawed: dict[str, int] = {}
 
     @property
     def turned(self) -> int:
@@ -328,10 +332,36 @@ class AnnotatorFacts(Facts):
     notes: tuple[Note, ...] = ()
 
 
+class AgreementFacts(Facts):
+    """How far two label sets of the same images agree; of one class, or of all (`class_id` None).
+
+    Boxes of one image are matched one to one by IoU, of 0.5 or more, whatever their class. `only_first` and
+    `only_second` have no partner. `found` is 2 matched / (all boxes of both), which is F1. `same_class` is the share of
+    matched pairs of one class, `kappa` Cohen's kappa of their classes, `mean_iou` their mean IoU. `alpha` is
+    Krippendorff's alpha for nominal data over all objects, of which one that only one of both has is `no object` by the
+    other. The interval resamples images. Of a class: its boxes of either, matched where both have it.
+    """
+
+    first: str
+    second: str
+    class_id: int | None = None
+    images: int
+    matched: int
+    only_first: int
+    only_second: int
+    found: float
+    found_ci95: tuple[float, float] | None = None
+    same_class: float | None = None
+    kappa: float | None = None
+    alpha: float | None = None
+    mean_iou: float | None = None
+
+
 class DatasetFacts(Facts):
     """The data set as data.yaml describes it and as it was found. `source` is data.yaml's place in the artifact.
 
-    `annotators` are further annotators of the same images, by name. `keypoint_values` is how many values a pose row has
+    `annotators` are further annotators of the same images, by name; `agreement` compares each two of them, and each
+    with the data set's own labels, which are called `labels` there. `keypoint_values` is how many values a pose row has
     after its box, `keypoints` how many points these are, else 0. `keypoint_sigmas` is `kpt_oks_sigmas`, empty without.
     """
 
@@ -340,6 +370,7 @@ class DatasetFacts(Facts):
     splits: dict[Split, SplitFacts]
     notes: tuple[Note, ...] = ()
     annotators: dict[str, AnnotatorFacts] = {}
+    agreement: tuple[AgreementFacts, ...] = ()
     keypoint_values: int = 0
     keypoints: int = 0
     keypoint_sigmas: tuple[float, ...] = ()
