@@ -5,7 +5,8 @@ from __future__ import annotations
 import ipaddress
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Any
 from urllib.parse import urlsplit
@@ -15,6 +16,7 @@ import httpx
 from runaudit import __version__
 from runaudit.client.errors import CredentialsError, ProblemError, ServiceUnreachableError
 from runaudit.client.retry import Retry, surely_undone
+from runaudit.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -58,16 +60,18 @@ class Transport:
         longer: float = 0.0,
     ) -> httpx.Response:
         """GET `path`. `longer` seconds are added to the read timeout, for a long poll."""
-        request = self._http.build_request(
-            "GET", path, params=params, headers={"Accept": accept}, timeout=self._timeouts(longer)
-        )
+        with _text_only():
+            request = self._http.build_request(
+                "GET", path, params=params, headers={"Accept": accept}, timeout=self._timeouts(longer)
+            )
         return self._send(lambda: request)
 
     def post(self, path: str, *, json: Any = None, repeatable: bool) -> httpx.Response:
         """POST JSON. One that is not `repeatable`, because doing it twice differs from doing it once, is sent again
         only if it surely was not done: it could not be connected, or was turned down for its rate.
         """
-        request = self._http.build_request("POST", path, json=json)
+        with _text_only():
+            request = self._http.build_request("POST", path, json=json)
         return self._send(lambda: request, repeatable=repeatable)
 
     def post_parts(self, path: str, parts: list[Part]) -> httpx.Response:
@@ -111,6 +115,15 @@ class Transport:
                     f"{self._url} gave no answer in {attempt} attempt{'s' * (attempt > 1)}: {_words(failure)}"
                 ) from failure
             time.sleep(delay)
+
+
+@contextmanager
+def _text_only() -> Iterator[None]:
+    """Raises InputError where something of a request is no text: an argument in another encoding than UTF-8."""
+    try:
+        yield
+    except UnicodeEncodeError as error:
+        raise InputError(f"{error.object[:80]!a} is not valid text; write it in UTF-8") from error
 
 
 def _service_url(url: str) -> httpx.URL:

@@ -81,10 +81,12 @@ def test_misuse_exits_with_2(arguments: tuple[str, ...]) -> None:
     assert ended.stdout == "" or arguments == ("keys",)
 
 
-@pytest.mark.parametrize("name", ["file", "file/below", "linked"])
+@pytest.mark.parametrize("name", ["file", "file/below", "linked", "with-logs"])
 def test_a_data_folder_that_can_be_none_is_told(tmp_path: Path, name: str) -> None:
     (tmp_path / "file").write_text("")
     (tmp_path / "linked").symlink_to("file")
+    (tmp_path / "with-logs").mkdir()
+    (tmp_path / "with-logs" / "logs").write_text("")
     ended = runaudit("serve", "--data-dir", tmp_path / name)
     assert (ended.returncode, ended.stdout) == (2, "")
     assert "--data-dir" in ended.stderr and str(tmp_path) in ended.stderr

@@ -159,6 +159,17 @@ def test_an_id_stays_one_part_of_the_path(audit_id: str) -> None:
     assert [sent.path for sent in server.requests] == [f"/v1/audits/{quote(audit_id, safe='')}"]
 
 
+@pytest.mark.parametrize(
+    "arguments", [("list", "--project", "a\udcffb"), ("list", "--label", "a=\udcff"), ("keys", "create", "\udcff")]
+)
+def test_what_is_no_text_is_told_and_not_sent(arguments: tuple[str, ...]) -> None:
+    with peer(Answer(body=audit())) as server:
+        ended = runaudit(*arguments, environment=known(server))
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.endswith("[input_unreadable]\n") and "Traceback" not in ended.stderr
+    assert server.requests == []
+
+
 @pytest.mark.parametrize("key", ["ra_clé", "ra_a\nb", "ra_\x7f", "ra_ b"])
 def test_a_key_that_no_header_can_carry_is_told_and_not_shown(key: str) -> None:
     ended = runaudit("list", environment={"RUNAUDIT_URL": "http://127.0.0.1:9", "RUNAUDIT_API_KEY": key})

@@ -46,13 +46,20 @@ def exclusive(data_dir: Path) -> Iterator[None]:
         yield
 
 
+def logs_of(data_dir: Path) -> Path:
+    """Where the parts write their logs."""
+    return data_dir / "logs"
+
+
 def _lock_file(data_dir: Path) -> TextIO:
     try:
         data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        logs_of(data_dir).mkdir(exist_ok=True)
         return (data_dir / "serve.lock").open("a+")
     except OSError as error:
         raise FolderUnusableError(
-            f"--data-dir {data_dir} can't be used: {error.strerror}. Name a folder that may be written, or a new one."
+            f"--data-dir {data_dir} can't be used: {error.strerror}: {error.filename}. "
+            "Name a folder that may be written, or a new one."
         ) from error
 
 

@@ -69,6 +69,7 @@ class Service:
         Raises:
             ServeError: it could not be started.
             folder.FolderInUseError: another one serves from the same folder.
+            folder.FolderUnusableError: the folder can be none.
         """
         data_dir = self._options.data_dir.resolve()
         with folder.exclusive(data_dir):
@@ -83,7 +84,7 @@ class Service:
             except _StopRequestedError:
                 pass
             except (TimeoutError, PartFailedError) as error:
-                raise ServeError(f"{error} (logs are in {data_dir / 'logs'})") from error
+                raise ServeError(f"{error} (logs are in {folder.logs_of(data_dir)})") from error
             finally:
                 folder.forget_credentials(data_dir)
                 self._supervisor.stop_all()
@@ -91,8 +92,7 @@ class Service:
 
     def _start(self, data_dir: Path) -> None:
         begun = time.monotonic()
-        logs = data_dir / "logs"
-        logs.mkdir(exist_ok=True)
+        logs = folder.logs_of(data_dir)
         port = self._port()
         database_url = self._settings.database_url or self._start_postgres(data_dir / "postgres", logs)
         broker_url = self._settings.broker_url or self._start_valkey(data_dir / "valkey", logs)
