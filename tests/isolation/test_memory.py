@@ -86,11 +86,12 @@ def test_a_model_too_large_for_the_memory_is_told_with_what_it_was_run_with(tmp_
     job = tmp_path / "job"
     job.mkdir()
     scores: list[str] = []
+    before = set(children())
 
     def bound(progress: Progress) -> None:
         if progress.stage != "validate" or scores:
             return
-        (child,) = children()
+        (child,) = set(children()) - before
         scores.append(Path(f"/proc/{child}/oom_score_adj").read_text().strip())
         used = int(Path(f"/proc/{child}/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
         resource.prlimit(child, resource.RLIMIT_AS, (used + 2**28, used + 2**28))
