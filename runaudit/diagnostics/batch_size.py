@@ -386,9 +386,9 @@ CHECK = Check(
         "A small validation split makes mAP noisy too: without 200 objects in it the finding stays minor.",
         "A learning rate that is too high makes the same noise: from five times the usual on the finding stays minor.",
         "A data set of a few images makes few steps whatever the batch.",
-        "Measured (benchmarks/batch_false_alarms.py, runs of 700 steps): of 300 simulated healthy runs none alarms at a "
-        "batch of 16; by a batch of 128 16 are minor and none major, by one of 256 55 and 1. Of 300 that stopped too "
-        "early 153 and 286 are major. A batch of 2 is minor in all healthy runs and major in 1.",
+        "Measured (benchmarks/batch_false_alarms.py, runs of 700 steps): of 300 simulated healthy runs none alarms "
+        "at a batch of 16; by a batch of 128 16 are minor and none major, by one of 256 55 and 1. Of 300 that stopped "
+        "too early 153 and 286 are major. A batch of 2 is minor in all healthy runs and major in 1.",
         "Measured on the corpus' runs by curves alone (70, read and not fitted to): 17 minor, none major, all with a "
         "batch of 1 to 3 or with epochs without a step.",
     ),

@@ -14,6 +14,7 @@ EXPLAINS: Final[tuple[tuple[CauseId, CauseId], ...]] = (
     ("learning_rate", "numerical_divergence"),  # too high a rate makes NaN; NaN doesn't make a rate
     ("learning_rate", "insufficient_epochs"),  # more epochs don't mend a run that diverged
     ("numerical_divergence", "insufficient_epochs"),
+    ("hardware_limits", "insufficient_epochs"),  # what crashed or was killed did not get its epochs
     ("learning_rate", "overfitting"),  # mAP also falls when training diverges
     ("numerical_divergence", "overfitting"),
     ("batch_size", "learning_rate"),  # batch norm over a few images makes the noise that a high rate makes

@@ -29,11 +29,6 @@ QUESTIONS: Final[dict[CauseId, tuple[str, str]]] = {
         "Underfitting",
         "Is mAP low on training images too, after convergence and at a sound learning rate?",
     ),
-    "hardware_limits": (
-        "Hardware limits",
-        "Out of memory, batch halved in silence, NaN under AMP on known GPUs, crashes; what would fit the "
-        "declared GPU?",
-    ),
     "confidence_threshold": (
         "Confidence threshold",
         "Does the default threshold cost F1; is the model calibrated?",

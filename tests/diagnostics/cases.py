@@ -20,6 +20,9 @@ from runaudit.runs.facts import (
     DatasetFacts,
     ImageCensus,
     ImageEntry,
+    LogDevice,
+    LogFacts,
+    Note,
     RunFacts,
     SplitFacts,
     WeightFacts,
@@ -219,9 +222,24 @@ def evaluation(
     return EvaluationFacts(**(facts | changes))
 
 
+def log(*events: tuple[str, str], gpu: str = "Tesla T4", memory_mib: int | None = 15102, **changes: Any) -> LogFacts:
+    """A console log of a training on a GPU, with these events (code and what the log says) one a line from 20 on."""
+    facts: dict[str, Any] = {
+        "sources": ("train.log",),
+        "devices": (LogDevice(kind="CUDA:0", name=gpu, memory_mib=memory_mib),),
+        "amp": "passed",
+        "places": {"devices": "train.log:1", "batch": "train.log:8"},
+        "events": tuple(
+            Note(code=code, detail=f"The log says: {said}", place=f"train.log:{line}")
+            for line, (code, said) in enumerate(events, start=20)
+        ),
+    }
+    return LogFacts(**(facts | changes))
+
+
 def healthy() -> Evidence:
     """A run in which no check finds anything."""
-    facts = run()
+    facts = run().model_copy(update={"log": log(peak_memory_gb=4.0)})
     reported = best_metric(facts)
     return Evidence(
         facts.model_copy(update={"checkpoint": checkpoint()}), dataset=dataset(), evaluation=evaluation(reported)

@@ -13,7 +13,16 @@ from runaudit.diagnostics.evidence import Evidence
 from runaudit.diagnostics.ranking import explain_away, rank
 from runaudit.diagnostics.unchecked import QUESTIONS
 from runaudit.evaluation.facts import EvaluationFacts
-from runaudit.runs.facts import Configuration, Curves, DatasetFacts, ImageCensus, RunFacts, WeightFacts
+from runaudit.runs.facts import (
+    BoxCensus,
+    Configuration,
+    Curves,
+    DatasetFacts,
+    ImageCensus,
+    LogScan,
+    RunFacts,
+    WeightFacts,
+)
 from tests.diagnostics import cases
 
 
@@ -67,6 +76,20 @@ arguments = st.dictionaries(
             "resume",
             "weights",
             "cfg",
+            "batch_size",
+            "device",
+            "amp",
+            "fraction",
+            "sync_bn",
+            "max_det",
+            "anchor_t",
+            "fliplr",
+            "flipud",
+            "degrees",
+            "hsv_h",
+            "mosaic",
+            "scale",
+            "perspective",
         ]
     ),
     st.one_of(
@@ -74,7 +97,7 @@ arguments = st.dictionaries(
         st.booleans(),
         st.integers(-5, 10**30),
         st.floats(),
-        st.sampled_from(["auto", "SGD", "AdamW", "nonsense", "1e-3", "", "nan", "yolo11n.pt", "yolov5s.yaml"]),
+        st.sampled_from(["auto", "SGD", "AdamW", "nonsense", "1e-3", "", "nan", "yolo11n.pt", "yolov5s.yaml", "0,1"]),
         st.lists(st.integers(), max_size=2),
     ),
 )
@@ -94,10 +117,13 @@ def curves(draw: st.DrawFn) -> Curves:
         val_losses=draw(st.dictionaries(st.sampled_from(["box", "cls", "dfl"]), column)),
         metrics=draw(st.dictionaries(st.sampled_from(["map50", "map50_95", "top1", "recall"]), column)),
         learning_rates=draw(st.dictionaries(st.sampled_from(["pg0", "pg1"]), column)),
+        seconds=draw(st.one_of(st.none(), column)),
     )
 
 
-class_names = st.dictionaries(st.integers(0, 9), st.sampled_from(["cat", "Cat", "dog", "0", "class1", ""]), max_size=8)
+class_names = st.dictionaries(
+    st.integers(0, 9), st.sampled_from(["cat", "Cat", "dog", "0", "class1", "", "left", "right", "b", "d"]), max_size=8
+)
 counts = st.integers(0, 10**6)
 
 
@@ -129,6 +155,35 @@ def censuses(draw: st.DrawFn) -> ImageCensus:
 
 
 @st.composite
+def box_censuses(draw: st.DrawFn) -> BoxCensus:
+    side = st.floats(0, 700)
+    return cases.boxes(
+        draw(st.lists(st.tuples(side, side), min_size=1, max_size=3)),
+        repeat=draw(st.integers(0, 40)),
+        crowd=draw(st.lists(st.integers(0, 400), max_size=2)),
+    )
+
+
+logs = st.builds(
+    lambda events, gpu, memory, peak, batch, images: cases.log(
+        *events, gpu=gpu, memory_mib=memory, peak_memory_gb=peak, batch=batch, scans=images
+    ),
+    st.lists(
+        st.tuples(
+            st.sampled_from(["out_of_memory", "cuda_error", "batch_reduced", "nan_recovery", "process_ended"]),
+            st.sampled_from(["CUDA out of memory", "Killed", "KeyboardInterrupt", "DataLoader worker"]),
+        ),
+        max_size=3,
+    ),
+    st.sampled_from(["Tesla T4", "GeForce GTX 1660 Ti", ""]),
+    st.one_of(st.none(), st.integers(0, 10**6)),
+    st.one_of(st.none(), st.floats()),
+    st.one_of(st.none(), st.integers(-1, 10**30)),
+    st.sampled_from([(), (LogScan(split="train", found=0, place="train.log:3"),)]),
+)
+
+
+@st.composite
 def runs(draw: st.DrawFn) -> RunFacts:
     found = draw(st.one_of(st.none(), curves()))
     size = len(found.epochs) if found is not None else 0
@@ -136,7 +191,7 @@ def runs(draw: st.DrawFn) -> RunFacts:
     return RunFacts(
         folder="",
         framework=draw(st.sampled_from(["yolov5", "yolov9", "ultralytics"])),
-        task=draw(st.sampled_from(["detect", "classify"])),
+        task=draw(st.sampled_from(["detect", "classify", "pose"])),
         curves=found,
         configuration=Configuration(sources=("args.yaml",), values=values, places={}),
         checkpoint=draw(
@@ -145,6 +200,7 @@ def runs(draw: st.DrawFn) -> RunFacts:
                 st.just(cases.checkpoint()),
                 st.just(cases.checkpoint(epoch=3, optimizer_present=True, updates=12)),
                 st.just(cases.checkpoint(foreign_globals=("posix.system",))),
+                st.just(cases.checkpoint(anchors=(((10.0, 13.0), (1e9, 1e-9)),), parameters=10**12)),
                 st.builds(
                     lambda rows: cases.checkpoint(train_results={"epoch": tuple(rows), "train/box_loss": tuple(rows)}),
                     st.lists(cells, max_size=5),
@@ -169,6 +225,7 @@ def runs(draw: st.DrawFn) -> RunFacts:
         epochs_run=size,
         best_epoch=None,
         best_row=draw(st.one_of(st.none(), st.integers(0, size))),
+        log=draw(st.one_of(st.none(), logs)),
         status=draw(st.sampled_from(["finished", "early_stopped", "interrupted", "resumed", "inconsistent"])),
     )
 
@@ -193,8 +250,10 @@ def datasets(draw: st.DrawFn) -> DatasetFacts:
             label_ids=draw(st.dictionaries(st.integers(0, 12), st.integers(1, 5000))),
             zero_area_rows=draw(st.integers(0, 100)),
             image_census=draw(st.one_of(st.none(), censuses())),
+            box_census=draw(st.one_of(st.none(), box_censuses())),
         )
-    return DatasetFacts(source="data.yaml", names=draw(class_names), splits=splits)
+    flips = draw(st.sampled_from([None, (0, 2, 1), (1, 2, 0), (7, -3)]))
+    return DatasetFacts(source="data.yaml", names=draw(class_names), splits=splits, flip_index=flips)
 
 
 @st.composite
