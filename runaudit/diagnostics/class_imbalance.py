@@ -10,7 +10,6 @@ import numpy as np
 from runaudit.diagnostics.answers import found, inconclusive, not_run, passed, why_absent
 from runaudit.diagnostics.counting import (
     Counts,
-    balanced_weights,
     chi_square_tail,
     cramers_v,
     effective_numbers,
@@ -19,10 +18,12 @@ from runaudit.diagnostics.counting import (
     normalised_entropy,
 )
 from runaudit.diagnostics.evidence import Check, CheckResult, Evidence, Impact, Measurement, Remedy
+from runaudit.diagnostics.imbalance_remedies import remedies
 from runaudit.diagnostics.rarity import LIMITS as RARITY
 from runaudit.diagnostics.rarity import Rarity, rarity_of
 from runaudit.diagnostics.rarity import Thresholds as RarityThresholds
 from runaudit.diagnostics.thresholds import threshold
+from runaudit.evaluation.facts import ClassificationFacts
 from runaudit.runs.facts import DatasetFacts, SplitFacts
 
 CAUSE: Final = "class_imbalance"
@@ -74,13 +75,28 @@ def examine(evidence: Evidence) -> CheckResult:  # noqa: PLR0911 - one answer a 
     unseen = _unseen(counts, val)
     if unseen:
         return _unseen_finding(evidence, dataset, train, counts, unseen)
-    rarity = rarity_of(counts, evidence.evaluation) if evidence.evaluation is not None else None
+    rarity = _rarity(evidence, dataset, counts)
     if rarity is not None and rarity.causal and rarity.at_stake >= LIMITS.at_stake:
         return _causal_finding(evidence, dataset, train, counts, rarity)
     distribution = _compare(train, val)
     if distribution is not None and distribution.differs:
         return _distribution_finding(dataset, train, val, distribution)
     return _by_counts(evidence, dataset, train, counts=counts, rarity=rarity, distribution=distribution)
+
+
+def _rarity(evidence: Evidence, dataset: DatasetFacts, counts: Counts) -> Rarity | None:
+    """How the classes' scores go with their counts; None where nothing or too little was measured."""
+    if evidence.classification is not None:
+        return rarity_of(_counts_of_model(evidence.classification, dataset, counts), evidence.classification)
+    return rarity_of(counts, evidence.evaluation) if evidence.evaluation is not None else None
+
+
+def _counts_of_model(measured: ClassificationFacts, dataset: DatasetFacts, counts: Counts) -> Counts:
+    """Training images of each class of the model, whose ids may stand for other names than the folders' do."""
+    if measured.aligned != "name":
+        return counts
+    by_name = {name: counts[index] for index, name in dataset.names.items()}
+    return np.asarray([by_name.get(entry.name, 0.0) for entry in measured.per_class], dtype=np.float64)
 
 
 def _unseen(counts: Counts, val: SplitFacts | None) -> list[int]:
@@ -147,7 +163,10 @@ def _unseen_finding(
         CAUSE,
         "major",
         f"{len(unseen)} classes of the validation split never occur in training",
-        "A class without a training instance can't be learnt, and its AP of 0 counts in the mean.",
+        "A class without a training image can't be learnt. The installed version of ultralytics leaves its images out "
+        "of validation; older ones count them under other names."
+        if evidence.run.task == "classify"
+        else "A class without a training instance can't be learnt, and its AP of 0 counts in the mean.",
         evidence=(
             Measurement("classes without a training instance", len(unseen), 0, n=int(counts.size), source=train.source),
             *_count_evidence(train, counts),
@@ -171,22 +190,26 @@ def _unseen_finding(
 def _causal_finding(
     evidence: Evidence, dataset: DatasetFacts, train: SplitFacts, counts: Counts, rarity: Rarity
 ) -> CheckResult:
+    classifies = evidence.run.task == "classify"
+    score, mean = ("recall", "the mean recall") if classifies else ("AP", "mAP50-95")
     return found(
         CAUSE,
         "major",
         "Rare classes do worse, and the more so the rarer they are",
-        f"Over {rarity.classes} classes AP rises by {rarity.slope:.3f} with each e-fold of the training count "
-        f"(p = {rarity.probability:.4f}). If every class below the median count had the median, mAP50-95 would be "
+        f"Over {rarity.classes} classes {score} rises by {rarity.slope:.3f} with each e-fold of the training count "
+        f"(p = {rarity.probability:.4f}). If every class below the median count had the median, {mean} would be "
         f"{rarity.at_stake:.3f} higher by that line. Rare classes may also be harder; that is not told apart here.",
         evidence=(
-            Measurement("AP gained with e times the count", round(rarity.slope, 4), n=rarity.classes),
+            Measurement(f"{score} gained with e times the count", round(rarity.slope, 4), n=rarity.classes),
             Measurement(
                 "probability of this by chance", round(rarity.probability, 4), threshold=0.05, n=rarity.classes
             ),
             *_count_evidence(train, counts),
         ),
-        impact=Impact("lowers", rarity.at_stake, _around(rarity), "observational"),
-        remedies=_remedies(evidence, dataset, train, counts),
+        impact=Impact(
+            "lowers", rarity.at_stake, _around(rarity), "observational", "mean recall" if classifies else "map50_95"
+        ),
+        remedies=remedies(evidence, dataset, train, counts, beta=LIMITS.beta),
         classes=rarity.rare,
         effect=rarity.slope,
         ci95=None,
@@ -253,9 +276,9 @@ def _by_counts(
         return passed(CAUSE, said, effect=ratio, n=total)
     if ratio < LIMITS.ratio_grave:
         reason = (
-            why_absent(evidence, "evaluation")
-            if evidence.evaluation is None
-            else "Too few classes have enough validation instances to compare their AP with their count."
+            why_absent(evidence, "classification" if evidence.run.task == "classify" else "evaluation")
+            if evidence.evaluation is None and evidence.classification is None
+            else "Too few classes have enough validation instances to compare how they do with their count."
         )
         return inconclusive(
             CAUSE, f"{said} Whether rare classes do worse can't be told. {reason}", effect=ratio, n=total
@@ -267,62 +290,12 @@ def _by_counts(
         f"The largest class has {ratio:.0f} times the instances of the smallest",
         "Whether the rare classes do worse because of it could not be measured.",
         evidence=_count_evidence(train, counts),
-        remedies=_remedies(evidence, dataset, train, counts),
+        remedies=remedies(evidence, dataset, train, counts, beta=LIMITS.beta),
         classes=_names(dataset, rare),
         effect=ratio,
         n=total,
     )
 
-
-def _remedies(evidence: Evidence, dataset: DatasetFacts, train: SplitFacts, counts: Counts) -> tuple[Remedy, ...]:
-    """In the order of what helped on YOLO: more and mixed instances, then sampling, then weights (B1)."""
-    weights = ", ".join(f"{weight:.3f}" for weight in balanced_weights(counts, LIMITS.beta))
-    remedies = [
-        Remedy("Collect more of the rare classes", "The only remedy without a side effect."),
-        Remedy(
-            "Show rare classes more often by mosaic, mixup and copy-paste",
-            "Mosaic with mixup helped a YOLOv5 on a long-tailed COCO where sampling and weights did not (arXiv "
-            "2403.07113). "
-            "copy_paste needs polygons in the labels.",
-            {"mosaic": 1.0, "mixup": 0.15, "copy_paste": 0.3},
-        ),
-        Remedy(
-            "Sample images by repeat factors",
-            "Images of a rare class are shown max(1, sqrt(t / f)) times, f the share of images with it (LVIS).",
-            code=_REPEAT_FACTOR_CODE,
-            reference="https://arxiv.org/abs/1908.03195",
-        ),
-        Remedy(
-            "Weight the class loss by the effective number of samples",
-            "Mean 1, computed from this training split's counts; only in a training loop of one's own.",
-            {"cls_pw": 0.25} if evidence.run.argument("cls_pw") is not None else {},
-            f"weights = torch.tensor([{weights}])\nloss = torch.nn.BCEWithLogitsLoss(pos_weight=weights)\n"
-            if counts.size <= MOST_WEIGHTS
-            else None,
-            "https://arxiv.org/abs/1901.05555",
-        ),
-    ]
-    if train.missing_labels == 0 and not dataset.notes:
-        remedies.append(
-            Remedy(
-                "Focal loss, as the last resort",
-                "Only where no label is missing: it raises the weight of unlabelled objects most (SAFECOMP 2021).",
-                {"fl_gamma": 1.5} if evidence.run.framework == "yolov5" else {},
-                "loss = torchvision.ops.sigmoid_focal_loss(logits, targets, alpha=0.25, gamma=1.5, reduction='mean')\n",
-            )
-        )
-    return tuple(remedies)
-
-
-MOST_WEIGHTS = 200
-"""Classes up to which a list of weights is still of use to a reader of the report."""
-
-_REPEAT_FACTOR_CODE = """\
-share = (image_has_class.sum(0) / len(image_has_class)).clamp(min=1e-6)  # image_has_class: (images, classes) bool
-factor = (0.001 / share).sqrt().clamp(min=1.0)
-repeat = torch.where(image_has_class, factor, 1.0).amax(1)
-sampler = torch.utils.data.WeightedRandomSampler(repeat, num_samples=len(repeat))
-"""
 
 CHECK = Check(
     cause=CAUSE,
@@ -330,7 +303,8 @@ CHECK = Check(
     question=__doc__ or "",
     statistic=(
         "Counts: ratio, entropy, effective number. Train against val: G-test on images with a class, corrected for "
-        "clusters, with Cramer's V of the boxes. Causal: weighted Theil-Sen slope of per-class AP on the log "
+        "clusters, with Cramer's V of the boxes. Causal: weighted Theil-Sen slope of per-class AP (of a classifier, "
+        "recall) on the log "
         "count over the "
         "classes with 30 validation instances or more, permutation over classes. Counts alone never give more "
         "than minor."

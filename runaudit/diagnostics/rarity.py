@@ -1,4 +1,4 @@
-"""Do rare classes do worse: per-class AP against the logarithm of the training count."""
+"""Do rare classes do worse: per-class AP, or recall of a classifier, against the logarithm of the training count."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from runaudit.diagnostics.counting import NORMAL, Counts, weighted_theil_sen
 from runaudit.diagnostics.thresholds import threshold
-from runaudit.evaluation.facts import EvaluationFacts, Interval
+from runaudit.evaluation.facts import ClassificationFacts, EvaluationFacts, Interval
 
 Z95 = NORMAL.inv_cdf(0.975)
 
@@ -29,8 +29,9 @@ REPLICATES = 500
 
 @dataclass(frozen=True)
 class Rarity:
-    """`slope` is AP a natural logarithm of the count, with `probability` of one as steep by chance; `at_stake` the mean
-    AP over classes that would come back if each class below the median count had the median, with its interval."""
+    """`slope` is AP, or recall, a natural logarithm of the count, with `probability` of one as steep by chance;
+    `at_stake` what the mean over classes would gain if each class below the median count had the median, with its
+    interval."""
 
     classes: int
     slope: float
@@ -44,25 +45,49 @@ class Rarity:
         return self.slope > 0 and self.probability < LIMITS.probability and self.ci95[0] > 0
 
 
-def rarity_of(counts: Counts, evaluation: EvaluationFacts) -> Rarity | None:
+@dataclass(frozen=True)
+class ClassScore:
+    """How well the model does on a class: AP, or recall of a classifier, in [0, 1]; None where nothing tells."""
+
+    class_id: int
+    name: str
+    instances: int
+    score: float | None
+    ci95: Interval | None
+
+
+def scores_of(measured: EvaluationFacts | ClassificationFacts) -> tuple[ClassScore, ...]:
+    """mAP50-95 of each class, or recall of a classifier's."""
+    if isinstance(measured, ClassificationFacts):
+        return tuple(
+            ClassScore(entry.class_id, entry.name, entry.images, entry.recall, entry.recall_ci95)
+            for entry in measured.per_class
+        )
+    return tuple(
+        ClassScore(entry.class_id, entry.name, entry.instances, entry.map50_95, entry.map50_95_ci95)
+        for entry in measured.per_class
+    )
+
+
+def rarity_of(counts: Counts, measured: EvaluationFacts | ClassificationFacts) -> Rarity | None:
     """The relation over the classes that validation can judge; None where there are too few of them.
 
-    Weighted Theil-Sen slope, weights 1/SE^2 of AP from each class' bootstrap interval. The interval of `at_stake` is
-    percentile, from parametric draws of every class' AP. Deterministic: the generator's seed is fixed.
+    Weighted Theil-Sen slope, weights 1/SE^2 from each class' interval. The interval of `at_stake` is
+    percentile, from parametric draws of every class' score. Deterministic: the generator's seed is fixed.
     """
     judged = [
         entry
-        for entry in evaluation.per_class
+        for entry in scores_of(measured)
         if entry.instances >= LIMITS.instances
-        and entry.map50_95 is not None
+        and entry.score is not None
         and 0 <= entry.class_id < counts.size
         and counts[entry.class_id] > 0
     ]
     if len(judged) < LIMITS.classes:
         return None
     ids = np.asarray([entry.class_id for entry in judged])
-    precision = np.asarray([entry.map50_95 for entry in judged], dtype=np.float64)
-    errors = np.asarray([_standard_error(entry.map50_95_ci95, entry.instances) for entry in judged])
+    precision = np.asarray([entry.score for entry in judged], dtype=np.float64)
+    errors = np.asarray([_standard_error(entry.ci95, entry.instances) for entry in judged])
     logarithms = np.log(counts[ids])
     weights = 1.0 / errors**2
     slope = weighted_theil_sen(logarithms, precision, weights)

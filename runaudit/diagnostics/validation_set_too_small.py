@@ -8,7 +8,7 @@ from typing import Final
 from runaudit.diagnostics.answers import found, inconclusive, not_run, passed, why_absent
 from runaudit.diagnostics.evidence import Check, CheckResult, Evidence, Impact, Measurement, Remedy, Severity
 from runaudit.diagnostics.thresholds import threshold
-from runaudit.evaluation.facts import EvaluationFacts
+from runaudit.evaluation.facts import ClassificationFacts, EvaluationFacts, Interval
 
 CAUSE: Final = "validation_set_too_small"
 
@@ -37,19 +37,55 @@ LIMITS = Thresholds()
 
 
 def examine(evidence: Evidence) -> CheckResult:
-    evaluation = evidence.evaluation
-    if evaluation is not None:
-        return _measured(evaluation)
+    if evidence.evaluation is not None:
+        return _measured(_of_boxes(evidence.evaluation))
+    if evidence.classification is not None:
+        return _measured(_of_classes(evidence.classification))
+    part = "classification" if evidence.run.task == "classify" else "evaluation"
     split = evidence.dataset.splits.get("val") if evidence.dataset is not None else None
     if split is None:
-        return not_run(CAUSE, why_absent(evidence, "evaluation"))
+        return not_run(CAUSE, why_absent(evidence, part))
     if split.instances == 0:
         return _empty(split.images, split.source)
     return inconclusive(
         CAUSE,
         f"The validation split has {split.instances} instances on {split.images} images, but no interval was measured. "
-        + why_absent(evidence, "evaluation"),
+        + why_absent(evidence, part),
         n=split.instances,
+    )
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """What was measured: `metric` by name with its interval, on `counted` (instances, or images) of each class."""
+
+    metric: str
+    counted: str
+    interval: Interval | None
+    total: int
+    images: int
+    classes: tuple[tuple[str, int], ...]
+
+
+def _of_boxes(evaluation: EvaluationFacts) -> _Measured:
+    return _Measured(
+        "mAP50-95",
+        "instances",
+        evaluation.ci95.get("map50_95"),
+        evaluation.instances,
+        evaluation.images,
+        tuple((entry.name, entry.instances) for entry in evaluation.per_class if entry.instances > 0),
+    )
+
+
+def _of_classes(classification: ClassificationFacts) -> _Measured:
+    return _Measured(
+        "top-1 accuracy",
+        "images",
+        classification.ci95.get("top1"),
+        classification.images,
+        classification.images,
+        tuple((entry.name, entry.images) for entry in classification.per_class if entry.images > 0),
     )
 
 
@@ -67,31 +103,28 @@ def _empty(images: int, source: str | None) -> CheckResult:
     )
 
 
-def _measured(evaluation: EvaluationFacts) -> CheckResult:
-    if evaluation.instances == 0:
-        return _empty(evaluation.images, None)
-    interval = evaluation.ci95.get("map50_95")
+def _measured(measured: _Measured) -> CheckResult:
+    if measured.total == 0:
+        return _empty(measured.images, None)
+    interval = measured.interval
     half_width = (interval[1] - interval[0]) / 2.0 if interval is not None else None
-    judged = [entry for entry in evaluation.per_class if entry.instances > 0]
-    thin = [entry for entry in judged if entry.instances < LIMITS.instances]
-    width = "" if half_width is None else f"mAP50-95 is known to +-{half_width:.3f} (95 %). "
-    counts = f"{evaluation.instances} instances on {evaluation.images} images. "
-    classes = f"{len(thin)} of {len(judged)} classes have fewer than {LIMITS.instances} instances."
-    severity = _severity(evaluation, half_width, len(thin), len(judged))
+    thin = [name for name, count in measured.classes if count < LIMITS.instances]
+    width = "" if half_width is None else f"{measured.metric} is known to +-{half_width:.3f} (95 %). "
+    on = f" on {measured.images} images" if measured.counted != "images" else ""
+    counts = f"{measured.total} {measured.counted}{on}. "
+    classes = f"{len(thin)} of {len(measured.classes)} classes have fewer than {LIMITS.instances} {measured.counted}."
+    severity = _severity(measured, half_width, len(thin))
     if severity is None:
         if half_width is None:
-            return inconclusive(CAUSE, counts + "No interval was measured. " + classes, n=evaluation.instances)
-        return passed(CAUSE, width + counts + classes, effect=half_width, ci95=interval, n=evaluation.instances)
+            return inconclusive(CAUSE, counts + "No interval was measured. " + classes, n=measured.total)
+        return passed(CAUSE, width + counts + classes, effect=half_width, ci95=interval, n=measured.total)
     evidence = [
-        Measurement("instances", evaluation.instances, threshold=LIMITS.instances, n=evaluation.images),
-        Measurement("classes that can't be judged", len(thin), n=len(judged)),
+        Measurement(measured.counted, measured.total, threshold=LIMITS.instances, n=measured.images),
+        Measurement("classes that can't be judged", len(thin), n=len(measured.classes)),
     ]
     if half_width is not None:
-        limit = LIMITS.half_width
-        evidence.insert(
-            0,
-            Measurement("half width of mAP50-95's interval", round(half_width, 4), limit, interval, evaluation.images),
-        )
+        name = f"half width of {measured.metric}'s interval"
+        evidence.insert(0, Measurement(name, round(half_width, 4), LIMITS.half_width, interval, measured.images))
     return found(
         CAUSE,
         severity,
@@ -102,17 +135,17 @@ def _measured(evaluation: EvaluationFacts) -> CheckResult:
         evidence=tuple(evidence),
         impact=Impact("unjudgeable", None, None, "observational"),
         remedies=REMEDIES,
-        classes=tuple(entry.name for entry in thin),
+        classes=tuple(thin),
         effect=half_width,
         ci95=interval,
-        n=evaluation.instances,
+        n=measured.total,
     )
 
 
-def _severity(evaluation: EvaluationFacts, half_width: float | None, thin: int, judged: int) -> Severity | None:
-    if evaluation.instances < LIMITS.instances or (half_width or 0.0) > LIMITS.half_width_major:
+def _severity(measured: _Measured, half_width: float | None, thin: int) -> Severity | None:
+    if measured.total < LIMITS.instances or (half_width or 0.0) > LIMITS.half_width_major:
         return "major"
-    if (half_width or 0.0) > LIMITS.half_width or thin > LIMITS.classes_share * judged:
+    if (half_width or 0.0) > LIMITS.half_width or thin > LIMITS.classes_share * len(measured.classes):
         return "minor"
     return None
 
@@ -136,7 +169,8 @@ CHECK = Check(
     cause=CAUSE,
     title="Size of the validation split",
     question=__doc__ or "",
-    statistic="Half width of the 95 % percentile interval of mAP50-95 by bootstrap over images; instances a class.",
+    statistic="Half width of the 95 % percentile interval of mAP50-95, of a classifier of top-1 accuracy, by bootstrap "
+    "over images; instances a class.",
     thresholds=LIMITS,
     false_positives=(
         "Images of one scene or video are not independent: the true interval is wider than the one by image.",
