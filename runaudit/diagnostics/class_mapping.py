@@ -11,6 +11,7 @@ import numpy as np
 from runaudit.diagnostics.answers import found, inconclusive, not_run, passed, why_absent
 from runaudit.diagnostics.class_names import NameComparison, compare_names, says_nothing
 from runaudit.diagnostics.evidence import Check, CheckResult, Evidence, Impact, Measurement, Remedy, Severity
+from runaudit.diagnostics.folder_mapping import examine_folders
 from runaudit.diagnostics.lost_images import LIMITS as LOST
 from runaudit.diagnostics.lost_images import Thresholds as LostThresholds
 from runaudit.diagnostics.lost_images import severity_of_loss
@@ -47,6 +48,8 @@ def examine(evidence: Evidence) -> CheckResult:  # noqa: PLR0911 - one answer a 
         return not_run(CAUSE, why_absent(evidence, "dataset"))
     if dataset.single_cls or evidence.run.argument("single_cls") is True:
         return passed(CAUSE, "The run was trained with single_cls: all classes count as one.", effect=0.0, n=1)
+    if evidence.run.task == "classify":
+        return _folders(evidence, dataset, checkpoint)
     if not dataset.names:
         return inconclusive(CAUSE, "data.yaml names no classes.")
     ids = _ids(dataset)
@@ -66,6 +69,14 @@ def examine(evidence: Evidence) -> CheckResult:  # noqa: PLR0911 - one answer a 
         + (why_absent(evidence, "checkpoint") if checkpoint is None else "it holds none."),
         n=sum(ids.values()),
     )
+
+
+def _folders(evidence: Evidence, dataset: DatasetFacts, checkpoint: CheckpointFacts | None) -> CheckResult:
+    """The answer for a classifier, whose classes are folders."""
+    outputs = checkpoint.model_yaml.get("nc") if checkpoint is not None and checkpoint.model_yaml else None
+    if checkpoint is not None and checkpoint.names and type(outputs) is int and outputs != len(checkpoint.names):
+        return _outputs(checkpoint, outputs)
+    return examine_folders(evidence, dataset, checkpoint, left=LIMITS.left, foreign=LIMITS.foreign)
 
 
 def _ids(dataset: DatasetFacts) -> Counter[int]:
@@ -351,7 +362,8 @@ CHECK = Check(
         "Names of the checkpoint against names of data.yaml, id by id, without case, white space, `_` and `-`; their "
         "numbers, and that of the network's outputs; class ids of all label rows, those of dropped images included. "
         "Where "
-        "names differ, the mean mAP50-95 of these classes."
+        "names differ, the mean mAP50-95 of these classes. Of a classifier, names of the class folders instead, and what "
+        "top-1 accuracy becomes where a version goes by their order."
     ),
     thresholds=LIMITS,
     false_positives=(
