@@ -95,7 +95,7 @@ def find_leakage(validation: Split, training: Labelled, known: Split, root: Path
     named = frames([entry.file for entry in (*validation.entries, *compared.entries)])
     count = len(validation.entries)
     of_validation, of_training = taken(named, np.arange(count)), taken(named, np.arange(count, len(named.series)))
-    limit = _scene_limit(own, other, seed)
+    limit = _scene_limit(other, seed)
     neighbouring = _alike(*neighbours(of_validation, of_training), own, other, limit)
     same_bytes, found = _same_bytes(validation, training, compared, root)
     kind = np.full(count, 3)
@@ -153,7 +153,8 @@ def _compared(training: Labelled, known: Split, root: Path, *, most: int, seed: 
     others = np.flatnonzero(~np.isin(training.entry, known.labelled.entry))
     others = others[sampled(len(others), max(0, most - len(known.entries)), seed)]
     readable, prints = fingerprints([training.entries[position] for position in others], root)
-    places = np.flatnonzero(np.isin(training.entry, known.labelled.entry))
+    by_entry = np.argsort(training.entry)
+    places = by_entry[np.searchsorted(training.entry[by_entry], known.labelled.entry)]
     both = np.concatenate([places, others[readable]])
     order = np.argsort(both)
     together = Fingerprints(
@@ -227,12 +228,13 @@ def _labels_agree(first: Labelled, one: int, second: Labelled, two: int, *, mirr
     return bool((fewer >= 0.5).sum() >= SAME_BOXES * most)
 
 
-def _scene_limit(own: Remainders, other: Remainders, seed: int) -> float:
-    """The correlation that SCENE_QUANTILE of random pairs stay below, at least LEAST_SCENE, at most 0.99."""
-    generator = np.random.default_rng(seed)
-    first = generator.integers(0, len(own.upright), _RANDOM_PAIRS)
-    second = generator.integers(0, len(other.upright), _RANDOM_PAIRS)
-    correlation = np.einsum("pd,pd->p", own.upright[first], other.upright[second])
+def _scene_limit(training: Remainders, seed: int) -> float:
+    """The correlation that SCENE_QUANTILE of pairs of training images stay below, from LEAST_SCENE to 0.99."""
+    first, second = np.random.default_rng(seed).integers(0, len(training.upright), (2, _RANDOM_PAIRS))
+    first, second = first[first != second], second[first != second]
+    if not len(first):
+        return LEAST_SCENE
+    correlation = np.einsum("pd,pd->p", training.upright[first], training.upright[second])
     return float(np.clip(np.quantile(correlation, SCENE_QUANTILE), LEAST_SCENE, 0.99))
 
 

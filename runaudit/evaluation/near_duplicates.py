@@ -13,16 +13,15 @@ from runaudit.evaluation.image_properties import Fingerprints
 MOST_BITS: Final = 10
 """Bits of 64 in which the cosine hashes of copies may differ."""
 LEAST_CORRELATION: Final = 0.9
-"""Of the thumbnails' remainders (`remainders`). With MOST_BITS it finds 97 % of 1280 copies (JPEG quality 25 to 90, half
-to one and a half times the size, another aspect, mirrored, brighter, blurred) in the sets of
-benchmarks/near_duplicates.py, and takes none of 1.2 million pairs of different images for copies: rendered scenes, dark
-ones, one camera that stands still, a repetitive and an empty background, flat images."""
+"""Of the thumbnails' remainders (`remainders`). With MOST_BITS it finds the copies, and takes none of the pairs of
+different images for copies, that benchmarks/near_duplicates.py counts: rendered scenes, dark ones, a camera that stands
+still, a repetitive and an empty background, flat images."""
 _BLOCK: Final = 256
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Pairs of copies, (p,) each: positions `first` and `second`, whether `mirrored`, and the `correlation`, up to 1."""
+    """Pairs of copies, (p,) each: positions `first` and `second`, whether `mirrored`, and the `correlation`."""
 
     first: NDArray[np.intp]
     second: NDArray[np.intp]
