@@ -19,6 +19,7 @@ from PIL import Image, ImageOps
 
 from runaudit.evaluation.batches import Batch, Placement, place
 from runaudit.evaluation.image_properties import ImageLook, look_at
+from runaudit.evaluation.memory import ran_out_of_memory
 from runaudit.evaluation.pixel_change import PixelChange
 from runaudit.evaluation.protocol import ULTRALYTICS, Protocol
 from runaudit.runs.facts import ImageEntry, Note
@@ -182,10 +183,14 @@ def decoded(content: NDArray[np.uint8], path: Path, channels: int, *, pages: boo
     pages the first counts. Unlike the framework, an `a.npy` beside `a.jpg` is not taken in its place: a run must not
     replace its images by arrays that nobody sees. HEIC is not decoded (the framework would install a package).
     Without `pages` a TIFF is decoded like any other image, as the framework does for classifiers (imread_unicode).
+
+    Raises MemoryError: an image that does not fit is no broken one.
     """
     try:
         pixels = _decoded(content, path.suffix.lower(), channels, pages=pages)
-    except (OSError, ValueError, cv2.error):
+    except (OSError, ValueError, cv2.error) as error:
+        if ran_out_of_memory(error):
+            raise MemoryError("There is no memory for an image.") from error
         return None
     if pixels is None or pixels.size == 0:
         return None

@@ -14,10 +14,10 @@ from runaudit.evaluation.classification import evaluate_classifier
 from runaudit.evaluation.evaluate import DEFAULT_IMGSZ, image_size
 from runaudit.evaluation.examination import examine
 from runaudit.evaluation.inference import select_device
+from runaudit.evaluation.memory import ran_out_of_memory
 from runaudit.evaluation.protocol import ULTRALYTICS, YOLOV5
 from runaudit.isolation.conclude import conclude
 from runaudit.isolation.job import JobFolder, JobSpec, Progress
-from runaudit.isolation.memory import ran_out_of_memory
 from runaudit.isolation.reconciling import unreproduced
 from runaudit.runs.facts import ImageIndex, IngestFacts, Note, RunFacts
 

@@ -1,0 +1,20 @@
+"""Telling an error that means that memory ran out from all others. Loads none of the libraries that raise them."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+_WORDS: Final = re.compile(r"can't allocate memory|CUDA error: out of memory|(CUBLAS|CUDNN)_STATUS_ALLOC_FAILED")
+"""of RuntimeErrors of torch: its allocator for the CPU (c10/core/impl/alloc_cpu.cpp), and libraries of CUDA below it"""
+_OPENCV_NO_MEMORY: Final = -4
+"""cv::Error::StsNoMem"""
+
+
+def ran_out_of_memory(error: BaseException) -> bool:
+    """Whether this is how Python, numpy, OpenCV or torch say that there was no memory. Loads none of them."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    if isinstance(error, RuntimeError):
+        return _WORDS.search(str(error)) is not None
+    return type(error).__module__.startswith("cv2") and getattr(error, "code", None) == _OPENCV_NO_MEMORY
