@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -21,6 +22,10 @@ LOCALIZATION_BINS: Final = 25
 """of LaECE, for each class (Oksuz et al., CVPR 2023; diagnostics.md D3)"""
 NULL_REPLICATES: Final = 400
 """of the error that chance alone gives; their 95 % point then has a standard error of 1.1 percentage points"""
+_CORRECTION_REPLICATES: Final = 50
+"""of these that the correction is computed from, each with both signs"""
+_HALVINGS: Final = 14
+"""of the interval in which the corrected share is sought: to 1e-4 of the error"""
 
 
 @dataclass(frozen=True)
@@ -28,7 +33,7 @@ class CalibrationError:
     """An error of confidence and what it would be by chance, in [0, 1].
 
     `error` is as defined, `by_chance` what a calibrated model would show on average on a sample like this, `chance95`
-    what it would exceed in 5 of 100 samples; `corrected` is `error` less `by_chance`, not below 0. `ci95` is of
+    what it would exceed in 5 of 100 samples; `corrected` is `error` less what chance adds to it. `ci95` is of
     `corrected`. `detections` were binned, in `cells` that are not empty.
     """
 
@@ -137,6 +142,10 @@ def _error(
     Cameron, Gelbach and Miller, Review of Economics and Statistics 90, 2008), widened by m / (m - 1) for the mean
     having been taken from the same m images. A cell with detections of one image only may be chance altogether.
 
+    Chance adds less to an error that is there than to one that is not: it works both ways on a large gap and only
+    upwards on none. The corrected error is that share of the error for which, were every gap that share of the gap
+    seen, chance would on average bring it to the error seen; none of it if chance alone does.
+
     The interval is of replicates that resample images, shifted so that their mean is the corrected error, because
     resampling adds the noise of chance once more.
     """
@@ -169,8 +178,15 @@ def _error(
 
     error = float(measured((cell_mean * cell_count)[:, None], cell_count[:, None])[0])
     signs = np.random.default_rng(seed).choice(np.array([-1, 1], np.float32), size=(images, NULL_REPLICATES))
-    null = measured(matrix(spread) @ signs, np.repeat(cell_count[:, None], NULL_REPLICATES, axis=1))
-    corrected = max(0.0, error - float(null.mean()))
+    noise = matrix(spread) @ signs
+    null = measured(noise, np.repeat(cell_count[:, None], NULL_REPLICATES, axis=1))
+
+    def with_chance(share: float) -> float:
+        around = noise[:, :_CORRECTION_REPLICATES]
+        gaps = share * (cell_mean * cell_count)[:, None] + np.hstack([around, -around])
+        return float(measured(gaps, np.repeat(cell_count[:, None], gaps.shape[1], axis=1)).mean())
+
+    corrected = error * _least_share(with_chance, error)
     sums, counts = matrix(total), matrix(count)
     samples = np.concatenate(
         [
@@ -188,3 +204,15 @@ def _error(
         detections=len(residual),
         cells=cells,
     )
+
+
+def _least_share(with_chance: Callable[[float], float], error: float) -> float:
+    """The least share in [0, 1] at which `with_chance`, which does not fall, reaches `error`."""
+    reached = error * (1 - 1e-6)  # sums are in single precision
+    if with_chance(0.0) >= reached:
+        return 0.0
+    low, high = 0.0, 1.0
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        low, high = (low, middle) if with_chance(middle) >= reached else (middle, high)
+    return high

@@ -132,7 +132,7 @@ class CalibrationErrorFacts(Facts):
     """An error of confidence in [0, 1].
 
     `error` as defined; `by_chance` is what a calibrated model would show on average here, `chance95` what it would
-    exceed in 5 of 100 samples; `corrected` is `error` less `by_chance`, with its interval over images.
+    exceed in 5 of 100 samples; `corrected` is `error` less what chance adds to it, with its interval over images.
     """
 
     bins: int
