@@ -94,8 +94,9 @@ def _counted(split: SplitFacts | None) -> bool:
 
 def finest_stride(run: RunFacts) -> float:
     """Pixels of the input a cell of the finest level: the checkpoint's, else by the architecture's name, else 8."""
-    if run.checkpoint is not None and run.checkpoint.stride:
-        return max(1.0, min(run.checkpoint.stride))
+    strides = run.checkpoint.stride if run.checkpoint is not None else ()
+    if strides and all(1 <= stride <= 1024 for stride in strides):
+        return min(strides)
     return 4.0 if re.search(r"[-_]p2\b", (run.architecture or "").lower()) else DEFAULT_STRIDE
 
 

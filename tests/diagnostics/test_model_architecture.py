@@ -80,6 +80,11 @@ def test_a_finer_head_reaches_further():
     assert finest_stride(cases.run().model_copy(update={"architecture": "yolop2x"})) == 8.0
 
 
+@pytest.mark.parametrize("stride", [(), (0.5, 8.0), (float("nan"), 8.0), (float("inf"),), (1e-200,)])
+def test_strides_that_are_none_are_not_believed(stride: tuple[float, ...]):
+    assert finest_stride(sized([LARGE], stride=stride).run) == 8.0
+
+
 def test_small_objects_that_are_found_anyway_are_no_fault():
     assert examine(sized([TINY, LARGE], evaluation=recalled(0.9))).outcome == "passed"
     assert examine(sized([TINY, LARGE], evaluation=recalled(0.55))).outcome == "failed"

@@ -136,3 +136,13 @@ def test_only_the_checkpoint_that_never_learnt_is_found(tmp_path: Path):
         outcomes[path.relative_to(CORPUS).parts[1]] = examine(Evidence(run)).outcome
     assert len(outcomes) >= 10
     assert {name for name, outcome in outcomes.items() if outcome in ("failed", "warned")} == {"yolo11n-cls_mnist160"}
+
+
+@pytest.mark.parametrize("stride", [1e-200, 1e200])
+def test_strides_of_a_stranger_s_checkpoint_raise_nothing(stride: float):
+    run = cases.run(NOTHING, arguments={"model": "yolo11n.yaml", "pretrained": False})
+    health = cases.weight_health(initial_batch_norms=57, class_bias=((-9.0, -9.0),))
+    facts = cases.checkpoint(stride=(stride,), weight_health=health)
+    assert (
+        examine(Evidence(run.model_copy(update={"checkpoint": facts}), absent=dict(cases.ABSENT))).finding is not None
+    )
