@@ -362,8 +362,8 @@ CHECK = Check(
         "Names of the checkpoint against names of data.yaml, id by id, without case, white space, `_` and `-`; their "
         "numbers, and that of the network's outputs; class ids of all label rows, those of dropped images included. "
         "Where "
-        "names differ, the mean mAP50-95 of these classes. Of a classifier, names of the class folders instead, and what "
-        "top-1 accuracy becomes where a version goes by their order."
+        "names differ, the mean mAP50-95 of these classes. Of a classifier, names of the class folders instead, and "
+        "what top-1 accuracy becomes where a version goes by their order."
     ),
     thresholds=LIMITS,
     false_positives=(
