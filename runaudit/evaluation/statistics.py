@@ -25,7 +25,6 @@ from runaudit.evaluation.detection_facts import (
     ClassLrp,
     ClassThreshold,
     ErrorCost,
-    ErrorKind,
     ErrorTypesFacts,
     LrpFacts,
     SizeMetrics,
@@ -118,7 +117,7 @@ def _error_types(
             ClassErrors(
                 class_id=int(class_id),
                 map50=float(found.average_precision[row]),
-                d_ap={cast(ErrorKind, kind): _number(gains[row, column]) for column, kind in enumerate(FIXES)},
+                d_ap={kind: _number(gains[row, column]) for column, kind in enumerate(FIXES)},
             )
             for row, class_id in enumerate(found.classes)
         ),
