@@ -6,11 +6,16 @@ from typing import Final, Literal
 
 from pydantic import JsonValue
 
+from runaudit.evaluation.detection_facts import (
+    CalibrationFacts,
+    ErrorTypesFacts,
+    LrpFacts,
+    SizeMetrics,
+    ThresholdFacts,
+)
+from runaudit.evaluation.detection_facts import Interval as Interval  # noqa: PLC0414 - handed on
 from runaudit.evaluation.label_facts import LabelQualityFacts
 from runaudit.runs.facts import Facts, Note, Task
-
-Interval = tuple[float, float]
-"""lower and upper end of a 95 % confidence interval"""
 
 FurtherGeometry = Literal["mask", "pose"]
 """what the tasks segment and pose are measured by beside boxes"""
@@ -93,6 +98,12 @@ class EvaluationFacts(Facts):
     device: str
     seconds: dict[str, float]
     skipped: tuple[Note, ...] = ()
+    error_types: ErrorTypesFacts | None = None
+    per_size: tuple[SizeMetrics, ...] = ()
+    thresholds: ThresholdFacts | None = None
+    calibration: CalibrationFacts | None = None
+    """None where no detection is of the confidence from which calibration is told"""
+    lrp: LrpFacts | None = None
     reconciliation: ReconciliationFacts | None = None
     """set where the figures differed from those reported"""
     label_quality: LabelQualityFacts | None = None

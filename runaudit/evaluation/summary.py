@@ -17,6 +17,7 @@ from runaudit.evaluation.inference import describe_device
 from runaudit.evaluation.labels import no_labels
 from runaudit.evaluation.matching import Matches
 from runaudit.evaluation.network import Network
+from runaudit.evaluation.statistics import statistics
 from runaudit.evaluation.validation_pass import Passed, PassSettings
 from runaudit.runs.facts import CheckpointFacts
 
@@ -52,6 +53,8 @@ def summarize(
         )
     with clock.stage("bootstrap"):
         samples = bootstrap(matches, replicates=replicates, seed=seed, kind=protocol.average_precision)
+    with clock.stage("statistics"):
+        found = statistics(matches, confidence=protocol.confidence, replicates=replicates, seed=seed)
     facts = EvaluationFacts(
         split=labelled.split,
         images=len(matches.image),
@@ -65,6 +68,11 @@ def summarize(
         device=describe_device(network.device),
         seconds={name: round(seconds, 4) for name, seconds in clock.seconds.items()},
         skipped=passed.skipped,
+        error_types=found.error_types,
+        per_size=found.per_size,
+        thresholds=found.thresholds,
+        calibration=found.calibration,
+        lrp=found.lrp,
     )
     return Measured(facts=facts, passed=passed, replicates=samples)
 
