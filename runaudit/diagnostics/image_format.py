@@ -13,6 +13,7 @@ from runaudit.diagnostics.lost_images import Thresholds as LostThresholds
 from runaudit.diagnostics.lost_images import severity_of_loss
 from runaudit.diagnostics.ranking import SEVERITIES
 from runaudit.diagnostics.thresholds import threshold
+from runaudit.evaluation.facts import EvaluationFacts
 from runaudit.runs.facts import DatasetFacts, ImageCensus, Split, SplitFacts
 
 CAUSE: Final = "image_format"
@@ -55,6 +56,7 @@ def examine(evidence: Evidence) -> CheckResult:
         return not_run(CAUSE, "No image header was read.")
     problems = [problem for name, split in dataset.splits.items() for problem in _problems(name, split)]
     problems += _contrasts(dataset)
+    problems += _not_decoded(dataset, evidence.evaluation)
     problems.sort(key=lambda problem: (SEVERITIES.index(problem.severity), -problem.share))
     return _finding(problems) if problems else _sound(dataset)
 
@@ -77,7 +79,10 @@ def _problems(name: Split, split: SplitFacts) -> Iterator[_Problem]:
         return
     if rejected := _rejected(split):
         yield _unusable(name, split, rejected, total)
-    if census.unfinished >= LOST.at_stake * total and census.unfinished:
+    if census.flawed:
+        yield _flawed(name, split, total)
+    # What was looked at whole needs no guess by its end.
+    if not census.verified and census.unfinished >= LOST.at_stake * total and census.unfinished:
         yield _cut_off(name, split, census.unfinished, total)
     if (turned := census.turned) >= LOST.at_stake * total and turned:
         yield _turned(name, split, turned, total)
@@ -130,6 +135,56 @@ def _cut_off(name: Split, split: SplitFacts, unfinished: int, total: int) -> _Pr
         _share(f"share of {name} images cut off", unfinished, total, LOST.at_stake, split),
         _REPLACE,
     )
+
+
+def _flawed(name: Split, split: SplitFacts, total: int) -> _Problem:
+    """Images with a sound header that were looked at whole and found broken."""
+    flawed = _census(split).flawed
+    count = sum(flawed.values())
+    places = [note.place for note in split.notes if note.code in flawed and note.place is not None]
+    kinds = ", ".join(f"{_WORDS.get(code, code)} ({images})" for code, images in sorted(flawed.items()))
+    return _Problem(
+        severity_of_loss(count / total),
+        count / total,
+        total,
+        f"{count} of {total} {name} images are damaged behind their header",
+        f"{kinds}. Of what was damaged before training ultralytics drops PNGs, and writes JPEGs without an end anew in "
+        "place; any other image that gives no picture stops it.",
+        Measurement(
+            f"share of {name} images damaged",
+            round(count / total, 4),
+            LOST.major,
+            n=total,
+            source=places[0] if places else split.source,
+        ),
+        _REPLACE,
+    )
+
+
+def _not_decoded(dataset: DatasetFacts, evaluation: EvaluationFacts | None) -> Iterator[_Problem]:
+    """Validation images that gave no picture when the model was run, and were not found broken before."""
+    split = dataset.splits.get(evaluation.split) if evaluation is not None else None  # type: ignore[call-overload]
+    if evaluation is None or split is None:
+        return
+    known = {note.place for note in split.notes if note.code in _census(split).flawed}
+    places = [note.place for note in evaluation.skipped if note.place not in known]
+    if places and len(evaluation.skipped) > sum(_census(split).flawed.values()):
+        total = evaluation.images + len(evaluation.skipped)
+        yield _Problem(
+            severity_of_loss(len(places) / total),
+            len(places) / total,
+            total,
+            f"{len(places)} of {total} {evaluation.split} images gave no picture when the model was run",
+            "The framework would stop at them, or drop them in silence; here they were left out of the figures.",
+            Measurement(
+                f"share of {evaluation.split} images without a picture",
+                round(len(places) / total, 4),
+                LOST.major,
+                n=total,
+                source=places[0],
+            ),
+            _REPLACE,
+        )
 
 
 def _turned(name: Split, split: SplitFacts, turned: int, total: int) -> _Problem:
@@ -235,10 +290,20 @@ def _sound(dataset: DatasetFacts) -> CheckResult:
     return passed(
         CAUSE,
         f"All {images} images can be read ({_listed(formats)}); next to none is turned by EXIF, has more than 8 bits a "
-        "channel, or is cut off. Pixels are looked at only where validation is run.",
+        f"channel, or is cut off. {_how_far(dataset)}",
         effect=0.0,
         n=images,
     )
+
+
+def _how_far(dataset: DatasetFacts) -> str:
+    """What the images were judged by."""
+    censuses = [_census(split) for split in dataset.splits.values() if _seen(split)]
+    if all(census.verified and census.decoded for census in censuses):
+        return "Each of them was looked at whole, and all but PNGs were decoded."
+    if all(census.verified for census in censuses):
+        return "Each file was looked at whole; pixels are decoded only where validation is run, or with depth `deep`."
+    return "Pixels are looked at only where validation is run."
 
 
 def _listed(counts: Mapping[str, int]) -> str:
@@ -249,6 +314,9 @@ _WORDS: Final = {
     "image_unreadable": "unreadable",
     "image_too_small": "fewer than 10 pixels a side",
     "image_too_large": "absurdly large",
+    "image_undecodable": "Without a picture",
+    "image_damaged": "With data missing or out of place",
+    "image_size_differs": "Of another size than their header says",
 }
 _REPLACE = Remedy(
     "Replace or remove the files that are named",
@@ -273,8 +341,8 @@ CHECK = Check(
     title="Image format",
     question=__doc__ or "",
     statistic=(
-        "From the headers of all images, split by split: shares of images that can't be used, that lack their end, "
-        "whose "
+        "From all images, split by split: shares of images that can't be used, that are damaged (by the structure of "
+        "their files, with depth `deep` by decoding them), whose "
         "EXIF orientation (5 to 8) swaps width and height, with more than 8 bits a channel, in CMYK; and the "
         "difference "
         "between train and val of the shares of grey and of deep images."
@@ -283,7 +351,7 @@ CHECK = Check(
     false_positives=(
         "Photographs of phones are turned by EXIF and mostly labelled as seen: minor, to be looked at.",
         "16-bit images whose full range is used lose little.",
-        "JPEGs with more than 64 bytes behind their end mark count as cut off.",
+        "Without a look at the whole file, JPEGs with more than 64 bytes behind their end mark count as cut off.",
         "Colour files that hold only grey pixels count as colour.",
     ),
     references=("yolo.md A5, C4 (26), C11 (55)", "Hestness et al., arXiv:1712.00409"),

@@ -61,7 +61,8 @@ def main(arguments: list[str]) -> int:
     report = progress_writer(int(descriptor))
     try:
         if stage == "data":
-            from runaudit.isolation.data_job import DataJob, read_artifact  # noqa: PLC0415 - this child only
+            from runaudit.isolation.data_job import DataJob  # noqa: PLC0415 - this child only
+            from runaudit.isolation.data_stage import read_artifact  # noqa: PLC0415
 
             job = DataJob.model_validate_json(folder.spec.read_bytes())
             raise_walls("data", folder, job.limits)

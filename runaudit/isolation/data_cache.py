@@ -2,7 +2,7 @@
 
 ROOT/entries/KEY/tree/           what the archive holds, read-only
 ROOT/entries/KEY/entry.json      Entry, written by the parent
-ROOT/entries/KEY/readings/NAME/  what one reading of it yielded (`runaudit.isolation.data_job`)
+ROOT/entries/KEY/readings/NAME/  what one reading of it yielded (`runaudit.isolation.data_stage`)
 ROOT/making/KEY-*/               job folders of children that make one of these
 ROOT/locks/KEY, KEY.making       locks; a shared one on KEY as long as an audit uses the entry
 
@@ -85,7 +85,8 @@ class Place:
 def reader_version() -> str:
     """A digest of the code that unpacks and reads data sets, and of the libraries that it reads with."""
     digest = hashlib.sha256()
-    for file in sorted((Path(__file__).parents[1] / "runs").glob("*.py")):
+    package = Path(__file__).parents[1]
+    for file in sorted((*(package / "runs").glob("*.py"), *(package / "evaluation").glob("image*.py"))):
         digest.update(file.name.encode() + b"\0" + file.read_bytes())
     for library in _READERS:
         with suppress(importlib.metadata.PackageNotFoundError):

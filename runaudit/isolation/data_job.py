@@ -1,8 +1,4 @@
-"""The data stage: a child unpacks and reads one data artifact for the data cache, and sees nothing else of an audit.
-
-It leaves in `made/` of its job folder what becomes part of the entry: `tree/`, unless the entry has one, and
-`readings/NAME/` with reading.json (Reading), images.json and labels.safetensors.
-"""
+"""What a data child is to do, and what a reading of the data cache holds: reading.json, image index, labels."""
 
 from __future__ import annotations
 
@@ -11,15 +7,13 @@ from pathlib import Path
 from typing import Final
 
 from runaudit.isolation.data_cache import Place
-from runaudit.isolation.folder import JobFolder
-from runaudit.isolation.job import Limits, Source
-from runaudit.isolation.read_data import DataFiles, Report, find_given_data, opened, read_into, timed
-from runaudit.isolation.trees import make_read_only, take_stock
+from runaudit.isolation.folder import DataFiles
+from runaudit.isolation.job import Limits
 from runaudit.runs.base import Facts
 from runaudit.runs.data_options import DataOptions
 from runaudit.runs.facts import DatasetFacts
 
-_READING: Final = "reading.json"
+READING: Final = "reading.json"
 
 
 class DataJob(Facts):
@@ -41,30 +35,9 @@ class Reading(Facts):
     seconds: dict[str, float]
 
 
-def _files(reading: Path) -> DataFiles:
+def files_of(reading: Path) -> DataFiles:
+    """The files of a reading in the cache."""
     return DataFiles(reading / "images.json", reading / "labels.safetensors")
-
-
-def read_artifact(folder: JobFolder, job: DataJob, report: Report) -> None:
-    """Do the stage. Raises InputError, as unpacking and reading do."""
-    seconds: dict[str, float] = {}
-    place, made = Place(Path(job.entry)), Place(folder.made)
-    entry = place.entry()
-    if entry is None:
-        tree = made.tree
-        with timed(seconds, "unpack_data"):
-            opened(Source(kind="archive", path=job.archive), tree, job.limits, report)
-            make_read_only(tree)
-        yaml_names = take_stock(tree).yaml_names
-    else:
-        tree, yaml_names = place.tree, entry.yaml_names
-    options = job.options.among(yaml_names)
-    reading = made.reading(options.key())
-    reading.mkdir(parents=True)
-    with timed(seconds, "read_data"):
-        found = find_given_data(tree, options)
-        dataset = read_into(_files(reading), tree, found, options, report, moves_to=place.tree)
-    (reading / _READING).write_text(Reading(dataset=dataset, seconds=seconds).model_dump_json())
 
 
 def kept_reading(place: Place, options: DataOptions) -> Path | None:
@@ -79,7 +52,7 @@ def take_reading(place: Place, options: DataOptions, files: DataFiles) -> Readin
     reading = kept_reading(place, options)
     if reading is None:
         return None
-    source = _files(reading)
+    source = files_of(reading)
     shutil.copyfile(source.images, files.images)
     shutil.copyfile(source.labels, files.labels)
-    return Reading.model_validate_json((reading / _READING).read_bytes())
+    return Reading.model_validate_json((reading / READING).read_bytes())

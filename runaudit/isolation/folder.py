@@ -7,7 +7,7 @@ unpacked/labels/NAME/  the archive of a further annotator's labels, likewise
 facts.json           IngestFacts, by ingest
 run.json             IngestFacts of the run alone, by an ingest child that waits for the data
 data_wanted.json     DataOptions, likewise: how the data artifact is to be read
-made/                what a data child makes for the data cache (`runaudit.isolation.data_job`)
+made/                what a data child makes for the data cache (`runaudit.isolation.data_stage`)
 images.json          ImageIndex, by ingest
 labels.safetensors   the labels, by ingest
 labels.NAME.safetensors  a further annotator's labels, by ingest
@@ -28,6 +28,14 @@ INPUT_ERROR: Final = 3
 """exit code of a child that found the input unreadable"""
 MACHINE_ERROR: Final = 4
 """exit code of a child that this machine failed"""
+
+
+@dataclass(frozen=True)
+class DataFiles:
+    """Where the image index and the labels of a data set are written."""
+
+    images: Path
+    labels: Path
 
 
 @dataclass(frozen=True)

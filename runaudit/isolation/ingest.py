@@ -13,8 +13,9 @@ from typing import Final
 from runaudit.diagnostics.depth import Depth
 from runaudit.errors import DatasetError, RunNotFoundError, YamlError
 from runaudit.isolation.conclude import NO_CHECKPOINT, conclude
+from runaudit.isolation.folder import DataFiles
 from runaudit.isolation.job import JobFolder, JobSpec, Progress, Source
-from runaudit.isolation.read_data import DataFiles, Report, find_data, find_given_data, opened, read_into, timed
+from runaudit.isolation.read_data import Report, find_data, find_given_data, opened, read_into, timed
 from runaudit.runs.data_options import DataOptions
 from runaudit.runs.facts import DatasetFacts, ImageIndex, IngestFacts, RunFacts
 from runaudit.runs.run import read_run

@@ -5,23 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from runaudit.errors import DatasetError
+from runaudit.isolation.folder import DataFiles
 from runaudit.isolation.job import Limits, Progress, Source
 from runaudit.runs.data_options import DataOptions
 from runaudit.runs.facts import DatasetFacts
 
 Report = Callable[[Progress], None]
-
-
-@dataclass(frozen=True)
-class DataFiles:
-    """Where the image index and the labels of a reading are written."""
-
-    images: Path
-    labels: Path
 
 
 @contextmanager
@@ -105,6 +97,10 @@ def read_into(
         single_cls=options.single_cls,
         on_progress=lambda done, total: report(Progress(stage="read_data", done=done, total=total)),
     )
+    if options.verify is not None:
+        from runaudit.isolation.verify_data import verified  # noqa: PLC0415
+
+        facts = verified(facts, index, options.verify, report)
     if moves_to is not None:
         index = index.model_copy(update={"root": str(moves_to)})
     files.images.write_text(index.model_dump_json())

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection
+from typing import Literal
 
 from runaudit.runs.base import Facts
+
+Verification = Literal["files", "pixels"]
+"""how images are looked at whole: by the structure of their files, or by decoding them too"""
 
 
 class DataOptions(Facts):
@@ -13,12 +17,14 @@ class DataOptions(Facts):
 
     `named` is the file name of the data.yaml that the training was started with, "" if it says none: of several, that
     one is read. `single_cls` takes every class for class 0, as the training did. With `class_folders` the data are a
-    classifier's, a tree of folders, and `named` is the folder's own name.
+    classifier's, a tree of folders, and `named` is the folder's own name. With `verify` None images are opened for
+    their headers only.
     """
 
     named: str = ""
     single_cls: bool = False
     class_folders: bool = False
+    verify: Verification | None = None
 
     def among(self, yaml_names: Collection[str]) -> DataOptions:
         """These options for data whose YAML files are called `yaml_names`: a name that none has makes no difference."""

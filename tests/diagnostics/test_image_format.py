@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from runaudit.diagnostics.image_format import CHECK
+from runaudit.runs.facts import Note
 from tests.diagnostics import cases
 
 examine = CHECK.examine
@@ -52,6 +53,39 @@ def test_truncated_and_deep_and_printed_images_are_found():
     assert "end too early" in examine(with_val(census={"unfinished": 20})).reason
     assert "more than 8 bits" in examine(with_val(census={"bits": {8: 400, 16: 50}})).reason
     assert "CMYK" in examine(with_val(census={"channels": {"colour": 400, "cmyk": 50}})).reason
+
+
+@pytest.mark.parametrize(("damaged", "severity"), [(1, "minor"), (100, "major")])
+def test_images_damaged_behind_their_header_are_weighed_by_their_share(damaged: int, severity: str):
+    census = {"verified": 450, "flawed": {"image_undecodable": damaged - 1, "image_damaged": 1}, "unfinished": 90}
+    notes = (Note(code="image_damaged", detail="It was cut off.", place="images/val/7.jpg"),)
+    result = examine(with_val(census=census, notes=notes))
+    assert result.finding is not None and result.finding.severity == severity
+    assert result.finding.title == f"{damaged} of 450 val images are damaged behind their header"
+    assert result.finding.evidence[0].source == "images/val/7.jpg"
+    assert "end too early" not in result.finding.explanation
+
+
+def test_how_far_images_were_looked_at_is_said():
+    whole = {"verified": 450, "decoded": False}
+    splits = {"val": cases.split((250, 200), image_census=cases.census(450, **whole))}
+    assert "looked at whole; pixels" in examine(replace(cases.healthy(), dataset=cases.dataset(splits=splits))).reason
+    decoded = {"val": cases.split((250, 200), image_census=cases.census(450, **whole | {"decoded": True}))}
+    assert "were decoded" in examine(replace(cases.healthy(), dataset=cases.dataset(splits=decoded))).reason
+    assert "only where validation is run." in examine(with_val()).reason
+
+
+def test_validation_images_without_a_picture_are_found_where_only_the_model_met_them():
+    skipped = (Note(code="image_skipped", detail="Left out of the validation.", place="images/val/7.webp"),)
+    evidence = replace(with_val(), evaluation=cases.evaluation(0.6, skipped=skipped))
+    result = examine(evidence)
+    assert result.finding is not None and "1 of 601 val images gave no picture" in result.finding.title
+    known = with_val(
+        census={"verified": 450, "flawed": {"image_undecodable": 1}},
+        notes=(Note(code="image_undecodable", detail="It was cut off.", place="images/val/7.webp"),),
+    )
+    again = examine(replace(known, evaluation=cases.evaluation(0.6, skipped=skipped)))
+    assert again.finding is not None and len(again.finding.evidence) == 1
 
 
 @pytest.mark.parametrize("change", [{"channels": {"grey": 450}}, {"bits": {16: 450}}])

@@ -11,6 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from runaudit.errors import CancelledError, ChildError, InputError
 from runaudit.isolation import data_cache
@@ -35,14 +36,20 @@ class Bench:
         self._jobs = 0
 
     def audit(
-        self, *, run: Path | None = None, data: Path | None = None, cache: DataCache | None = None, digest: str = ""
+        self,
+        *,
+        run: Path | None = None,
+        data: Path | None = None,
+        cache: DataCache | None = None,
+        digest: str = "",
+        depth: str = "standard",
     ) -> Report:
         self._jobs += 1
         folder = self.root / f"job{self._jobs}"
         folder.mkdir()
         archive = data or self.data
         source = {"kind": "archive", "path": str(archive), "sha256": digest or digest_of(archive)}
-        spec = {"run": {"kind": "archive", "path": str(run or self.run)}, "data": source}
+        spec = {"run": {"kind": "archive", "path": str(run or self.run)}, "data": source, "depth": depth}
         return run_audit(
             JobSpec.model_validate(spec),
             folder,
@@ -300,3 +307,27 @@ def test_what_is_no_digest_is_no_key(tmp_path: Path) -> None:
     for digest in ("../../etc", "a" * 63, "A" * 64, ""):
         with pytest.raises(ValueError, match="no SHA-256"), cache.use(digest):
             raise AssertionError(digest)
+
+
+def test_a_deep_audit_decodes_what_a_standard_one_only_reads(bench: Bench) -> None:
+    folder = bench.root / "set"
+    noise = Image.effect_noise((64, 64), 80)
+    noise.save(folder / "images" / "train" / "0.png")
+    noise.save(folder / "images" / "train" / "sound.jpg")
+    sound = (folder / "images" / "train" / "sound.jpg").read_bytes()
+    (folder / "images" / "train" / "zeros.jpg").write_bytes(sound[:900] + bytes(600) + sound[1500:])
+    (folder / "images" / "val" / "cut.jpg").write_bytes(sound[:-200])
+    data = zipped(folder)
+    standard, deep = bench.audit(data=data), bench.audit(data=data, depth="deep")
+    assert seconds(deep) == {"read_data"}
+    finding = {name: image_format(report) for name, report in (("standard", standard), ("deep", deep))}
+    assert "1 of 3 val images are damaged" in finding["standard"]
+    assert "train images are damaged" not in finding["standard"]
+    assert "1 of 3 val images are damaged" in finding["deep"]
+    assert "1 of 5 train images are damaged" in finding["deep"]
+
+
+def image_format(report: Report) -> str:
+    """Title and explanation of the finding of that cause."""
+    finding = next(finding for finding in report.findings if finding.cause == "image_format")
+    return f"{finding.title} {finding.explanation}"
