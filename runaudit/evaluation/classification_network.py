@@ -44,7 +44,9 @@ def rebuild_classifier(checkpoint: CheckpointFacts, weights: Path, device: torch
     module = _unloaded(checkpoint, checked_model_yaml(checkpoint.model_yaml))
     restore_activations(checkpoint, module)
     load_strictly(module, read_tensors(weights, checkpoint.source), checkpoint.source)
-    return Classifier(module=readied(module, device), classes=int(module.yaml["nc"]), device=device)
+    # Not the description's nc: its last row may name another number, and that one is built.
+    classes = int(module.model[-1].linear.out_features)
+    return Classifier(module=readied(module, device), classes=classes, device=device)
 
 
 def _unloaded(checkpoint: CheckpointFacts, description: dict[str, JsonValue]) -> Any:
