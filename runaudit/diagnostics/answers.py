@@ -44,6 +44,7 @@ def found(
     impact: Impact = NO_IMPACT,
     remedies: tuple[Remedy, ...] = (),
     classes: tuple[str, ...] = (),
+    images: tuple[str, ...] = (),
     effect: float | None = None,
     ci95: Interval | None = None,
     n: int | None = None,
@@ -57,6 +58,7 @@ def found(
         impact=impact,
         remedies=remedies,
         affected_classes=classes,
+        affected_images=images,
     )
     outcome: Outcome = "warned" if severity == "minor" else "failed"
     return CheckResult(cause=cause, outcome=outcome, reason=title, effect=effect, ci95=ci95, n=n, finding=finding)

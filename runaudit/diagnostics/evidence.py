@@ -8,7 +8,14 @@ from typing import Any, Literal
 
 from runaudit.causes import CauseId
 from runaudit.diagnostics.depth import Depth as Depth  # noqa: PLC0414 - handed on
-from runaudit.evaluation.facts import ClassificationFacts, EvaluationFacts, Interval, InterventionFacts
+from runaudit.evaluation.facts import (
+    ClassificationFacts,
+    EvaluationFacts,
+    Interval,
+    InterventionFacts,
+    LeakageFacts,
+    ShiftFacts,
+)
 from runaudit.runs.facts import DatasetFacts, RunFacts
 
 Outcome = Literal["failed", "warned", "passed", "inconclusive", "not_run"]
@@ -29,6 +36,8 @@ class Evidence:
     classification: ClassificationFacts | None = None
     """of a classification run, which has no boxes and therefore no `evaluation`"""
     interventions: tuple[InterventionFacts, ...] = ()
+    leakage: LeakageFacts | None = None
+    shift: ShiftFacts | None = None
     environment: dict[str, Any] = field(default_factory=dict)
     absent: dict[str, str] = field(default_factory=dict)
     """part (`curves`, `checkpoint`, `dataset`, `evaluation`, `training`, `classification`) -> why it is missing, a

@@ -1,4 +1,4 @@
-"""Do the curves show overfitting: validation mAP in decline while the training loss goes on falling?"""
+"""Is mAP on training images, under validation transforms, far above validation mAP, with nothing else to explain it?"""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import numpy as np
 from runaudit.diagnostics.answers import found, inconclusive, not_run, passed, why_absent
 from runaudit.diagnostics.evidence import Check, CheckResult, Evidence, Impact, Measurement, Remedy
 from runaudit.diagnostics.history import History, history_of
+from runaudit.diagnostics.interventions import named
+from runaudit.diagnostics.overfitting_gap import GapThresholds, judge
 from runaudit.diagnostics.robust import Series, noise_sigma, rolling_mean, theil_sen
 from runaudit.diagnostics.thresholds import threshold
 
@@ -17,12 +19,12 @@ CAUSE: Final = "overfitting"
 
 WEAK = (
     "This is weak evidence: curves can't tell overfitting from a validation split that differs from training. "
-    "Scoring the model on its training images would, and this version does not do that."
+    "Scoring the model on its training images would, which takes weights and data."
 )
 
 
 @dataclass(frozen=True)
-class Thresholds:
+class Thresholds(GapThresholds):
     decline: float = threshold(
         0.02,
         "diagnostics.md B4: 2 % of the best mAP. With the other conditions 4 of 300 simulated healthy runs "
@@ -58,6 +60,14 @@ class _Decline:
 
 
 def examine(evidence: Evidence) -> CheckResult:
+    """By mAP on training images where they were validated; else by the curves, never graver than minor."""
+    gap = named(evidence, "training_images")
+    curves = by_curves(evidence)
+    return curves if gap is None else judge(evidence, gap, curves, REMEDIES)
+
+
+def by_curves(evidence: Evidence) -> CheckResult:
+    """Whether validation mAP declines while the training loss goes on falling."""
     history = history_of(evidence.run)
     if history is None:
         return not_run(CAUSE, why_absent(evidence, "curves"))
@@ -183,19 +193,23 @@ REMEDIES = (
 
 CHECK = Check(
     cause=CAUSE,
-    title="Overfitting, by the curves",
+    title="Overfitting",
     question=__doc__ or "",
     statistic=(
-        "The best mean of k = max(3, E/20) neighbouring epochs of mAP against the mean of the last k, with the rise of "
+        "mAP50-95 on a random part of the training images, validated as the validation images are, less mAP50-95 of "
+        "validation over the same classes, with a bootstrap interval of the difference, less what a shift of the images "
+        "surely costs. Without weights or data, by the curves alone: the best mean of k = max(3, E/20) neighbouring epochs of mAP against the mean of the last k, with the rise of "
         "the validation loss above its minimum and the Theil-Sen slope of the training loss after the peak. mAP is the "
         "arbiter: a rising validation loss alone, or a gap between training and validation loss, is no sign "
-        "(diagnostics.md A2(5), A2(7)). Never graver than minor."
+        "(diagnostics.md A2(5), A2(7)). By the curves never graver than minor."
     ),
     thresholds=LIMITS,
     false_positives=(
         "Closing mosaic moves all curves; those epochs are left out.",
         "A validation split so small that mAP wanders by more than its epoch-to-epoch noise.",
-        "A validation split that differs from training.",
+        "A validation split that differs from training, by images or by how it is labelled: the checks of those causes "
+        "explain it away.",
+        "Leakage hides it: validation images that stand in training are no new ones.",
     ),
     references=("Prechelt, Early stopping - but when?, in: Neural Networks: Tricks of the Trade, 1998",),
     examine=examine,

@@ -18,6 +18,14 @@ EXPLAINS: Final[tuple[tuple[CauseId, CauseId], ...]] = (
     ("learning_rate", "overfitting"),  # mAP also falls when training diverges
     ("numerical_divergence", "overfitting"),
     ("batch_size", "learning_rate"),  # batch norm over a few images makes the noise that a high rate makes
+    ("distribution_shift", "overfitting"),  # images that differ are harder, without any overfitting
+    ("annotation_errors", "overfitting"),  # so is validation whose labels are wrong
+    ("class_mapping", "overfitting"),
+    ("label_files", "overfitting"),
+    ("image_format", "overfitting"),
+    ("class_mapping", "underfitting"),
+    ("annotation_errors", "underfitting"),  # a model that is right counts as wrong
+    ("label_files", "underfitting"),
     ("learning_rate", "class_imbalance"),  # all classes fail together, the rare ones first
     ("checkpoint_integrity", "metric_mismatch"),  # an altered csv or another checkpoint is the mismatch
     ("class_mapping", "label_files"),  # unknown ids are why images are dropped

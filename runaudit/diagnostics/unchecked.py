@@ -10,24 +10,10 @@ from runaudit.diagnostics.answers import not_run
 from runaudit.diagnostics.evidence import Check, CheckResult, Evidence
 
 QUESTIONS: Final[dict[CauseId, tuple[str, str]]] = {
-    "distribution_shift": (
-        "Distribution shift",
-        "Do validation images differ from training images (brightness, contrast, saturation, sharpness, size, "
-        "content), "
-        "and does the difference cost mAP?",
-    ),
     "annotation_errors": (
         "Annotation errors",
         "Which boxes are missing, spurious, misplaced, loose, duplicated or of the wrong class, in which split, "
         "at what rate?",
-    ),
-    "data_leakage": (
-        "Data leakage",
-        "Do duplicates, near duplicates or frames of one scene stand in both splits, and what is mAP without them?",
-    ),
-    "underfitting": (
-        "Underfitting",
-        "Is mAP low on training images too, after convergence and at a sound learning rate?",
     ),
     "confidence_threshold": (
         "Confidence threshold",

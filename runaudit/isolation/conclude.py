@@ -49,6 +49,8 @@ def evidence_of(
         training=examination.training if examination is not None else None,
         classification=classification,
         interventions=examination.interventions if examination is not None else (),
+        leakage=examination.leakage if examination is not None else None,
+        shift=examination.shift if examination is not None else None,
         environment=dict(spec.environment),
         absent={part: why for part, why in missing.items() if why is not None} | measured,
     )

@@ -1,0 +1,107 @@
+"""Whether mAP on training images lies further above validation than a model that generalises shows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from runaudit.diagnostics import data_leakage
+from runaudit.diagnostics.answers import found, inconclusive, passed
+from runaudit.diagnostics.evidence import CheckResult, Evidence, Impact, Measurement, Remedy
+from runaudit.diagnostics.interventions import named
+from runaudit.diagnostics.thresholds import threshold
+from runaudit.evaluation.facts import Interval, InterventionFacts
+
+CAUSE: Final = "overfitting"
+
+
+@dataclass(frozen=True)
+class GapThresholds:
+    gap: float = threshold(
+        0.1,
+        "diagnostics.md B4: the lower end of the interval of mAP50-95 on training images less validation, and less "
+        "what a "
+        "shift costs. The healthy example has 0.023 (0.002 to 0.048).",
+    )
+    warned: float = threshold(0.05, "Half of it, with a decline in the curves: two weak signs of one thing.")
+
+
+LIMITS = GapThresholds()
+
+
+def judge(
+    evidence: Evidence, gap: InterventionFacts, declines: CheckResult, remedies: tuple[Remedy, ...]
+) -> CheckResult:
+    """The answer by the gap; `declines` is the answer of the curves, which here only supports it."""
+    leakage = evidence.leakage
+    if leakage is not None and leakage.share >= data_leakage.LIMITS.distrusted_share:
+        return inconclusive(
+            CAUSE,
+            f"{leakage.exact + leakage.near} of {leakage.images} validation images stand in training too, so that "
+            "validation is no measure of what the model does on new images.",
+            effect=gap.difference,
+            ci95=gap.ci95,
+            n=gap.images,
+        )
+    if gap.ci95 is None:
+        return inconclusive(CAUSE, "The gap to training images has no interval.", effect=gap.difference, n=gap.images)
+    explained = shift_cost(evidence)
+    left = gap.difference - explained
+    ends = (gap.ci95[0] - explained, gap.ci95[1] - explained)
+    if ends[0] > LIMITS.gap or (ends[0] > LIMITS.warned and declines.outcome == "warned"):
+        return _finding(gap, explained, ends, declines, remedies)
+    why = f", of which {explained:.3f} is what the images' differences cost" if explained else ""
+    return passed(
+        CAUSE,
+        f"mAP50-95 is {gap.after:.3f} on {gap.images} training images and {gap.before:.3f} in validation, over the "
+        "same "
+        f"classes: a gap of {gap.difference:.3f} ({gap.ci95[0]:.3f} to {gap.ci95[1]:.3f}){why}.",
+        effect=left,
+        ci95=ends,
+        n=gap.images,
+    )
+
+
+def shift_cost(evidence: Evidence) -> float:
+    """What a shift of the images surely costs: the lower ends of what changing pixels showed, 0 without such a pass.
+
+    Only validation images moved towards training count: training images lose more by a change than new ones would where
+    the model knows them by heart.
+    """
+    gained = named(evidence, "match_photometry")
+    return max(0.0, gained.ci95[0]) if gained is not None and gained.ci95 is not None else 0.0
+
+
+def _finding(
+    gap: InterventionFacts,
+    explained: float,
+    ends: Interval,
+    declines: CheckResult,
+    remedies: tuple[Remedy, ...],
+) -> CheckResult:
+    left = gap.difference - explained
+    grave = ends[0] > LIMITS.gap
+    shift = f" {explained:.3f} of it is what validation gains with the colours of training." if explained else ""
+    curves = f" The curves agree: {declines.reason}." if declines.outcome == "warned" else ""
+    return found(
+        CAUSE,
+        "major" if grave else "minor",
+        f"mAP50-95 is {gap.after:.3f} on training images and {gap.before:.3f} in validation",
+        f"{gap.images} images that the model was trained on were validated as the validation images are, without "
+        f"augmentation.{shift}{curves} A model that generalises does nearly as well on new images of the same kind.",
+        evidence=(
+            Measurement(
+                "mAP50-95 on training images less validation",
+                round(left, 4),
+                LIMITS.gap if grave else LIMITS.warned,
+                ends,
+                gap.images,
+            ),
+            *(declines.finding.evidence if declines.finding is not None else ()),
+        ),
+        impact=Impact("lowers", max(0.0, left), (max(0.0, ends[0]), max(0.0, ends[1])), "observational"),
+        remedies=remedies,
+        effect=left,
+        ci95=ends,
+        n=gap.images,
+    )

@@ -1,0 +1,170 @@
+"""Is mAP low on training images too, after convergence and at a sound learning rate?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from runaudit.diagnostics import insufficient_epochs, learning_rate, numerical_divergence
+from runaudit.diagnostics.answers import found, inconclusive, not_run, passed, why_absent
+from runaudit.diagnostics.evidence import Check, CheckResult, Evidence, Measurement, Remedy
+from runaudit.diagnostics.history import number
+from runaudit.diagnostics.interventions import named
+from runaudit.diagnostics.thresholds import threshold
+from runaudit.evaluation.facts import EvaluationFacts
+
+CAUSE: Final = "underfitting"
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    low: float = threshold(
+        0.75,
+        "mAP50 on training images; the upper end of its interval must lie below. diagnostics.md B5 names 0.6 of "
+        "mAP50-95; "
+        "loose labels cap that figure, which mAP50 hardly feels. In 21 runs of the corpus mAP50 is 0.77 to 0.97 where "
+        "mAP50-95 is 0.6.",
+    )
+    gap: float = threshold(
+        0.1, "diagnostics.md B4: a gap to validation beyond this is overfitting, whatever training images reach."
+    )
+    instances: int = threshold(
+        100, "diagnostics.md A2(4): with 100 objects the standard error of AP50 is 0.05, with 30 it is 0.09."
+    )
+
+
+LIMITS = Thresholds()
+
+
+def examine(evidence: Evidence) -> CheckResult:
+    training = evidence.training
+    if training is None:
+        return not_run(CAUSE, why_absent(evidence, "training"))
+    value, ends = training.metrics.map50, training.ci95.get("map50")
+    if ends is None or training.instances < LIMITS.instances:
+        return inconclusive(
+            CAUSE,
+            f"The {training.images} training images that were validated hold {training.instances} objects; "
+            f"{LIMITS.instances} are needed.",
+            effect=value,
+            ci95=ends,
+            n=training.images,
+        )
+    if ends[1] >= LIMITS.low:
+        return passed(
+            CAUSE,
+            f"mAP50 is {value:.3f} on {training.images} training images: the model can fit what it is trained on.",
+            effect=value,
+            ci95=ends,
+            n=training.images,
+        )
+    gap = named(evidence, "training_images")
+    if gap is not None and gap.difference > LIMITS.gap:
+        return passed(
+            CAUSE,
+            f"mAP50 is only {value:.3f} on training images, but that is far above validation "
+            f"({gap.difference:+.3f} of mAP50-95): the model lacks generality before it lacks capacity.",
+            effect=value,
+            ci95=ends,
+            n=training.images,
+        )
+    excuse = _other_reason(evidence)
+    if excuse is not None:
+        return inconclusive(
+            CAUSE,
+            f"mAP50 is only {value:.3f} on training images, but {excuse}",
+            effect=value,
+            ci95=ends,
+            n=training.images,
+        )
+    return _finding(evidence, training, value, ends)
+
+
+def _other_reason(evidence: Evidence) -> str | None:
+    """Why a low mAP on training images needs no lack of capacity to explain it; None if nothing else does."""
+    if evidence.run.curves is None:
+        return "without curves nobody knows whether training had converged."
+    for check, words in (
+        (numerical_divergence, "training diverged"),
+        (learning_rate, "the learning rate was not sound"),
+        (insufficient_epochs, "training had not converged"),
+    ):
+        result = check.examine(evidence)
+        if result.outcome == "failed":
+            return f"{words}: {result.reason}."
+        if check is insufficient_epochs and result.outcome not in ("passed", "warned"):
+            return f"whether training had converged can't be told: {result.reason}"
+    return None
+
+
+def _finding(evidence: Evidence, training: EvaluationFacts, value: float, ends: tuple[float, float]) -> CheckResult:
+    return found(
+        CAUSE,
+        "major",
+        f"The model fits not even its training images: mAP50 is {value:.3f} on them",
+        f"{training.images} images that the model was trained on were validated as the validation images are. It had "
+        "converged, at a sound learning rate, and validation is hardly worse, so that neither more epochs nor more "
+        "data "
+        "of the same kind are what it lacks.",
+        evidence=(
+            Measurement("mAP50 on training images", round(value, 4), LIMITS.low, ends, training.images),
+            Measurement(
+                "mAP50-95 on training images",
+                round(training.metrics.map50_95, 4),
+                None,
+                training.ci95.get("map50_95"),
+                training.images,
+            ),
+        ),
+        remedies=_remedies(evidence),
+        effect=value,
+        ci95=ends,
+        n=training.images,
+    )
+
+
+def _remedies(evidence: Evidence) -> tuple[Remedy, ...]:
+    size = int(number(evidence.run.argument("imgsz"), 640.0))
+    epochs = evidence.run.epochs_planned or 100
+    return (
+        Remedy(
+            "Take a deeper or wider model",
+            "The next size of the same family (n, s, m, l, x) has two to four times the parameters.",
+        ),
+        Remedy(
+            f"Train and validate at imgsz={size * 3 // 2 // 32 * 32}",
+            "Small objects get more cells. See model_architecture for how large the objects are at this imgsz.",
+            {"imgsz": size * 3 // 2 // 32 * 32},
+        ),
+        Remedy(
+            "Use a P2 head",
+            "A stride of 4 for objects of less than 16 pixels.",
+            code='model = YOLO("yolov8s-p2.yaml").load("yolov8s.pt")\n',
+            reference="https://github.com/ultralytics/ultralytics/tree/main/ultralytics/cfg/models/v8",
+        ),
+        Remedy(
+            f"Train for {2 * epochs} epochs with a fresh schedule",
+            "Only if the curves were still rising before the rate decayed.",
+            {"epochs": 2 * epochs, "resume": False},
+        ),
+    )
+
+
+CHECK = Check(
+    cause=CAUSE,
+    title="Underfitting",
+    question=__doc__ or "",
+    statistic=(
+        "mAP50 on a random part of the training images, validated as the validation images are, with its bootstrap "
+        "interval; low only counts where the gap to validation is small and neither divergence, learning rate nor "
+        "too few "
+        "epochs explain it."
+    ),
+    thresholds=LIMITS,
+    false_positives=(
+        "Wrong labels in training: a model that is right counts as wrong. annotation_errors looks at them.",
+        "Hard data: objects that people can't find either.",
+    ),
+    references=("Goodfellow, Bengio and Courville, Deep Learning, 2016, chapter 11.3",),
+    examine=examine,
+)
