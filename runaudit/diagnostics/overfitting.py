@@ -197,8 +197,10 @@ CHECK = Check(
     question=__doc__ or "",
     statistic=(
         "mAP50-95 on a random part of the training images, validated as the validation images are, less mAP50-95 of "
-        "validation over the same classes, with a bootstrap interval of the difference, less what a shift of the images "
-        "surely costs. Without weights or data, by the curves alone: the best mean of k = max(3, E/20) neighbouring epochs of mAP against the mean of the last k, with the rise of "
+        "validation over the same classes, with a bootstrap interval of the difference, less what a shift of the "
+        "images "
+        "surely costs. Without weights or data, by the curves alone: the best mean of k = max(3, E/20) neighbouring "
+        "epochs of mAP against the mean of the last k, with the rise of "
         "the validation loss above its minimum and the Theil-Sen slope of the training loss after the peak. mAP is the "
         "arbiter: a rising validation loss alone, or a gap between training and validation loss, is no sign "
         "(diagnostics.md A2(5), A2(7)). By the curves never graver than minor."

@@ -30,7 +30,7 @@ CHANGED_IMAGES: Final = {"standard": 300, "deep": 2000}
 """The most images of a pass with changed pixels."""
 COLOURS: Final = ("brightness", "contrast", "saturation", "green_red", "blue_yellow")
 TRIED_ON: Final = 24
-"""training images on which blur and noise are tried until they match; a median of 24 is off by a fifth of its spread"""
+"""images on which blur and noise are tried until they match; a median of 24 is off by a fifth of its spread"""
 LEAST_LEFT: Final = 20
 """validation images that must be left for a mAP without leaked ones"""
 
@@ -128,7 +128,7 @@ class _Pair:
             f"{int((~kept).sum())} validation images of which copies stand in training were left out.",
             "intervention",
             self.validated,
-            self._some(kept),
+            self._kept(kept),
         )
 
     def like_training(self, shift: Shift | None) -> InterventionFacts | None:
@@ -144,7 +144,7 @@ class _Pair:
             "Only the half of the validation images that looks most like training, by the classifier's score.",
             "observational",
             self.validated,
-            self._some(kept),
+            self._kept(kept),
         )
 
     def changed(self, shift: Shift | None, depth: Depth) -> Iterator[InterventionFacts | None]:
@@ -152,13 +152,15 @@ class _Pair:
         shifted = {one.name for one in shift.facts.properties if one.shifted} if shift is not None else set()
         most = CHANGED_IMAGES[depth]
         if depth == "deep" or shifted & set(COLOURS):
-            change = colour_change(_properties(self.validation), _properties(self.training))
+            change = colour_change(
+                _properties(self.validation), _properties(self.training), self._some(self.validation)
+            )
             yield self._with(
                 self.validation,
                 change,
                 most,
                 "match_photometry",
-                "Validation images were given the mean and spread of the training images' colours.",
+                "Validation images were given the tones and colours of the training images.",
             )
         if depth == "deep" or shifted & {*COLOURS, "sharpness", "noise"}:
             change = self._toward_validation(shifted, all_of_it=depth == "deep")
@@ -172,18 +174,18 @@ class _Pair:
 
     def _toward_validation(self, shifted: set[str], *, all_of_it: bool) -> PixelChange:
         first, second = _properties(self.training), _properties(self.validation)
-        change = colour_change(first, second) if all_of_it or shifted & set(COLOURS) else PixelChange()
+        pixels = self._some(self.training)
+        change = colour_change(first, second, pixels) if all_of_it or shifted & set(COLOURS) else PixelChange()
         sharp, noisy = PROPERTIES.index("sharpness"), PROPERTIES.index("noise")
         medians = [np.median(side.values[:, [sharp, noisy]], axis=0) for side in (first, second)]
-        pixels = self._some_training_images()
         if pixels and (all_of_it or "sharpness" in shifted) and medians[1][0] < medians[0][0]:
-            change = replace(change, blur=blur_to(pixels, float(medians[1][0])))
+            change = replace(change, blur=blur_to(pixels, change, float(medians[1][0])))
         if pixels and (all_of_it or "noise" in shifted) and medians[1][1] > medians[0][1]:
             change = replace(change, noise=noise_to(pixels, change, float(medians[1][1])))
         return change
 
-    def _some_training_images(self) -> list[Pixels]:
-        entries = self.training.passed.labelled.entries
+    def _some(self, measured: Measured) -> list[Pixels]:
+        entries = measured.passed.labelled.entries
         positions = sampled(len(entries), TRIED_ON, self.seed)
         root, channels = Path(self.subject.index.root), self.subject.network.channels
         read = (decode(root / entries[position].file, channels) for position in positions)
@@ -212,7 +214,7 @@ class _Pair:
         ]
         return intervention(name, description, "intervention", *drawn)
 
-    def _some(self, kept: NDArray[np.bool_]) -> Scores:
+    def _kept(self, kept: NDArray[np.bool_]) -> Scores:
         kind = self.validation.passed.settings.protocol.average_precision
         return scores_of_some(self.validation.matches, kept, kind, replicates=self.replicates, seed=self.seed)
 
@@ -223,7 +225,7 @@ class _Pair:
 
 def _described(change: PixelChange) -> str:
     parts = [
-        "colours" if change.gain != (1.0, 1.0, 1.0) or change.offset != (0.0, 0.0, 0.0) else "",
+        "colours" if change.tones is not None else "",
         "sharpness" if change.blur else "",
         "noise" if change.noise else "",
     ]

@@ -43,6 +43,7 @@ MIDDLE: Final = 256
 """pixels a side of what noise and blocks are measured on; a multiple of JPEG's 8"""
 THUMBNAIL: Final = 16
 """cells a side"""
+TONES: Final = 64
 _NOISE: Final = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], dtype=np.float32)
 _BITS: Final = np.left_shift(np.uint64(1), np.arange(64, dtype=np.uint64))
 _MIRRORED_SIGNS: Final = np.tile((np.arange(1, 9) % 2).astype(bool), 8)
@@ -65,11 +66,14 @@ class Fingerprint:
 
 @dataclass(frozen=True)
 class ImageLook:
-    """One image: its fingerprint, PROPERTIES (p,), and mean and standard deviation of its channels (2, 3), R, G, B."""
+    """One image: its fingerprint, PROPERTIES (p,), mean and standard deviation of its channels (2, 3), R, G, B, and
+    the shares of luma in TONES equal bins.
+    """
 
     fingerprint: Fingerprint
     values: NDArray[np.float32]
     channels: NDArray[np.float32]
+    tones: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -87,11 +91,12 @@ class Fingerprints:
 
 @dataclass(frozen=True)
 class ImageProperties:
-    """Many images: `values` (n, p) float32 with a column for each of PROPERTIES, and `channels` (n, 2, 3) float32."""
+    """Many images, float32: `values` (n, p) of PROPERTIES, `channels` (n, 2, 3) and `tones` (n, TONES)."""
 
     fingerprints: Fingerprints
     values: NDArray[np.float32]
     channels: NDArray[np.float32]
+    tones: NDArray[np.float32]
 
     def __len__(self) -> int:
         return len(self.values)
@@ -129,6 +134,7 @@ def look_at(pixels: NDArray[np.uint8], content: NDArray[np.uint8]) -> ImageLook:
         fingerprint=print_,
         values=np.array(values, dtype=np.float32),
         channels=np.broadcast_to(of_channels, (2, 3)).astype(np.float32),
+        tones=(cv2.calcHist([luma], [0], None, [TONES], [0, 256]) / luma.size).ravel(),
     )
 
 
@@ -199,6 +205,7 @@ def joined_properties(looks: Sequence[ImageLook]) -> ImageProperties:
         fingerprints=joined_fingerprints([look.fingerprint for look in looks]),
         values=np.array([look.values for look in looks], dtype=np.float32).reshape(-1, len(PROPERTIES)),
         channels=np.array([look.channels for look in looks], dtype=np.float32).reshape(-1, 2, 3),
+        tones=np.array([look.tones for look in looks], dtype=np.float32).reshape(-1, TONES),
     )
 
 

@@ -1,8 +1,9 @@
-"""A change of pixels that makes images look like others: gain and offset of each channel, blur, and noise."""
+"""A change of pixels that makes images look like others: tones, saturation, colour cast, blur, and noise."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 import cv2
@@ -15,79 +16,101 @@ BLURS: Final = (0.4, 0.6, 0.8, 1.0, 1.3, 1.7, 2.2, 3.0)
 """Standard deviations that are tried, in pixels where the longer side has LONGER_SIDE."""
 LEAST_NOISE: Final = 1.0
 """Standard deviation in grey levels below which added noise would be rounded away."""
+MOST_SATURATION: Final = 4.0
+_SATURATION: Final = PROPERTIES.index("saturation")
 _SHARPNESS: Final = PROPERTIES.index("sharpness")
 _NOISE: Final = PROPERTIES.index("noise")
-_MOST_GAIN: Final = 8.0
+
+Images = Sequence[NDArray[np.uint8]]
+"""a few images as decoded, on which a change is tried"""
 
 
 @dataclass(frozen=True)
 class PixelChange:
-    """Each channel (R, G, B) times `gain` plus `offset`, then a Gaussian blur, then Gaussian noise.
+    """Tones by a table, then saturation, then a colour cast, then a Gaussian blur, then Gaussian noise.
 
-    `blur` is its standard deviation in pixels where the longer side has LONGER_SIDE, `noise` that of the noise in grey
-    levels; 0 leaves it out.
+    `tones` has 256 grey levels, one for each, the same for all channels; None keeps them. `saturation` multiplies the
+    distance of a pixel's channels from its grey. `cast` is added to red, green and blue, in grey levels. `blur` is a
+    standard deviation in pixels where the longer side has LONGER_SIDE, `noise` one in grey levels; 0 leaves it out.
     """
 
-    gain: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    offset: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    tones: tuple[int, ...] | None = None
+    saturation: float = 1.0
+    cast: tuple[float, float, float] = (0.0, 0.0, 0.0)
     blur: float = 0.0
     noise: float = 0.0
 
     def apply(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The changed image, of (height, width, channels) as decoded: blue, green, red, or grey."""
-        shape, channels = pixels.shape, pixels.shape[2]
-        values = np.arange(256, dtype=np.float64)[:, None]
-        gain, offset = np.array(self.gain), np.array(self.offset)
-        if channels == 1:
-            gain, offset = gain.mean(keepdims=True), offset.mean(keepdims=True)
-        table = np.clip(np.rint(values * gain[::-1] + offset[::-1]), 0, 255).astype(np.uint8)
-        changed = cv2.LUT(pixels, np.ascontiguousarray(table[None])).reshape(shape)
+        shape, changed = pixels.shape, pixels
+        if self.tones is not None:
+            changed = cv2.LUT(changed, np.array(self.tones, dtype=np.uint8)).reshape(shape)
+        if shape[2] == 3 and (self.saturation != 1 or any(self.cast)):
+            # One affine map of the channels: cv2.transform rounds and saturates.
+            luma = np.array([0.114, 0.587, 0.299])
+            mixed = self.saturation * np.eye(3) + (1 - self.saturation) * luma
+            changed = cv2.transform(changed, np.column_stack([mixed, self.cast[::-1]]))
+        elif any(self.cast):
+            changed = cv2.add(changed, float(np.mean(self.cast))).reshape(shape)
         if self.blur > 0:
             sigma = self.blur * max(shape[:2]) / LONGER_SIDE
             changed = cv2.GaussianBlur(changed, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE).reshape(shape)
         if self.noise > 0:
             # Seeded by the image, so that a pass over the same images gives the same figures in any order of threads.
             generator = np.random.default_rng(int(changed[::7, ::7].sum()))
-            noisy = changed + generator.normal(0, self.noise, size=shape).astype(np.float32)
+            noisy = changed + self.noise * generator.standard_normal(shape, dtype=np.float32)
             changed = np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
         return np.asarray(changed, dtype=np.uint8)
 
 
-def colour_change(images: ImageProperties, target: ImageProperties) -> PixelChange:
-    """The gain and offset that give the pixels of all `images` together the mean and the spread of `target`'s pixels.
+def colour_change(images: ImageProperties, target: ImageProperties, some: Images) -> PixelChange:
+    """The change that gives all `images` together the tones, the mean saturation and the mean colours of `target`.
 
-    Channel by channel, x becomes (x - m) s' / s + m', by the mean m and the standard deviation s of all pixels. One
-    change for all images: it moves the set, and leaves how its images differ.
+    Tones are matched by their distributions over all pixels of the luma (histogram matching: Gonzalez and Woods, Digital
+    Image Processing, chapter 3.3), which finds gain, offset and gamma alike. Saturation and cast follow from what the
+    tones alone do to `some` of the images. One change for all images: it moves the set, and leaves how its images differ.
     """
-    (mean, spread), (mean_to, spread_to) = _pooled(images), _pooled(target)
-    gain = np.clip(np.divide(spread_to, spread, out=np.ones_like(spread), where=spread > 0.5), 0, _MOST_GAIN)
-    offset = mean_to - gain * mean
-    red, green, blue = (float(value) for value in gain)
-    return PixelChange(gain=(red, green, blue), offset=(float(offset[0]), float(offset[1]), float(offset[2])))
+    tones = PixelChange(tones=_matched(images.tones.mean(axis=0), target.tones.mean(axis=0)))
+    if not len(some):
+        return tones
+    before = _looks(some, PixelChange())[0][:, _SATURATION].mean()
+    after = _looks(some, tones)[0][:, _SATURATION].mean()
+    expected = float(images.values[:, _SATURATION].mean() * after / before) if before > 0 else 0.0
+    wanted = float(target.values[:, _SATURATION].mean())
+    saturated = replace(tones, saturation=min(MOST_SATURATION, wanted / expected) if expected > 1e-3 else 1.0)
+    moved = (_looks(some, saturated)[1] - _looks(some, PixelChange())[1]).mean(axis=0)
+    cast = target.channels[:, 0].mean(axis=0) - images.channels[:, 0].mean(axis=0) - moved
+    return replace(saturated, cast=(float(cast[0]), float(cast[1]), float(cast[2])))
 
 
-def _pooled(images: ImageProperties) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and standard deviation of all images' pixels by channel, each image counting alike."""
-    means, spreads = images.channels[:, 0].astype(np.float64), images.channels[:, 1].astype(np.float64)
-    return means.mean(axis=0), np.sqrt((spreads**2).mean(axis=0) + means.var(axis=0))
+def _matched(tones: NDArray[np.floating], target: NDArray[np.floating]) -> tuple[int, ...]:
+    """256 grey levels that give the shares `tones` (b,) of b equal bins the distribution of `target`, (b,)."""
+    edges = np.linspace(0, 256, len(tones) + 1)
+    levels = np.arange(256) + 0.5
+    share = np.interp(levels, edges, np.r_[0, np.cumsum(tones)] / max(float(tones.sum()), 1e-9))
+    # Rising strictly, so that each share has one grey level.
+    target_share = np.r_[0, np.cumsum(target)] / max(float(target.sum()), 1e-9) + 1e-6 * np.arange(len(edges))
+    mapped = np.interp(share, target_share / target_share[-1], edges)
+    return tuple(int(level) for level in np.clip(np.floor(mapped), 0, 255))
 
 
-def blur_to(pixels: list[NDArray[np.uint8]], sharpness: float) -> float:
+def blur_to(some: Images, change: PixelChange, sharpness: float) -> float:
     """The blur of BLURS after which the median sharpness of some images comes nearest to `sharpness`; 0 for none."""
-    best, nearest = 0.0, float("inf")
-    for blur in (0.0, *BLURS):
-        reached = np.median([_values(PixelChange(blur=blur).apply(image))[_SHARPNESS] for image in pixels])
-        if abs(reached - sharpness) < nearest:
-            best, nearest = blur, abs(float(reached) - sharpness)
-    return best
+    reached = [
+        abs(float(np.median(_looks(some, replace(change, blur=blur))[0][:, _SHARPNESS])) - sharpness)
+        for blur in (0.0, *BLURS)
+    ]
+    return (0.0, *BLURS)[int(np.argmin(reached))]
 
 
-def noise_to(pixels: list[NDArray[np.uint8]], change: PixelChange, noise: float) -> float:
+def noise_to(some: Images, change: PixelChange, noise: float) -> float:
     """The noise to add after `change`, so that the median noise of some images becomes `noise`: variances add up."""
-    has = float(np.median([_values(change.apply(image))[_NOISE] for image in pixels]))
+    has = float(np.median(_looks(some, change)[0][:, _NOISE]))
     missing = noise**2 - has**2
     return float(np.sqrt(missing)) if missing > LEAST_NOISE**2 else 0.0
 
 
-def _values(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    return look_at(pixels, np.zeros(0, dtype=np.uint8)).values
+def _looks(some: Images, change: PixelChange) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """PROPERTIES (n, p) and means of R, G, B (n, 3) of some images after a change."""
+    found = [look_at(change.apply(pixels), np.zeros(0, dtype=np.uint8)) for pixels in some]
+    return np.array([look.values for look in found]), np.array([look.channels[0] for look in found])
