@@ -6,6 +6,7 @@ from typing import Final
 
 from runaudit.causes import CAUSES, CauseId
 from runaudit.diagnostics import (
+    annotation_errors,
     augmentation,
     batch_size,
     checkpoint_integrity,
@@ -33,6 +34,7 @@ _BY_CAUSE: Final[dict[CauseId, Check]] = {
     check.cause: check
     for check in (
         *UNCHECKED,
+        annotation_errors.CHECK,
         class_imbalance.CHECK,
         label_files.CHECK,
         class_mapping.CHECK,

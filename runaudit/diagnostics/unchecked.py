@@ -10,11 +10,6 @@ from runaudit.diagnostics.answers import not_run
 from runaudit.diagnostics.evidence import Check, CheckResult, Evidence
 
 QUESTIONS: Final[dict[CauseId, tuple[str, str]]] = {
-    "annotation_errors": (
-        "Annotation errors",
-        "Which boxes are missing, spurious, misplaced, loose, duplicated or of the wrong class, in which split, "
-        "at what rate?",
-    ),
     "confidence_threshold": (
         "Confidence threshold",
         "Does the default threshold cost F1; is the model calibrated?",

@@ -137,6 +137,9 @@ def suspects_changed(base: Baseline, quality: LabelQuality) -> tuple[Interventio
     generator = np.random.default_rng(base.seed)
     confirmed = quality.seen.agreeing
     drawn = generator.choice(confirmed, size=min(count, len(confirmed)), replace=False)
+    # A label that only goes takes nothing over from the model, so that its gain needs no sham of that.
+    removed = int((suspects.of("spurious") | suspects.of("duplicated")).sum())
+    taken_over = drawn[: max(0, len(drawn) - removed)]
     number = f"{count} label{'s' if count > 1 else ''} more probably wrong than the model"
     entries: tuple[tuple[str, str, Callable[[], Matches]], ...] = (
         (
@@ -152,8 +155,8 @@ def suspects_changed(base: Baseline, quality: LabelQuality) -> tuple[Interventio
         ("suspects_corrected", f"{number} corrected as the model has it.", lambda: with_corrections(base, suspects)),
         (
             "random_corrected",
-            f"Sham: {len(drawn)} confirmed labels at random given the box of their detection.",
-            lambda: _adjusted(base, drawn, quality.seen.seen_by[drawn]),
+            f"Sham: {len(taken_over)} confirmed labels at random given the box of their detection.",
+            lambda: _adjusted(base, taken_over, quality.seen.seen_by[taken_over]),
         ),
     )
     return tuple(base.compared(name, said, "oracle", change()) for name, said, change in entries)

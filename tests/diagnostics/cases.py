@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from benchmarks.simulated_curves import as_run
 from runaudit.diagnostics.evidence import Evidence
 from runaudit.evaluation.facts import BoxMetrics, ClassMetrics, EvaluationFacts
+from runaudit.evaluation.label_facts import BoxHabitFacts, LabelErrorRate, LabelQualityFacts
 from runaudit.runs.box_census import box_census
 from runaudit.runs.facts import (
     BoxCensus,
@@ -183,6 +184,43 @@ def dataset(train: tuple[int, ...] = (500, 400), val: tuple[int, ...] = (250, 20
     return DatasetFacts(source="data.yaml", names=names, splits=splits, **changes)
 
 
+def error_rate(kind: Any, rate: float = 0.002, *, half_width: float = 0.006, **changes: Any) -> LabelErrorRate:
+    facts: dict[str, Any] = {
+        "kind": kind,
+        "rate": rate,
+        "ci95": (max(0.0, rate - half_width), rate + half_width),
+        "n": 400,
+        "candidates": round(400 * rate),
+    }
+    return LabelErrorRate(**(facts | changes))
+
+
+def box_habit(
+    width: float = 1.0, height: float = 1.0, *, right: float = 0.0, class_id: int | None = None
+) -> BoxHabitFacts:
+    """Known to 0.01 each way."""
+    return BoxHabitFacts(
+        class_id=class_id,
+        boxes=400,
+        width=width,
+        width_ci95=(width - 0.01, width + 0.01),
+        height=height,
+        height_ci95=(height - 0.01, height + 0.01),
+        right=right,
+        right_ci95=(right - 0.01, right + 0.01),
+        down=0.0,
+        down_ci95=(-0.01, 0.01),
+    )
+
+
+def label_quality(**rates: float) -> LabelQualityFacts:
+    """Of labels that are right but for these rates."""
+    kinds = ("overlooked", "spurious", "swapped", "misplaced", "duplicated")
+    return LabelQualityFacts(
+        rates=tuple(error_rate(kind, rates.get(kind, 0.002)) for kind in kinds), habits=(box_habit(),)
+    )
+
+
 def evaluation(
     map50_95: float = 0.6,
     *,
@@ -218,6 +256,7 @@ def evaluation(
         "settings": {"imgsz": 640},
         "device": "cpu",
         "seconds": {"validate": 1.0},
+        "label_quality": label_quality(),
     }
     return EvaluationFacts(**(facts | changes))
 

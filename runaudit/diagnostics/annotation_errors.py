@@ -1,0 +1,150 @@
+"""Which labels are missing, spurious, misplaced, loose, duplicated or of the wrong class, at what estimated rate; do
+several annotators agree?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from runaudit.diagnostics.answers import found, inconclusive, not_run, passed, why_absent
+from runaudit.diagnostics.evidence import Check, CheckResult, Evidence
+from runaudit.diagnostics.label_issues import (
+    IMAGES,
+    LIMITS,
+    Issue,
+    agreement_evidence,
+    disagreement_issues,
+    error_issues,
+    habit_issues,
+    measured,
+)
+from runaudit.diagnostics.ranking import SEVERITIES
+from runaudit.evaluation.label_facts import LabelQualityFacts
+
+CAUSE: Final = "annotation_errors"
+
+
+def examine(evidence: Evidence) -> CheckResult:
+    evaluation, dataset = evidence.evaluation, evidence.dataset
+    quality = evaluation.label_quality if evaluation is not None else None
+    issues = disagreement_issues(dataset)
+    if quality is not None:
+        issues += error_issues(evidence, quality) + habit_issues(evidence, quality)
+    if issues:
+        return _finding(evidence, quality, issues)
+    if quality is not None:
+        return _without_issue(quality)
+    agreeing = [entry for entry in (dataset.agreement if dataset is not None else ()) if entry.class_id is None]
+    if agreeing:
+        lowest = min(agreeing, key=lambda entry: entry.found)
+        return inconclusive(
+            CAUSE,
+            f"The annotators agree (objects at least {lowest.found:.2f}), but the labels were not held against the "
+            f"model: " + (why_absent(evidence, "evaluation") if evaluation is None else _NOT_REVIEWED),
+            effect=lowest.found,
+            n=lowest.images,
+        )
+    if evaluation is None:
+        return not_run(CAUSE, why_absent(evidence, "evaluation"))
+    return inconclusive(CAUSE, _NOT_REVIEWED)
+
+
+def _without_issue(quality: LabelQualityFacts) -> CheckResult:
+    known = [rate for rate in quality.rates if rate.ci95 is not None and rate.kind != "duplicated"]
+    contradicted = [rate for rate in known if rate.kind != "spurious"]
+    if not contradicted:
+        why = next((rate.why for rate in quality.rates if rate.why), "There is too little to hold them against.")
+        return inconclusive(CAUSE, f"Label errors can't be told from the model's mistakes. {why}")
+    worst = max(known, key=lambda rate: rate.ci95[1] if rate.ci95 is not None else 0.0)
+    unknown = "".join(
+        f" {rate.kind.capitalize()} labels were not judged: {rate.why}" for rate in quality.rates if rate.why
+    )
+    return passed(
+        CAUSE,
+        "No kind of label error is above what clean labels show. The highest estimate is "
+        f"{100 * (worst.rate or 0.0):.1f} % of {worst.kind} "
+        f"{'objects' if worst.kind == 'overlooked' else 'labels'}.{unknown}",
+        effect=worst.rate,
+        ci95=worst.ci95,
+        n=worst.n,
+    )
+
+
+def _finding(evidence: Evidence, quality: LabelQualityFacts | None, issues: list[Issue]) -> CheckResult:
+    """All issues in one finding, under the title of the gravest."""
+    issues = sorted(issues, key=lambda issue: (SEVERITIES.index(issue.severity), -issue.weight))
+    first = issues[0]
+    kinds = {entry.name for issue in issues for entry in issue.evidence}
+    others = [measured(rate) for rate in quality.rates if rate.rate is not None] if quality is not None else []
+    agreement = [
+        entry
+        for pair in (evidence.dataset.agreement if evidence.dataset is not None else ())
+        if pair.class_id is None
+        for entry in agreement_evidence(pair)
+    ]
+    rest = [entry for entry in [*others, *agreement] if entry.name not in kinds]
+    suspects = quality.suspects if quality is not None else ()
+    images = tuple(dict.fromkeys(suspect.image for suspect in suspects if suspect.score >= _PROBABLE))[:IMAGES]
+    cost = ""
+    if first.impact.value is not None:
+        cost = f" That costs about {first.impact.value:.3f} mAP50-95."
+    also = f" Also: {'; '.join(issue.title for issue in issues[1:])}." if len(issues) > 1 else ""
+    remedies = list({remedy.title: remedy for issue in issues for remedy in issue.remedies}.values())
+    result = found(
+        CAUSE,
+        first.severity,
+        first.title,
+        f"{first.explanation}{cost}{also}",
+        evidence=(*(entry for issue in issues for entry in issue.evidence), *rest),
+        impact=first.impact,
+        remedies=tuple(remedies),
+        classes=tuple(dict.fromkeys(name for issue in issues for name in issue.classes)),
+        images=images,
+        effect=first.effect,
+        ci95=first.ci95,
+        n=first.n,
+    )
+    return replace(result, reason=f"{first.title}{also}")
+
+
+_PROBABLE: Final = 0.5
+_NOT_REVIEWED: Final = "Labels of rotated boxes are not held against detections."
+
+
+CHECK = Check(
+    cause=CAUSE,
+    title="Annotation errors",
+    question=" ".join((__doc__ or "").split()),
+    statistic=(
+        "Each confidence is expressed as its rank among the true positives of its class, so that the low confidences "
+        "of "
+        "YOLO don't matter. A wrong label contradicts detections that are as sure as any true positive; the model's "
+        "own "
+        "mistakes are seldom as sure. The two are told apart as a mixture, over overlooked objects (a detection "
+        "without "
+        "a label), swapped classes and misplaced boxes; the rate and its interval (400 replicates, by image) leave the "
+        "model's mistakes out. Spurious: labels without any detection, at the size at which the model misses least. "
+        "Duplicated: IoU of 0.8 or more between labels. Habits: mean log ratio of sides and mean offset against sure "
+        "detections, cross-fitted where corrected. What errors cost: mAP50-95 with the suspects corrected, less the "
+        "gain "
+        "of correcting as many confirmed labels. Annotators: boxes matched at IoU 0.5, F1, Cohen's kappa, "
+        "Krippendorff's "
+        "alpha."
+    ),
+    thresholds=LIMITS,
+    false_positives=(
+        "Two classes that look alike, where the model is surely wrong: the suspects then are of one pair of classes.",
+        "A model trained on labels of another guideline: it contradicts the labels wherever the guidelines differ.",
+        "Errors that training shares are learnt and not seen: the rate is of what training does not share.",
+        "Objects so small that the model's boxes are too large for all of them: below the thresholds of habits on the "
+        "sets measured.",
+        "Spurious labels that touch objects, and all of them in crowds, are not found.",
+    ),
+    references=(
+        "Blanchard, Lee and Scott, Semi-supervised novelty detection, JMLR 11, 2010 (mixture proportion estimation)",
+        "Tkachenko, Thyagarajan and Mueller, ObjectLab, arXiv 2309.00832, 2023",
+        "Krippendorff, Computing Krippendorff's alpha-reliability, 2011",
+        "Cohen, A coefficient of agreement for nominal scales, 1960",
+    ),
+    examine=examine,
+)
