@@ -1,0 +1,101 @@
+"""Accuracy against the framework's own class, intervals against published and brute-force figures."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runaudit.evaluation.classification_metrics import (
+    MOST_CONFUSIONS,
+    accuracy,
+    accuracy_intervals,
+    class_accuracies,
+    confusions,
+    wilson_interval,
+)
+from runaudit.evaluation.framework import framework
+
+NAMES = {0: "ant", 1: "bee", 2: "cat"}
+
+
+def ranking(images: int, classes: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """The likeliest classes of random scores, and random targets."""
+    generator = np.random.default_rng(seed)
+    ranked = np.argsort(-generator.random((images, classes)), axis=1)[:, : min(5, classes)].astype(np.int32)
+    return ranked, generator.integers(0, classes, images).astype(np.int32)
+
+
+@given(st.integers(1, 60), st.integers(1, 9), st.integers(0, 2**16))
+def test_accuracy_is_the_frameworks(images: int, classes: int, seed: int) -> None:
+    framework()
+    ranked, target = ranking(images, classes, seed)
+    theirs = import_module("ultralytics.utils.metrics").ClassifyMetrics()
+    theirs.process([torch.from_numpy(target)], [torch.from_numpy(ranked)])
+    ours = accuracy(ranked, target)
+    assert (ours.top1, ours.top5) == pytest.approx((theirs.top1, theirs.top5), abs=1e-6)
+    assert ours.top1 <= ours.top5
+    if classes <= 5:
+        assert ours.top5 == 1.0
+
+
+@pytest.mark.parametrize(
+    ("successes", "trials", "expected"),
+    [
+        (81, 263, (0.2553, 0.3662)),  # Newcombe, Statistics in Medicine 17 (1998), table I, method 3
+        (15, 148, (0.0624, 0.1605)),
+        (0, 20, (0.0, 0.1611)),
+        (1, 29, (0.0061, 0.1718)),
+    ],
+)
+def test_wilson_interval_is_the_published_one(successes: int, trials: int, expected: tuple[float, float]) -> None:
+    assert wilson_interval(successes, trials) == pytest.approx(expected, abs=5e-5)
+
+
+@given(st.integers(0, 400), st.integers(0, 400))
+def test_wilson_interval_holds_the_share(successes: int, failures: int) -> None:
+    trials = successes + failures
+    interval = wilson_interval(successes, trials)
+    if trials == 0:
+        assert interval is None
+        return
+    assert interval is not None
+    assert 0.0 <= interval[0] <= successes / trials <= interval[1] <= 1.0
+    mirrored = wilson_interval(failures, trials)
+    assert mirrored is not None
+    assert mirrored == pytest.approx((1 - interval[1], 1 - interval[0]), abs=1e-12)
+
+
+def test_bootstrap_interval_is_about_the_binomial_one() -> None:
+    ranked, target = ranking(400, 3, 1)
+    found = accuracy_intervals(ranked, target, replicates=2000, seed=0)
+    share = accuracy(ranked, target).top1
+    half = 1.96 * np.sqrt(share * (1 - share) / 400)
+    assert found["top1"] == pytest.approx((share - half, share + half), abs=0.008)
+    assert found["top5"] == (1.0, 1.0)
+    assert accuracy_intervals(ranked, target, replicates=0, seed=0) == {}
+
+
+def test_classes_and_confusions() -> None:
+    target = np.array([0, 0, 0, 1, 1, 0], dtype=np.int32)
+    chosen = np.array([0, 1, 1, 1, 0, 0], dtype=np.int32)
+    ant, bee, cat = class_accuracies(chosen, target, NAMES, 3)
+    assert (ant.images, ant.correct, ant.predicted, ant.recall, ant.precision) == (4, 2, 3, 0.5, 2 / 3)
+    assert (bee.images, bee.correct, bee.predicted, bee.recall, bee.precision) == (2, 1, 3, 0.5, 1 / 3)
+    assert (cat.images, cat.recall, cat.recall_ci95, cat.precision) == (0, None, None, None)
+    assert [(pair.labelled, pair.predicted, pair.images) for pair in confusions(chosen, target, NAMES, 3)] == [
+        ("ant", "bee", 2),
+        ("bee", "ant", 1),
+    ]
+
+
+def test_only_the_worst_pairs_are_told() -> None:
+    target = np.repeat(np.arange(30, dtype=np.int32), 2)
+    found = confusions((target + 1) % 30, target, {}, 30)
+    assert len(found) == MOST_CONFUSIONS
+    assert (found[0].labelled, found[0].predicted) == ("0", "1")
+    assert confusions(target, target, {}, 30) == ()
