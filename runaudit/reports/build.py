@@ -10,7 +10,7 @@ from runaudit.diagnostics.policy import NOT_VALIDATED, Policy, PolicyOutcome, ju
 from runaudit.diagnostics.ranking import explain_away, rank
 from runaudit.diagnostics.verdict import decide, headline
 from runaudit.evaluation.facts import ClassMetrics, EvaluationFacts, InterventionFacts
-from runaudit.reports import schema
+from runaudit.reports import schema, statistics
 from runaudit.reports.classification import classification_validation
 from runaudit.reports.plain_values import finite, interval, json_value, names, notes, scalar, text
 from runaudit.runs.facts import AnnotatorFacts, Column, Curves, DatasetFacts, RunFacts, SplitFacts
@@ -151,6 +151,7 @@ def _rule(outcome: PolicyOutcome) -> schema.PolicyRule:
 def _validation(run: RunFacts, evaluation: EvaluationFacts, results: list[CheckResult]) -> schema.Validation:
     measured = evaluation.metrics
     reported = reported_metrics(run)
+    class_names = statistics.class_names(evaluation)
     figures = {
         "map50": measured.map50,
         "map50_95": measured.map50_95,
@@ -164,6 +165,11 @@ def _validation(run: RunFacts, evaluation: EvaluationFacts, results: list[CheckR
         ci95={name: ends for name, value in evaluation.ci95.items() if (ends := interval(value)) is not None},
         confidence_threshold=finite(evaluation.confidence_threshold),
         per_class=[_class(entry) for entry in evaluation.per_class],
+        error_types=statistics.error_types(evaluation.error_types, class_names),
+        calibration=statistics.calibration(evaluation.calibration),
+        per_size=statistics.per_size(evaluation.per_size),
+        thresholds=statistics.thresholds(evaluation.thresholds, class_names),
+        lrp=statistics.lrp(evaluation.lrp, class_names),
         reported={text(name): value for name, value in reported.items()},
         reproduced=_reproduced(results),
         difference={

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from runaudit.evaluation.facts import ClassAccuracy, ClassificationFacts
 from runaudit.reports import schema
-from runaudit.reports.phrases import CONFUSIONS
 from runaudit.reports.plain_values import finite, interval, json_value, text
 
 
@@ -20,12 +19,12 @@ def classification_validation(
         metrics=schema.ValidationMetrics(top1=finite(measured.top1), top5=finite(measured.top5)),
         ci95={name: ends for name, value in measured.ci95.items() if (ends := interval(value)) is not None},
         per_class=[_class(entry) for entry in measured.per_class],
-        error_types={
-            CONFUSIONS: [
-                {"labelled": text(pair.labelled), "predicted": text(pair.predicted), "images": pair.images}
+        error_types=schema.ErrorTypes(
+            confusions=[
+                schema.Confusion(labelled=text(pair.labelled), predicted=text(pair.predicted), images=pair.images)
                 for pair in measured.confusions
             ]
-        },
+        ),
         reported={text(name): value for name, value in reported.items()},
         reproduced=reproduced,
         difference={name: value - reported[name] for name, value in figures.items() if name in reported},

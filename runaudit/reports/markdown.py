@@ -90,7 +90,11 @@ def _validation(report: Report) -> list[str]:
         )
         for entry in validation.per_class
     ]
-    return lines + _table(("class", "images", "instances", "mAP50", "mAP50-95 (95 %)"), classes) if classes else lines
+    if classes:
+        lines += _table(("class", "images", "instances", "mAP50", "mAP50-95 (95 %)"), classes)
+    for line in (phrases.error_line(report), phrases.confidence_line(report)):
+        lines += [f"{markdown(line)}.", ""] if line is not None else []
+    return lines
 
 
 def _classes(report: Report, validation: Validation) -> list[str]:

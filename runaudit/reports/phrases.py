@@ -10,6 +10,7 @@ from pydantic import JsonValue
 from runaudit.reports.schema import (
     AnnotatorCensus,
     Dataset,
+    ErrorKind,
     EvidenceItem,
     Impact,
     Interval,
@@ -24,8 +25,6 @@ VERDICTS = {
     "fail": "FAIL",
     "inconclusive": "INCONCLUSIVE",
 }
-CONFUSIONS = "confusions"
-"""the key of a classifier's `error_types` under which pairs of classes stand"""
 
 
 def number(value: float | int | str | bool | None) -> str:
@@ -123,9 +122,47 @@ def _rows(
 
 def confusion_rows(report: Report) -> list[tuple[str, str, str]]:
     """Class, what the model took it for, and how many images; the pairs that are mistaken most often."""
-    pairs = report.validation.error_types.get(CONFUSIONS) if report.validation is not None else None
-    rows = [pair for pair in pairs if isinstance(pair, dict)] if isinstance(pairs, list) else []
-    return [(str(pair.get("labelled")), str(pair.get("predicted")), str(pair.get("images"))) for pair in rows]
+    pairs = report.validation.error_types.confusions if report.validation is not None else []
+    return [(pair.labelled, pair.predicted, str(pair.images)) for pair in pairs if pair.images is not None]
+
+
+ERROR_TITLES: dict[ErrorKind, str] = {
+    "cls": "wrong class",
+    "loc": "misplaced",
+    "both": "both",
+    "dupe": "duplicate",
+    "bkg": "on background",
+    "miss": "missed",
+}
+
+
+def error_line(report: Report) -> str | None:
+    """What each kind of error costs, the dearest first; None where it was not measured."""
+    found = report.validation.error_types if report.validation is not None else None
+    if found is None or not found.errors:
+        return None
+    costs = sorted(
+        ((found.errors[kind].d_ap50, title) for kind, title in ERROR_TITLES.items() if kind in found.errors),
+        key=lambda cost: -cost[0],
+    )
+    listed = ", ".join(f"{title} {value:.3f}" for value, title in costs)
+    return f"AP at IoU 0.5 that mending one kind of error would add (TIDE): {listed}"
+
+
+def confidence_line(report: Report) -> str | None:
+    """The threshold of the best F1, what the default loses, and calibration; None where it was not measured."""
+    validation = report.validation
+    if validation is None or validation.thresholds is None:
+        return None
+    best, default = validation.thresholds.overall, validation.thresholds.default
+    said = (
+        f"Best F1 {best.f1:.3f} at confidence {best.threshold:.2f}{between(best.threshold_ci95)}; "
+        f"the default {default:g} loses {best.lost:.3f}{between(best.lost_ci95)}"
+    )
+    error = validation.calibration.d_ece
+    if error is None:
+        return said
+    return f"{said}; calibration error {error.corrected:.3f}{between(error.ci95)} (D-ECE without chance)"
 
 
 CENSUS_TITLES = ("split", "images", "without an object", "dropped", "objects")

@@ -13,6 +13,8 @@ from runaudit.runs.facts import Framework, RunStatus, Task
 Verdict = Literal["pass", "warn", "fail", "inconclusive"]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Interval = tuple[Number, Number]
+ErrorKind = Literal["cls", "loc", "both", "dupe", "bkg", "miss", "false_positives", "false_negatives"]
+"""TIDE's types: wrong class, misplaced, both, duplicate, background, missed; then all wrong boxes, all lost labels"""
 
 
 class ReportModel(BaseModel):
@@ -129,13 +131,127 @@ class ClassResult(ReportModel):
     map50_95_ci95: Interval | None = None
 
 
+class ErrorCost(ReportModel):
+    """Errors of one kind: what putting them right would add to AP at IoU 0.5, and how many there are."""
+
+    d_ap50: Number
+    count: int = Field(description="among all detections that were kept")
+    count_at_threshold: int = Field(description="among detections of at least `ErrorTypes.threshold`")
+
+
+class Confusion(ReportModel):
+    """Objects, or of a classifier images, of class `labelled` that the model took for `predicted`."""
+
+    labelled: str
+    predicted: str
+    images: int | None = Field(default=None, description="of a classifier")
+    boxes: int | None = Field(default=None, description="of a detector: right in place, at `ErrorTypes.threshold`")
+
+
+class ErrorTypes(ReportModel):
+    """TIDE's error types of a detector; of a classifier the confusions only. The gains of kinds don't add up."""
+
+    foreground_iou: Number | None = None
+    background_iou: Number | None = None
+    confidence: Number | None = Field(default=None, description="the least that detections were kept with")
+    max_detections: int | None = None
+    threshold: Number | None = Field(default=None, description="the confidence of the best F1")
+    ap50: Number | None = Field(default=None, description="101 points, the mean over classes with labels")
+    errors: dict[ErrorKind, ErrorCost] = {}
+    per_class: dict[str, dict[ErrorKind, Number | None]] = Field(
+        default={}, description="class name -> kind -> AP at IoU 0.5 that putting it right would add to that class"
+    )
+    confusions: list[Confusion] = Field(default=[], description="the most frequent ones, falling")
+
+
+class CalibrationError(ReportModel):
+    """An error of confidence. `corrected` is without what chance adds; `chance95` is exceeded by chance in 5 of 100."""
+
+    bins: int
+    error: Number
+    by_chance: Number
+    chance95: Number
+    corrected: Number
+    ci95: Interval | None = None
+    detections: int
+
+
+class ReliabilityBin(ReportModel):
+    lower: Number
+    upper: Number
+    detections: int
+    confidence: Number
+    precision: Number
+
+
+class Calibration(ReportModel):
+    """Whether confidence says how often a detection is right; empty where no detection is confident enough."""
+
+    confidence: Number | None = Field(default=None, description="of the least confident detections looked at")
+    iou: Number | None = Field(default=None, description="from which a detection is right")
+    overconfidence: Number | None = Field(default=None, description="mean confidence less precision")
+    d_ece: CalibrationError | None = None
+    la_ece: CalibrationError | None = None
+    reliability: list[ReliabilityBin] = []
+
+
+class SizeResult(ReportModel):
+    """COCO's AP (101 points, up to 100 detections an image and class) by the area of labels, in square pixels."""
+
+    size: Literal["all", "small", "medium", "large"]
+    least_area: Number
+    most_area: Number | None = None
+    labels: int
+    ap: Number | None = None
+    ap50: Number | None = None
+    ap75: Number | None = None
+    recall: Number | None = None
+
+
+class ThresholdChoice(ReportModel):
+    """The confidence of the best F1 at IoU 0.5, and what the default threshold loses to it."""
+
+    threshold: Number
+    threshold_ci95: Interval | None = None
+    f1: Number
+    f1_ci95: Interval | None = None
+    f1_default: Number
+    lost: Number
+    lost_ci95: Interval | None = None
+
+
+class Thresholds(ReportModel):
+    """Cross-fitted F1 is measured on images other than those that the thresholds were chosen on."""
+
+    default: Number
+    overall: ThresholdChoice
+    per_class: dict[str, ThresholdChoice | None] = {}
+    cross_fitted_f1: Number
+    cross_fitted_f1_by_class: Number
+    cross_fitted_f1_default: Number
+
+
+class LocalizationRecallPrecision(ReportModel):
+    """Optimal LRP error at IoU `tau` and its parts, 0 the best: 1 - IoU, 1 - precision, 1 - recall."""
+
+    tau: Number
+    olrp: Number
+    localization: Number | None = None
+    false_positive: Number | None = None
+    false_negative: Number
+    per_class: dict[str, Number] = Field(default={}, description="class name -> oLRP")
+
+
 class Validation(ReportModel):
     metrics: ValidationMetrics
     ci95: dict[str, Interval] = {}
     confidence_threshold: Number | None = None
     per_class: list[ClassResult] = []
-    error_types: dict[str, JsonValue] = {}
-    calibration: dict[str, JsonValue] = {}
+    error_types: ErrorTypes = Field(default_factory=ErrorTypes)
+    calibration: Calibration = Field(default_factory=Calibration)
+    per_size: list[SizeResult] = []
+    thresholds: Thresholds | None = None
+    lrp: LocalizationRecallPrecision | None = None
     reported: dict[str, Number] = Field(
         default={},
         description="the row of the best epoch in results.csv, else the metrics that the checkpoint stores of its own "

@@ -71,6 +71,8 @@ def _metrics(report: Report) -> list[str]:
     if not rows:
         return []
     lines = ["Validation", *_table([("metric", "re-validated (95 %)", "reported", "difference"), *rows])]
+    for line in (phrases.error_line(report), phrases.confidence_line(report)):
+        lines += _wrap(line, "    ", "  ") if line is not None else []
     confusions = phrases.confusion_rows(report)[:MOST_ITEMS]
     if confusions:
         lines += ["", *_table([("class", "taken for", "images"), *confusions])]
