@@ -18,21 +18,30 @@ from typing import Any, Final
 
 import numpy as np
 
+from benchmarks.planted.baselines import named
 from benchmarks.planted.bases import class_names, render
 from benchmarks.planted.cases import Case, cases
-from benchmarks.planted.trainings import RUNS, SEED, VAL_IMAGES, thin_out
+from benchmarks.planted.faults import rewrite_metrics
+from benchmarks.planted.trainings import thin_out
+from runaudit.diagnostics.metric_mismatch import reported_metrics
+from runaudit.errors import RunauditError
+from runaudit.evaluation.evaluate import measure
 from runaudit.isolation.evaluate import evaluate
 from runaudit.isolation.ingest import ingest
 from runaudit.isolation.job import JobFolder, JobSpec
 from runaudit.reports.schema import Report
+from runaudit.runs.dataset import read_dataset
+from runaudit.runs.facts import IngestFacts
+from runaudit.runs.label_arrays import write_labels
+from runaudit.runs.run import read_run
 
 PLANTING_SEED: Final = 11
 
 
-def audited(case: Case, scratch: Path) -> Report:
-    """The report of one case, made in `scratch`."""
+def audited(case: Case, scratch: Path) -> tuple[Report, dict[str, list[str]]]:
+    """The report of one case, made in `scratch`, and what the baselines name."""
     run, data, job = scratch / "run", scratch / "data", scratch / "job"
-    shutil.copytree(RUNS / case.training.name, run)
+    shutil.copytree(case.training.folder, run)
     prepared(case, run, data)
     job.mkdir()
     folder = JobFolder(job)
@@ -47,16 +56,25 @@ def audited(case: Case, scratch: Path) -> Report:
     ingest(folder, spec, lambda progress: None, {})
     if not folder.report.exists():
         evaluate(folder, spec, lambda progress: None, {})
-    return Report.model_validate_json(folder.report.read_bytes())
+    report = Report.model_validate_json(folder.report.read_bytes())
+    facts = _facts(folder, run)
+    return report, named(facts.run, facts.dataset, data)
+
+
+def _facts(folder: JobFolder, run: Path) -> IngestFacts:
+    """What ingest read; where it wrote the report itself, because no model could be run, the run is read again."""
+    if folder.facts.exists():
+        return IngestFacts.model_validate_json(folder.facts.read_bytes())
+    return IngestFacts(run=read_run(run, weights_out=run / "again.safetensors"))
 
 
 def prepared(case: Case, run: Path, data: Path) -> None:
     """Render the case's data set as its training saw it, with the fault planted in it and in the run."""
     training = case.training
-    render(training.base, data, seed=SEED, train=training.images, val=VAL_IMAGES)
-    if case.seed != SEED:
+    render(training.base, data, seed=training.seed, train=training.images, val=training.val_images)
+    if case.seed is not None:
         other = data / "other"
-        render(training.base, other, seed=case.seed, train=0, val=VAL_IMAGES)
+        render(training.base, other, seed=case.seed, train=0, val=training.val_images)
         for folder in ("images", "labels"):
             shutil.rmtree(data / folder / "val")
             (other / folder / "val").rename(data / folder / "val")
@@ -65,9 +83,41 @@ def prepared(case: Case, run: Path, data: Path) -> None:
         thin_out(data / "labels" / "train", len(class_names(training.base)), training.keep)
     if case.fault is not None:
         case.fault.plant(run, data, case.severity, np.random.default_rng(PLANTING_SEED))
+    if case.seed is not None or (case.fault is not None and case.fault.seen):
+        _tell_in_results(run, data)
 
 
-def summary(case: Case, report: Report, seconds: float) -> dict[str, Any]:
+def _tell_in_results(run: Path, data: Path) -> None:
+    """Have results.csv say what a training would have reported that validated on these images all along.
+
+    Every row's metrics are scaled by what the last checkpoint loses or gains on them.
+    """
+    weights, labels = run / "planting.safetensors", run / "planting-labels.safetensors"
+    facts = read_run(run, weights_out=weights)
+    try:
+        _, index, arrays = read_dataset(data, data / "data.yaml", own_machine=True)
+        write_labels(labels, arrays)
+        measured = measure(facts, weights=weights, index=index, labels=labels, replicates=1).facts.metrics
+    except RunauditError:
+        return
+    finally:
+        weights.unlink(missing_ok=True)
+        labels.unlink(missing_ok=True)
+    reported = reported_metrics(facts)
+    factors = {
+        column: value / reported[name]
+        for column, name, value in (
+            ("metrics/precision(B)", "precision", measured.precision),
+            ("metrics/recall(B)", "recall", measured.recall),
+            ("metrics/mAP50(B)", "map50", measured.map50),
+            ("metrics/mAP50-95(B)", "map50_95", measured.map50_95),
+        )
+        if reported.get(name)
+    }
+    rewrite_metrics(run, lambda column, value: min(1.0, value * factors.get(column, 1.0)))
+
+
+def summary(case: Case, report: Report, baselines: dict[str, list[str]], seconds: float) -> dict[str, Any]:
     """What scoring needs of a report."""
     validation = report.validation
     box = validation.metrics.box if validation is not None else None
@@ -88,6 +138,7 @@ def summary(case: Case, report: Report, seconds: float) -> dict[str, Any]:
         "ci95": validation.ci95.get("map50_95") if validation is not None else None,
         "reproduced": validation.reproduced if validation is not None else None,
         "images": validation.settings.get("images") if validation is not None else None,
+        "baselines": baselines,
         "seconds": round(seconds, 2),
     }
 
@@ -103,13 +154,14 @@ def main() -> None:
     done = {json.loads(line)["case"] for line in known}
     chosen = [case for case in cases() if options.only in case.name][:: options.every]
     for case in chosen:
-        if case.name in done or not (RUNS / case.training.name).exists():
+        if case.name in done or not case.training.folder.exists():
             continue
         begin = time.monotonic()
         with tempfile.TemporaryDirectory(prefix="runaudit-case-") as folder:
-            report = audited(case, Path(folder))
+            report, baselines = audited(case, Path(folder))
+        line = summary(case, report, baselines, time.monotonic() - begin)
         with options.output.open("a") as file:
-            file.write(json.dumps(summary(case, report, time.monotonic() - begin)) + "\n")
+            file.write(json.dumps(line) + "\n")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from typing import Final
 from benchmarks.planted.bases import BASES
 from benchmarks.planted.families import FAMILIES
 from benchmarks.planted.faults import CONTROLS, FAULTS, LEAKS, Fault
-from benchmarks.planted.trainings import PAIRS, SEED, Training, trainings
+from benchmarks.planted.trainings import EXAMPLE, PAIRS, Training, trainings
 
 EQUIVALENT: Final[dict[str, frozenset[str]]] = {
     # A rate far too low and a schedule far too short leave the same: a model that is still learning at its end.
@@ -41,7 +41,7 @@ HELD_OUT_BASES: Final = ("signs", "traffic")
 class Case:
     """One audit. `expected` is the planted cause (None: clean); `paired` the case that its effect is held against.
 
-    `seed` draws other validation images of the same kind than those that the training saw (SEED).
+    `seed` draws other validation images of the same kind than those that the training saw.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Case:
     severity: int
     expected: str | None
     paired: str | None
-    seed: int = SEED
+    seed: int | None = None
 
     @property
     def accepted(self) -> frozenset[str]:
@@ -71,7 +71,21 @@ class Case:
 def cases() -> list[Case]:
     """All cases, clean ones first."""
     known = trainings()
-    return [*_trained(known), *_controls(known), *_planted(known)]
+    return [*_example(), *_trained(known), *_controls(known), *_planted(known)]
+
+
+def _example() -> Iterator[Case]:
+    """The example's healthy run, on many images of its kind, and with every fault that needs no training."""
+    yield Case(EXAMPLE.name, EXAMPLE, None, 0, None, None)
+    for seed in range(20, 35):
+        yield Case(f"{EXAMPLE.name}+seed-{seed}", EXAMPLE, None, 0, None, None, seed)
+    for position, control in enumerate(CONTROLS):
+        for seed in (40 + position, 60 + position):
+            yield Case(f"{EXAMPLE.name}+{control.variant}-{seed}", EXAMPLE, control, 1, None, None, seed)
+    for fault in FAULTS:
+        for severity in SEVERITIES:
+            name = f"{EXAMPLE.name}+{fault.cause}-{fault.variant}-{severity}"
+            yield Case(name, EXAMPLE, fault, severity, fault.cause, EXAMPLE.name)
 
 
 def _trained(known: list[Training]) -> Iterator[Case]:

@@ -100,6 +100,8 @@ def printed(pairs: Sequence[tuple[Case, Audited]], by_name: dict[str, Audited]) 
         f"clean alarms   {rate(len({name for name, _ in alarmed}), len(clean))}",
         *(f"   {cause}: {count}" for cause, count in Counter(cause for _, cause in alarmed).most_common()),
         "",
+        *_baselines(faulty, clean),
+        "",
         f"{'cause':26} {'found at all':28} {'among the first 3':28} precision (first)",
     ]
     found: dict[str, list[bool]] = defaultdict(list)
@@ -116,6 +118,19 @@ def printed(pairs: Sequence[tuple[Case, Audited]], by_name: dict[str, Audited]) 
         f"{rate(sum(within[cause]), len(within[cause])):28} {rate(sum(named[cause]), len(named[cause]))}"
         for cause in sorted({*found, *named})
     ]
+    return lines
+
+
+def _baselines(faulty: Sequence[tuple[Case, Audited]], clean: Sequence[tuple[Case, Audited]]) -> list[str]:
+    """Top-1, recall at 3 and alarms on clean runs of each baseline."""
+    names = list(faulty[0][1]["baselines"]) if faulty else []
+    lines = [f"{'baseline':20} {'top-1':28} {'recall at 3':28} alarms on clean runs"]
+    for name in names:
+        said = [(case, audited["baselines"][name]) for case, audited in faulty]
+        first = sum(bool(causes) and causes[0] in case.accepted for case, causes in said)
+        among = sum(bool(set(causes[:3]) & case.accepted) for case, causes in said)
+        alarms = sum(bool(audited["baselines"][name]) for _, audited in clean)
+        lines.append(f"{name:20} {rate(first, len(said)):28} {rate(among, len(said)):28} {rate(alarms, len(clean))}")
     return lines
 
 

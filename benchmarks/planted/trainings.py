@@ -60,7 +60,8 @@ class Training:
     """One run. `cause` is the fault planted (None: clean), `severity` 1 to 3.
 
     `images` of the training split are used; `keep` is the share of the boxes of the rarest classes that are left;
-    `width` is the network's; `stop` ends the run by an error after so many epochs, as a killed one ends.
+    `width` is the network's; `stop` ends the run by an error after so many epochs, as a killed one ends. `seed` is that
+    of the data set. `at` is the folder of a run that is kept elsewhere.
     """
 
     base: str
@@ -74,6 +75,9 @@ class Training:
     stop: int | None = None
     pretrained: bool = True
     variant: str = ""
+    val_images: int = VAL_IMAGES
+    seed: int = SEED
+    at: Path | None = None
 
     @property
     def name(self) -> str:
@@ -81,6 +85,17 @@ class Training:
         fault = "clean" if self.cause is None else self.cause
         parts = [self.base, self.family, fault, self.variant, str(self.severity) if self.severity else ""]
         return "-".join(part for part in parts if part)
+
+    @property
+    def folder(self) -> Path:
+        """Where the run lies, once it is trained."""
+        return self.at or RUNS / self.name
+
+
+EXAMPLE: Final = Training(
+    "shapes", "11", images=240, variant="example", val_images=120, seed=0, at=HERE.parents[1] / "examples/runs/healthy"
+)
+"""the healthy run of the examples, trained for longer than the others here"""
 
 
 def trainings() -> list[Training]:
@@ -188,7 +203,7 @@ def _train_start(scratch: Path, family: Family, device: str) -> None:
 def _train(scratch: Path, training: Training, start: Path, device: str) -> None:
     """Train one run in `scratch`."""
     root = scratch / f"data-{training.name}"
-    data = render(training.base, root, seed=SEED, train=training.images, val=VAL_IMAGES)
+    data = render(training.base, root, seed=training.seed, train=training.images, val=training.val_images)
     if training.keep < 1:
         thin_out(root / "labels" / "train", len(class_names(training.base)), training.keep)
     layers = description(training.family, len(class_names(training.base)), width=training.width)
