@@ -56,7 +56,8 @@ def _flaw_of_pixels(path: Path, jpeg: FileIO | None, entry: ImageEntry, complain
             "image_size_differs",
             f"Its header promises {entry.width}x{entry.height} pixels; decoded it has another size or is turned.",
         )
-    if complaints.seek(0, os.SEEK_END) > start:
+    # Of a TIFF the decoder also says which harmless tags it doesn't know.
+    if jpeg is not None and complaints.seek(0, os.SEEK_END) > start:
         complaints.seek(start)
         first = complaints.read(200).decode("ascii", "replace").splitlines()[0]
         return Flawed("image_damaged", f"The decoder says: {first}")

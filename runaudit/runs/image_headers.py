@@ -17,13 +17,16 @@ MAX_PIXELS = 178_956_970
 """Pillow refuses more than twice its MAX_IMAGE_PIXELS as a decompression bomb (security.md, I93)."""
 _HEAD = 1 << 12
 """Bytes read at once: 4 KiB hold the headers of nearly all files, and EXIF's first directory."""
+_MOST_SEGMENTS = 4096
+"""Segments before the frame header of a JPEG. Honest ones have a few hundred, and Pillow walks through millions."""
 _ROTATED = frozenset((5, 6, 7, 8))
 """EXIF orientations that swap width and height."""
 _START_OF_FRAME = frozenset((*range(0xC0, 0xC4), *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0)))
 _STANDALONE = frozenset((0x01, *range(0xD0, 0xD9)))
 _FORMATS = frozenset(("AVIF", "BMP", "DNG", "HEIF", "JPEG", "JPEG2000", "MPO", "PNG", "TIFF", "WEBP"))
-_ROTATES = frozenset(("JPEG", "MPO", "PNG", "AVIF"))
-"""Formats of which ultralytics' exif_size knows that they are turned when decoded; it asks the decoder for others."""
+_ROTATES = frozenset(("JPEG", "MPO", "PNG", "AVIF", "WEBP"))
+"""Formats that are turned when decoded. ultralytics' exif_size knows this of the first four and asks the decoder for
+others; OpenCV 5 turns WebP and leaves TIFF (measured by tests/evaluation/test_hostile_images.py)."""
 
 
 _JPEG_CHANNELS = {1: "grey", 3: "colour", 4: "cmyk"}
@@ -122,8 +125,8 @@ def _jpeg_header(head: bytes, file: BinaryIO) -> ImageHeader | None:
     if head[:2] != b"\xff\xd8":
         return None
     orientation = 1
-    data, start, position = head, 0, 2
-    for _ in range(512):
+    data, start, position, padding = head, 0, 2, 0
+    for _ in range(_MOST_SEGMENTS):
         if position + 10 - start > len(data):
             file.seek(position)
             data, start = file.read(_HEAD), position
@@ -132,7 +135,10 @@ def _jpeg_header(head: bytes, file: BinaryIO) -> ImageHeader | None:
             return None
         marker = data[at + 1]
         if marker == 0xFF:
-            position += 1
+            filled = len(data) - at - len(data[at:].lstrip(b"\xff"))
+            position, padding = position + filled - 1, padding + filled
+            if padding > _HEAD:
+                raise ImageHeaderError("image_unreadable", "It is padding where a picture has to begin.")
             continue
         if marker in _STANDALONE:
             position += 2
@@ -148,7 +154,7 @@ def _jpeg_header(head: bytes, file: BinaryIO) -> ImageHeader | None:
                 data, start, at = file.read(_HEAD + 4), position, 0
             orientation = _orientation(data[at + 10 : at + 2 + length])
         position += 2 + length
-    return None
+    raise ImageHeaderError("image_unreadable", f"More than {_MOST_SEGMENTS} segments stand before its picture.")
 
 
 def _orientation(tiff: bytes) -> int:
