@@ -9,7 +9,8 @@ from typing import Final
 import numpy as np
 
 from runaudit.diagnostics.answers import inconclusive, not_run, passed, why_absent
-from runaudit.diagnostics.evidence import Check, CheckResult, Evidence, Impact, Measurement, Remedy, Severity
+from runaudit.diagnostics.batch_remedies import against_large_batch, against_small_batch, fewer_images_a_step
+from runaudit.diagnostics.evidence import Check, CheckResult, Evidence, Impact, Measurement, Severity
 from runaudit.diagnostics.history import History, history_of
 from runaudit.diagnostics.learning_rate import LIMITS as RATE
 from runaudit.diagnostics.optimizer_steps import NOMINAL, Batch, average_lag, batch_of, unchanged_epochs
@@ -118,39 +119,10 @@ def _too_small(evidence: Evidence, history: History | None, batch: Batch | None)
             *((Measurement("noise of mAP over its best", round(noise, 4), LIMITS.noise),) if noise is not None else ()),
             *_batch_evidence(batch)[1:],
         ),
-        _remedies_of_small(evidence, batch),
+        against_small_batch(evidence, batch),
         effect=batch.normalised,
         n=batch.epochs or None,
     )
-
-
-def _remedies_of_small(evidence: Evidence, batch: Batch) -> tuple[Remedy, ...]:
-    key = _key(evidence)
-    synchronised = {"sync_bn": True} if evidence.run.framework != "ultralytics" else {}
-    remedies = [
-        Remedy(
-            "Use a batch of 16",
-            "The frameworks' default. If memory doesn't allow it, a smaller imgsz or a smaller model does.",
-            {key: 16},
-        )
-    ]
-    if batch.devices > 1 and not batch.synchronised:
-        remedies.append(
-            Remedy(
-                "Synchronise batch norm over the devices",
-                "Its statistics are then of the whole batch.",
-                dict(synchronised),
-                "model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)\n",
-            )
-        )
-    remedies.append(
-        Remedy(
-            "Keep the pretrained statistics of batch norm",
-            "In a training loop of one's own: fine-tuning with frozen statistics doesn't depend on the batch.",
-            code=_FREEZE_CODE,
-        )
-    )
-    return tuple(remedies)
 
 
 def _too_large(evidence: Evidence, history: History | None, batch: Batch | None) -> Part | None:
@@ -181,32 +153,12 @@ def _too_large(evidence: Evidence, history: History | None, batch: Batch | None)
             else "What more steps would have added can't be told from the curve."
         ),
         _batch_evidence(batch),
-        _remedies_of_large(evidence, batch, history),
+        against_large_batch(evidence, batch, history),
         Impact("lowers", gain, interval, "observational", history.metric_name or "map50_95")
         if projected and history is not None
         else Impact("lowers"),
         effect=float(batch.steps),
         n=batch.epochs or None,
-    )
-
-
-def _remedies_of_large(evidence: Evidence, batch: Batch, history: History | None) -> tuple[Remedy, ...]:
-    key = _key(evidence)
-    times = batch.effective / NOMINAL
-    epochs = math.ceil((history.epochs[-1] if history is not None else batch.epochs or 1) * times)
-    return (
-        Remedy("Use a batch of 16 to 64", "More steps in the same epochs, at the same price.", {key: 64}),
-        Remedy(
-            f"Train for {epochs} epochs",
-            "As many steps as a batch of 64 would have made, if the large batch is to stay.",
-            {"epochs": int(epochs)},
-        ),
-        Remedy(
-            "Scale the learning rate with the batch",
-            "By the linear rule for SGD, with a warm-up of five epochs or more; Adam takes the square root of it.",
-            {"lr0": float(f"{0.01 * min(times, 8.0):.2g}"), "optimizer": "SGD", "warmup_epochs": 5.0},
-            reference="https://arxiv.org/abs/1706.02677",
-        ),
     )
 
 
@@ -245,7 +197,7 @@ def _stands_still(evidence: Evidence, history: History | None, batch: Batch | No
             ),
             *(_batch_evidence(batch) if batch is not None else ()),
         ),
-        (_fewer_images(evidence, 4),),
+        (fewer_images_a_step(evidence, 4),),
         effect=1.0 - share if seen else an_epoch,
         n=history.size if history is not None else None,
     )
@@ -265,30 +217,9 @@ def _few(evidence: Evidence, history: History | None, batch: Batch | None) -> Pa
         f"The run took {batch.steps} optimizer steps, of {batch.effective} images each",
         f"A batch has {batch.size} images, and {batch.accumulated} of them are added up for a step.",
         _batch_evidence(batch),
-        (_fewer_images(evidence, batch.size),),
+        (fewer_images_a_step(evidence, batch.size),),
         effect=float(batch.steps),
         n=batch.epochs,
-    )
-
-
-def _key(evidence: Evidence) -> str:
-    """The training argument that sets the batch."""
-    return "batch" if evidence.run.framework == "ultralytics" else "batch_size"
-
-
-def _fewer_images(evidence: Evidence, size: int) -> Remedy:
-    """Steps of fewer images, where the framework lets them be set; else more epochs."""
-    if evidence.run.framework == "ultralytics":
-        return Remedy(
-            "Take a step after each batch",
-            "nbs is how many images gradients are added up to before a step; its default of 64 doesn't know the data.",
-            {"batch": size, "nbs": size},
-        )
-    epochs = 10 * max(10, evidence.run.epochs_run or 0)
-    return Remedy(
-        f"Train for {epochs} epochs",
-        "YOLOv5 adds up gradients of 64 images whatever is asked for, so that only more epochs make more steps.",
-        {"epochs": epochs},
     )
 
 
@@ -360,12 +291,6 @@ def _sound(history: History | None, batch: Batch | None) -> CheckResult:
         n=n,
     )
 
-
-_FREEZE_CODE = """\
-for module in model.modules():
-    if isinstance(module, torch.nn.BatchNorm2d):
-        module.eval()  # after each model.train(): running statistics stay, scale and shift are still learnt
-"""
 
 CHECK = Check(
     cause=CAUSE,

@@ -4,31 +4,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from runaudit.diagnostics.class_support import ClassSupport, best_map50
-from runaudit.diagnostics.evidence import Evidence, Impact, Measurement, Remedy, Severity
+from runaudit.diagnostics.evidence import Evidence, Measurement, Remedy, Severity
 from runaudit.diagnostics.history import number
 from runaudit.diagnostics.opposite_names import Change, characters, opposite_pairs
 from runaudit.diagnostics.parts import Part
 from runaudit.diagnostics.thresholds import threshold
+from runaudit.diagnostics.told_apart import LIMITS as TOLD
+from runaudit.diagnostics.told_apart import Thresholds as ToldThresholds
+from runaudit.diagnostics.told_apart import confusion_impact, mistakes_of, told_apart, told_evidence
 from runaudit.runs.facts import RunFacts
 
 
 @dataclass(frozen=True)
 class Thresholds:
-    confused: float = threshold(
-        0.65,
-        "mAP50 that two classes can have at most if nothing tells them apart: each detection is then right half of the "
-        "time. 400 simulations with 30 objects each give 0.57 on average and 0.63 at the 95th percentile, with 300 "
-        "each 0.52 and 0.54.",
-    )
     classes: float = threshold(
         0.1,
         "Share of the classes in such pairs from which the finding is major: at 0.1 what they lose, up to 0.35 of "
         "mAP50 each, is 3.5 points of the mean. In a reported case mAP went from 0.5 to 0.9 without flips (yolo.md "
         "row 51).",
     )
+    at_stake: float = threshold(0.02, "The report contract's 2 points of mAP, of whatever share of the classes.")
     often: float = threshold(
         0.25,
         "Probability of the flip from which it is major. At the default of 0.5 half of what training shows has the "
@@ -44,7 +40,7 @@ class Thresholds:
         10, "Classes of single letters or digits that make a data set one of writing: the ten digits."
     )
     legible: float = threshold(0.9, "mAP50 from which mirrored writing is not seen to have cost anything.")
-    judged: int = threshold(30, "Validation instances of a class whose AP50 is taken for told (diagnostics.md A2(4)).")
+    told: ToldThresholds = TOLD
 
 
 LIMITS = Thresholds()
@@ -94,11 +90,13 @@ def confusion(evidence: Evidence, change: ChangedMeaning, support: ClassSupport)
     if not affected or support.classes == 0:
         return None
     share = len(affected) / support.classes
-    if _told_apart(evidence, affected, share):
+    mistakes = mistakes_of(evidence, support, pairs)
+    if told_apart(evidence, mistakes, affected, share):
         return None
-    severity: Severity = "minor"
-    if share >= LIMITS.classes and (change.value >= LIMITS.often or change.change in ("rotation", "hue")):
-        severity = "major"
+    impact = confusion_impact(evidence, affected)
+    often = change.value >= LIMITS.often or change.change in ("rotation", "hue")
+    costly = impact.value is not None and impact.value >= LIMITS.at_stake
+    severity: Severity = "major" if often and (share >= LIMITS.classes or costly) else "minor"
     named = [f"{support.name(first)} / {support.name(second)}" for first, second in pairs]
     instances = support.instances_of(affected)
     counted = f" They have {instances} of {support.instances} labels." if support.instances else ""
@@ -107,7 +105,12 @@ def confusion(evidence: Evidence, change: ChangedMeaning, support: ClassSupport)
         f"{change.argument}={change.value:g} makes classes of one another: {', '.join(named[:3])}"
         + (f" and {len(named) - 3} more pairs" if len(named) > 3 else ""),
         f"Training {change.does} and keeps the class, so that what is shown as the one is often labelled as the other. "
-        f"The names say so; whether the objects look that way should be seen.{counted}",
+        + (
+            "The names say so; whether the objects look that way should be seen."
+            if mistakes is None
+            else f"The model takes the one for the other in {mistakes.count} of {mistakes.labels} cases."
+        )
+        + counted,
         (
             Measurement(
                 "share of the classes that are in such pairs",
@@ -117,7 +120,7 @@ def confusion(evidence: Evidence, change: ChangedMeaning, support: ClassSupport)
                 source=support.source,
             ),
             Measurement(change.argument, change.value, threshold=0, source=place_of(run, change.argument)),
-            *_told_evidence(evidence, affected),
+            *told_evidence(evidence, mistakes, affected),
         ),
         (
             Remedy(
@@ -128,7 +131,7 @@ def confusion(evidence: Evidence, change: ChangedMeaning, support: ClassSupport)
                 "https://github.com/ultralytics/yolov5/issues/2520",
             ),
         ),
-        _impact(evidence, affected),
+        impact,
         tuple(support.name(index) for index in affected),
         share,
         support.classes,
@@ -144,49 +147,6 @@ def _not_flipped(evidence: Evidence) -> bool:
         and dataset is not None
         and dataset.flip_index is None
     )
-
-
-def _per_class(evidence: Evidence) -> dict[int, float]:
-    """Class -> measured AP50, of the classes that can be judged by it."""
-    judged = evidence.evaluation.per_class if evidence.evaluation is not None else ()
-    return {
-        entry.class_id: entry.map50 for entry in judged if entry.map50 is not None and entry.instances >= LIMITS.judged
-    }
-
-
-def _told_apart(evidence: Evidence, affected: list[int], share: float) -> bool:
-    """Whether the metrics are better than they could be if the affected classes were not told apart at all.
-
-    By the classes' own AP50 where it was measured, else by the run's best mAP50: with all other classes at 1, it can be
-    no more than 1 - share * (1 - confused).
-    """
-    measured = _per_class(evidence)
-    own = [measured[index] for index in affected if index in measured]
-    if own:
-        return float(np.mean(own)) > LIMITS.confused
-    best = best_map50(evidence)
-    return best is not None and best > 1.0 - share * (1.0 - LIMITS.confused)
-
-
-def _told_evidence(evidence: Evidence, affected: list[int]) -> tuple[Measurement, ...]:
-    measured = _per_class(evidence)
-    own = [measured[index] for index in affected if index in measured]
-    if own:
-        return (Measurement("mean AP50 of these classes", round(float(np.mean(own)), 4), LIMITS.confused, n=len(own)),)
-    best = best_map50(evidence)
-    return () if best is None else (Measurement("best mAP50", round(best, 4)),)
-
-
-def _impact(evidence: Evidence, affected: list[int]) -> Impact:
-    """What the affected classes lack against the mean of the others, as their share of the mean over all."""
-    judged = evidence.evaluation.per_class if evidence.evaluation is not None else ()
-    values = {entry.class_id: entry.map50_95 for entry in judged if entry.map50_95 is not None}
-    own = [value for index, value in values.items() if index in affected]
-    others = [value for index, value in values.items() if index not in affected]
-    if not own or not others:
-        return Impact("lowers")
-    lacking = (float(np.mean(others)) - float(np.mean(own))) * len(own) / len(values)
-    return Impact("lowers", lacking, None, "observational") if 0 < lacking <= 1 else Impact("lowers")
 
 
 def writing(evidence: Evidence, support: ClassSupport) -> Part | None:

@@ -12,6 +12,7 @@ from runaudit.diagnostics.evidence import Check, CheckResult, Evidence, Impact, 
 from runaudit.diagnostics.history import number
 from runaudit.diagnostics.parts import Part, joined, present
 from runaudit.diagnostics.thresholds import threshold
+from runaudit.evaluation.detection_facts import SizeMetrics
 from runaudit.evaluation.facts import EvaluationFacts
 from runaudit.runs.facts import BoxCensus, RunFacts, SplitFacts
 
@@ -106,6 +107,10 @@ def _small(evidence: Evidence, split: SplitFacts, census: BoxCensus, size: tuple
     if share < LIMITS.small or _found_anyway(evidence.evaluation, share):
         return None
     native = census.longer_sides[1] if census.longer_sides is not None else None
+    side = LIMITS.reach * stride * (native or size[0]) / size[0]
+    sizes = _sizes(evidence.evaluation, side)
+    if sizes is not None and sizes.lacking <= 0:
+        return None
     shown = f" The images themselves are {native:.0f} pixels long." if native is not None else ""
     return Part(
         "major" if share >= LIMITS.small_major else "minor",
@@ -120,13 +125,55 @@ def _small(evidence: Evidence, split: SplitFacts, census: BoxCensus, size: tuple
                 n=census.boxes,
                 source=split.source,
             ),
+            *(sizes.evidence() if sizes is not None else ()),
             Measurement("imgsz", size[0], source=size[1]),
             *((Measurement("median longer side of the images", round(native, 1)),) if native is not None else ()),
         ),
         _remedies_of_small(run, census, size[0], stride),
+        Impact("lowers", sizes.stake, None, "observational") if sizes is not None else Impact("lowers"),
         effect=share,
         n=census.boxes,
     )
+
+
+@dataclass(frozen=True)
+class _Sizes:
+    """COCO's AP of the small labels and of the best larger ones, and the small ones' share of all labels."""
+
+    small: SizeMetrics
+    small_map: float
+    larger: SizeMetrics
+    larger_map: float
+    share: float
+
+    @property
+    def lacking(self) -> float:
+        return self.larger_map - self.small_map
+
+    @property
+    def stake(self) -> float:
+        """mAP50-95 that the small labels would add if they were as easy as the larger ones, by their share."""
+        return round(min(1.0, max(0.0, self.lacking * self.share)), 4)
+
+    def evidence(self) -> tuple[Measurement, ...]:
+        return (
+            Measurement("AP of labels below 32 x 32 pixels", round(self.small_map, 4), n=self.small.labels),
+            Measurement(f"AP of {self.larger.size} labels", round(self.larger_map, 4), n=self.larger.labels),
+        )
+
+
+def _sizes(evaluation: EvaluationFacts | None, side: float) -> _Sizes | None:
+    """AP by size, if objects of `side` pixels of the image are among the small ones, and there are enough labels."""
+    measured = {entry.size: entry for entry in (evaluation.per_size if evaluation is not None else ())}
+    small, total = measured.get("small"), sum(entry.labels for name, entry in measured.items() if name != "all")
+    if small is None or small.map50_95 is None or small.labels < LIMITS.boxes or side**2 > (small.most or 0.0):
+        return None
+    others = [entry for name in ("medium", "large") if (entry := measured.get(name)) and entry.labels >= LIMITS.boxes]
+    rated = [(entry.map50_95, entry) for entry in others if entry.map50_95 is not None]
+    if not rated:
+        return None
+    best, larger = max(rated, key=lambda pair: pair[0])
+    return _Sizes(small, small.map50_95, larger, best, small.labels / total)
 
 
 def _found_anyway(evaluation: EvaluationFacts | None, share: float) -> bool:
@@ -303,15 +350,17 @@ CHECK = Check(
     statistic=(
         "Share of the validation objects (of training's, where there is no validation split) whose side, sqrt(w h) at "
         "the run's imgsz, is below the reach of the finest stride; refuted where the measured recall shows that they "
-        "are found. Share of the objects beyond max_det in their image. For anchor-based heads the best possible "
-        "recall: the share of training objects that some anchor of the checkpoint fits within a factor of four in "
-        "width and height (a sample of 5000)."
+        "are found, or where AP of small labels is no lower than that of larger ones. Share of the objects beyond "
+        "max_det in their image. For anchor-based heads the best possible recall: the share of training objects that "
+        "some anchor of the checkpoint fits within a factor of four in width and height (a sample of 5000)."
     ),
     thresholds=LIMITS,
     false_positives=(
         "Small objects that the user doesn't need; whether they cost mAP where nothing was validated is not measured.",
         "Multi-scale training and scale augmentation show small objects larger at times, and anchors other sizes.",
         "Labels far smaller than their objects (points) look like small objects.",
+        "Measured on the corpus (read and not fitted to): no finding in the 13 runs whose data are there; of coco128's "
+        "objects 1.1 % are below the reach and its anchors fit 99.5 %.",
     ),
     references=(
         "benchmarks/small_objects.py; yolo.md rows 41, 53, 54",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from runaudit.diagnostics.evidence import Evidence
 from runaudit.diagnostics.model_architecture import LIMITS, examine, finest_stride
+from runaudit.evaluation.detection_facts import SizeMetrics
 from runaudit.evaluation.facts import EvaluationFacts
 from tests.diagnostics import cases
 
@@ -88,6 +90,37 @@ def test_strides_that_are_none_are_not_believed(stride: tuple[float, ...]):
 def test_small_objects_that_are_found_anyway_are_no_fault():
     assert examine(sized([TINY, LARGE], evaluation=recalled(0.9))).outcome == "passed"
     assert examine(sized([TINY, LARGE], evaluation=recalled(0.55))).outcome == "failed"
+
+
+def by_size(small: float, large: float, *, labels: int = 300) -> EvaluationFacts:
+    """An evaluation that finds few of the objects, with COCO's AP of the small and of the large ones."""
+
+    def metrics(size: Any, least: float, most: float | None, value: float, count: int) -> SizeMetrics:
+        return SizeMetrics(
+            size=size, least=least, most=most, labels=count, map50_95=value, map50=value, map75=value, recall=value
+        )
+
+    entries = (
+        metrics("all", 0, None, (small + large) / 2, 300 + labels),
+        metrics("small", 0, 32**2, small, labels),
+        metrics("large", 96**2, None, large, 300),
+    )
+    return recalled(0.5).model_copy(update={"per_size": entries})
+
+
+def test_ap_by_size_tells_what_is_at_stake():
+    result = examine(sized([TINY, LARGE], evaluation=by_size(0.1, 0.5)))
+    assert result.outcome == "failed" and result.finding is not None
+    assert (result.finding.impact.value, result.finding.impact.grade) == (pytest.approx(0.2), "observational")
+    assert "AP of labels below 32 x 32 pixels" in [item.name for item in result.finding.evidence]
+
+
+def test_small_objects_that_are_found_as_well_as_large_ones_are_no_fault():
+    assert examine(sized([TINY, LARGE], evaluation=by_size(0.5, 0.5))).outcome == "passed"
+    # Too few labels to tell, and objects that are small at imgsz but large in the image.
+    assert examine(sized([TINY, LARGE], evaluation=by_size(0.5, 0.5, labels=29))).outcome == "failed"
+    shrunk = sized([(40, 40), (600, 600)], longer=6400, evaluation=by_size(0.5, 0.5))
+    assert examine(shrunk).outcome == "failed"
 
 
 def test_the_same_objects_at_a_larger_imgsz_pass():

@@ -1,0 +1,85 @@
+"""What to do about a batch that is too small, too large, or larger than the data."""
+
+from __future__ import annotations
+
+import math
+
+from runaudit.diagnostics.evidence import Evidence, Remedy
+from runaudit.diagnostics.history import History
+from runaudit.diagnostics.optimizer_steps import NOMINAL, Batch
+
+_FREEZE_CODE = """\
+for module in model.modules():
+    if isinstance(module, torch.nn.BatchNorm2d):
+        module.eval()  # after each model.train(): running statistics stay, scale and shift are still learnt
+"""
+
+
+def against_small_batch(evidence: Evidence, batch: Batch) -> tuple[Remedy, ...]:
+    key = _key(evidence)
+    synchronised = {"sync_bn": True} if evidence.run.framework != "ultralytics" else {}
+    remedies = [
+        Remedy(
+            "Use a batch of 16",
+            "The frameworks' default. If memory doesn't allow it, a smaller imgsz or a smaller model does.",
+            {key: 16},
+        )
+    ]
+    if batch.devices > 1 and not batch.synchronised:
+        remedies.append(
+            Remedy(
+                "Synchronise batch norm over the devices",
+                "Its statistics are then of the whole batch.",
+                dict(synchronised),
+                "model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)\n",
+            )
+        )
+    remedies.append(
+        Remedy(
+            "Keep the pretrained statistics of batch norm",
+            "In a training loop of one's own: fine-tuning with frozen statistics doesn't depend on the batch.",
+            code=_FREEZE_CODE,
+        )
+    )
+    return tuple(remedies)
+
+
+def against_large_batch(evidence: Evidence, batch: Batch, history: History | None) -> tuple[Remedy, ...]:
+    key = _key(evidence)
+    times = batch.effective / NOMINAL
+    epochs = math.ceil((history.epochs[-1] if history is not None else batch.epochs or 1) * times)
+    return (
+        Remedy("Use a batch of 16 to 64", "More steps in the same epochs, at the same price.", {key: 64}),
+        Remedy(
+            f"Train for {epochs} epochs",
+            "As many steps as a batch of 64 would have made, if the large batch is to stay.",
+            {"epochs": int(epochs)},
+        ),
+        Remedy(
+            "Scale the learning rate with the batch",
+            "By the linear rule for SGD, with a warm-up of five epochs or more; Adam takes the square root of it.",
+            {"lr0": float(f"{0.01 * min(times, 8.0):.2g}"), "optimizer": "SGD", "warmup_epochs": 5.0},
+            reference="https://arxiv.org/abs/1706.02677",
+        ),
+    )
+
+
+def fewer_images_a_step(evidence: Evidence, size: int) -> Remedy:
+    """Steps of fewer images, where the framework lets them be set; else more epochs."""
+    if evidence.run.framework == "ultralytics":
+        return Remedy(
+            "Take a step after each batch",
+            "nbs is how many images gradients are added up to before a step; its default of 64 doesn't know the data.",
+            {"batch": size, "nbs": size},
+        )
+    epochs = 10 * max(10, evidence.run.epochs_run or 0)
+    return Remedy(
+        f"Train for {epochs} epochs",
+        "YOLOv5 adds up gradients of 64 images whatever is asked for, so that only more epochs make more steps.",
+        {"epochs": epochs},
+    )
+
+
+def _key(evidence: Evidence) -> str:
+    """The training argument that sets the batch."""
+    return "batch" if evidence.run.framework == "ultralytics" else "batch_size"
