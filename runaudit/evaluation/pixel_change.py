@@ -30,13 +30,13 @@ class PixelChange:
     """Tones by a table, then saturation, then a colour cast, then a Gaussian blur, then Gaussian noise.
 
     `tones` has 256 grey levels, one for each, the same for all channels; None keeps them. `saturation` multiplies the
-    distance of a pixel's channels from its grey. `cast` is added to red, green and blue, in grey levels. `blur` is a
-    standard deviation in pixels where the longer side has LONGER_SIDE, `noise` one in grey levels; 0 leaves it out.
+    distance of a pixel's channels from its grey. `cast` multiplies red, green and blue. `blur` is a standard deviation
+    in pixels where the longer side has LONGER_SIDE, `noise` one in grey levels; 0 leaves it out.
     """
 
     tones: tuple[int, ...] | None = None
     saturation: float = 1.0
-    cast: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    cast: tuple[float, float, float] = (1.0, 1.0, 1.0)
     blur: float = 0.0
     noise: float = 0.0
 
@@ -45,13 +45,11 @@ class PixelChange:
         shape, changed = pixels.shape, pixels
         if self.tones is not None:
             changed = cv2.LUT(changed, np.array(self.tones, dtype=np.uint8)).reshape(shape)
-        if shape[2] == 3 and (self.saturation != 1 or any(self.cast)):
-            # One affine map of the channels: cv2.transform rounds and saturates.
+        if shape[2] == 3 and (self.saturation != 1 or self.cast != (1.0, 1.0, 1.0)):
             luma = np.array([0.114, 0.587, 0.299])
             mixed = self.saturation * np.eye(3) + (1 - self.saturation) * luma
-            changed = cv2.transform(changed, np.column_stack([mixed, self.cast[::-1]]))
-        elif any(self.cast):
-            changed = cv2.add(changed, float(np.mean(self.cast))).reshape(shape)
+            # cv2.transform rounds, and cuts to what a byte holds.
+            changed = cv2.transform(changed, np.array(self.cast[::-1])[:, None] * mixed)
         if self.blur > 0:
             sigma = self.blur * max(shape[:2]) / LONGER_SIDE
             changed = cv2.GaussianBlur(changed, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE).reshape(shape)
@@ -66,9 +64,9 @@ class PixelChange:
 def colour_change(images: ImageProperties, target: ImageProperties, some: Images) -> PixelChange:
     """The change that gives all `images` together the tones, the mean saturation and the mean colours of `target`.
 
-    Tones are matched by their distributions over all pixels of the luma (histogram matching: Gonzalez and Woods, Digital
+    Tones are matched by their distributions over all pixels' luma (histogram matching: Gonzalez and Woods, Digital
     Image Processing, chapter 3.3), which finds gain, offset and gamma alike. Saturation and cast follow from what the
-    tones alone do to `some` of the images. One change for all images: it moves the set, and leaves how its images differ.
+    tones alone do to `some` of the images. One change for all: it moves the set, and leaves how its images differ.
     """
     tones = PixelChange(tones=_matched(images.tones.mean(axis=0), target.tones.mean(axis=0)))
     if not len(some):
@@ -79,7 +77,8 @@ def colour_change(images: ImageProperties, target: ImageProperties, some: Images
     wanted = float(target.values[:, _SATURATION].mean())
     saturated = replace(tones, saturation=min(MOST_SATURATION, wanted / expected) if expected > 1e-3 else 1.0)
     moved = (_looks(some, saturated)[1] - _looks(some, PixelChange())[1]).mean(axis=0)
-    cast = target.channels[:, 0].mean(axis=0) - images.channels[:, 0].mean(axis=0) - moved
+    reached = np.maximum(images.channels[:, 0].mean(axis=0) + moved, 1.0)
+    cast = target.channels[:, 0].mean(axis=0) / reached
     return replace(saturated, cast=(float(cast[0]), float(cast[1]), float(cast[2])))
 
 
