@@ -16,6 +16,9 @@ from runaudit.diagnostics.lost_images import LIMITS as LOST
 from runaudit.diagnostics.lost_images import Thresholds as LostThresholds
 from runaudit.diagnostics.lost_images import severity_of_loss
 from runaudit.diagnostics.metric_mismatch import reported_metrics
+from runaudit.diagnostics.permuted_classes import LIMITS as PERMUTED
+from runaudit.diagnostics.permuted_classes import Thresholds as PermutedThresholds
+from runaudit.diagnostics.permuted_classes import permutation_finding
 from runaudit.diagnostics.thresholds import threshold
 from runaudit.evaluation.facts import EvaluationFacts
 from runaudit.runs.facts import CheckpointFacts, DatasetFacts
@@ -26,6 +29,7 @@ CAUSE: Final = "class_mapping"
 @dataclass(frozen=True)
 class Thresholds:
     lost: LostThresholds = LOST
+    permuted: PermutedThresholds = PERMUTED
     left: float = threshold(
         0.5,
         "Mean mAP50-95 of the classes of another name over what the run reported. Renaming leaves it at 1; the healthy "
@@ -55,6 +59,9 @@ def examine(evidence: Evidence) -> CheckResult:  # noqa: PLR0911 - one answer a 
     ids = _ids(dataset)
     if _from_one(ids, len(dataset.names)):
         return _one_based(dataset, ids)
+    permuted = permutation_finding(evidence, dataset)
+    if permuted is not None:
+        return permuted
     by_names = _by_names(evidence, dataset, checkpoint)
     unknown = {index: rows for index, rows in ids.items() if index >= len(dataset.names)}
     if by_names is not None and by_names.finding is not None and (by_names.outcome == "failed" or not unknown):
@@ -362,7 +369,10 @@ CHECK = Check(
         "Names of the checkpoint against names of data.yaml, id by id, without case, white space, `_` and `-`; their "
         "numbers, and that of the network's outputs; class ids of all label rows, those of dropped images included. "
         "Where "
-        "names differ, the mean mAP50-95 of these classes. Of a classifier, names of the class folders instead, and "
+        "names differ, the mean mAP50-95 of these classes. Detections: the one-to-one mapping of ids that most found "
+        "labels "
+        "agree with, and mAP50-95 with ids mapped by it, against mAP50-95 as it stands (200 replicates, by image). Of "
+        "a classifier, names of the class folders instead, and "
         "what top-1 accuracy becomes where a version goes by their order."
     ),
     thresholds=LIMITS,
@@ -370,6 +380,7 @@ CHECK = Check(
         "Classes that were only renamed or translated: minor where the model finds them, major without re-validation.",
         "A class list that begins with an unused `background`: the labels then rightly count from 1.",
         "single_cls: one class by design.",
+        "Two classes that the model can't tell apart, or calls by one name: no mapping then wins for sure.",
         "Names that are only numbers say nothing, and are not compared with real ones.",
     ),
     references=("yolo.md A5 and C3",),

@@ -14,10 +14,11 @@ from runaudit.evaluation.matching import Matches
 ON: Final = 0.5
 """IoU from which a detection is of a label"""
 FEWEST: Final = 5
-"""labels found of a class, below which it is mapped nowhere"""
-MOST: Final = 0.5
-"""share of a class' found labels that another id must have, and its own id must not: two classes that a model confuses
-share the detections, or one gets them all and then keeps its own"""
+"""labels found of a class, below which it does not move by itself"""
+FAVOURED: Final = 0.6
+"""what the share of the other id, of the labels that have it or their own, is surely above (Wilson's lower end, 95 %).
+Two ids that a model can't tell apart have 0.5; ids that it calls by one of both keep that one"""
+Z95: Final = 1.96
 
 
 @dataclass(frozen=True)
@@ -45,40 +46,59 @@ def class_confusion(matches: Matches, classes: int) -> NDArray[np.int64]:
 def best_permutation(confusion: NDArray[np.int64]) -> Permutation:
     """The one-to-one mapping of ids that the most found labels agree with, as far as it moves classes for sure.
 
-    Only classes of which another id has more than MOST of the found labels, and their own id less, may move, and only
-    among one another: two classes that are merely confused stay. What the assignment gives that is not such a majority
-    is left out.
+    Only classes of which another id has surely more found labels than their own may move, and only to ids whose own
+    class moves, too, or has hardly a label. Once some moved, classes with few labels follow as the ids left allow.
     """
-    labelled = confusion.sum(axis=1)
-    share = confusion / np.maximum(labelled, 1)[:, None]
-    own = np.diagonal(share)
-    winner = share.argmax(axis=1)
-    candidates = np.flatnonzero(
-        (labelled >= FEWEST) & (winner != np.arange(len(share))) & (share.max(axis=1) > MOST) & (own < 1 - MOST)
-    )
-    mapping: dict[int, int] = {}
-    if len(candidates):
-        columns = np.unique(np.r_[candidates, winner[candidates]])
-        assigned = columns[assignment(-confusion[np.ix_(candidates, columns)].astype(np.float64))]
-        for cls, detected in zip(candidates, assigned, strict=True):
-            if detected != cls and share[cls, detected] > MOST and _free(int(detected), candidates, labelled):
-                mapping[int(detected)] = int(cls)
-    moved = np.array(sorted(mapping.values()), dtype=np.int64)
-    if not len(moved):
+    labelled, own = confusion.sum(axis=1), np.diagonal(confusion)
+    others = confusion.copy()
+    np.fill_diagonal(others, 0)
+    winner, most = others.argmax(axis=1), others.max(axis=1)
+    sure = (labelled >= FEWEST) & (_lower_end(most, most + own) > FAVOURED)
+    mapping = _assigned(confusion, np.flatnonzero(sure), np.unique(winner[sure]), sure | (labelled < FEWEST))
+    if not mapping:
         return Permutation({}, None, None, 0)
+    left = (most > own) & ~sure
+    ids = np.setdiff1d(np.arange(len(confusion)), list(mapping))
+    may_go = left | (labelled == 0)
+    may_go[list(mapping.values())] = True
+    mapping |= _assigned(confusion, np.flatnonzero(left), ids, may_go)
+    moved = np.array(sorted(mapping.values()), dtype=np.int64)
     detected_as = {cls: detected for detected, cls in mapping.items()}
     total = int(labelled[moved].sum())
     return Permutation(
         mapping,
-        float(confusion[moved, moved].sum() / total),
+        float(own[moved].sum() / total),
         float(sum(int(confusion[cls, detected_as[int(cls)]]) for cls in moved) / total),
         total,
     )
 
 
-def _free(detected: int, candidates: NDArray[np.intp], labelled: NDArray[np.int64]) -> bool:
-    """Whether the id is not needed by its own class: that moves too, or has hardly a label."""
-    return bool(detected in candidates or labelled[detected] < FEWEST)
+def _assigned(
+    confusion: NDArray[np.int64], classes: NDArray[np.intp], ids: NDArray[np.intp], may_go: NDArray[np.bool_]
+) -> dict[int, int]:
+    """id -> class of `classes`, one to one, by the most labels; of `ids` only those whose own class `may_go` (k,)."""
+    columns = ids[may_go[ids]]
+    if not len(classes) or not len(columns):
+        return {}
+    table = confusion[np.ix_(classes, columns)].astype(np.float64)
+    if len(classes) <= len(columns):
+        rows, places = np.arange(len(classes)), assignment(-table)
+    else:
+        places, rows = np.arange(len(columns)), assignment(-table.T)
+    return {
+        int(columns[place]): int(classes[row])
+        for row, place in zip(rows, places, strict=True)
+        if columns[place] != classes[row] and table[row, place] > confusion[classes[row], classes[row]]
+    }
+
+
+def _lower_end(hits: NDArray[np.int64], total: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The lower end of Wilson's 95 % interval of hits of total, both (k,); 0 where total is 0."""
+    n = np.maximum(total, 1)
+    share, spread = hits / n, Z95**2 / n
+    centre = share + spread / 2
+    half = Z95 * np.sqrt(share * (1 - share) / n + spread / (4 * n))
+    return np.where(total > 0, (centre - half) / (1 + spread), 0.0)
 
 
 def complete(mapping: dict[int, int], classes: int) -> NDArray[np.int64]:

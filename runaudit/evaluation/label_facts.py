@@ -84,6 +84,14 @@ class ClassPermutationFacts(Facts):
     n: int = 0
 
 
+class ClassConfusion(Facts):
+    """How many labels of the class `labelled` the model detects best as the class `detected`."""
+
+    labelled: int
+    detected: int
+    labels: int
+
+
 class LabelQualityFacts(Facts):
     """All that detections tell of the labels of one split.
 
@@ -96,4 +104,8 @@ class LabelQualityFacts(Facts):
     total_suspects: int = 0
     habits: tuple[BoxHabitFacts, ...] = ()
     permutation: ClassPermutationFacts | None = None
+    confusions: tuple[ClassConfusion, ...] = ()
+    """the most frequent ones, at most `label_review.MOST_CONFUSIONS`"""
+    found: dict[int, int] = {}
+    """class -> labels of it with a detection of any class on them"""
     too_little: str | None = None

@@ -62,23 +62,16 @@ class LabelQuality:
     seen: Sightings
 
 
-def label_quality(
-    matches: Matches, sizes: NDArray[Any], *, expected: dict[int, int] | None = None, seed: int = 0
-) -> LabelQuality:
+def label_quality(matches: Matches, sizes: NDArray[Any], *, seed: int = 0) -> LabelQuality:
     """Score labels and objects.
 
     Args:
         matches: of a validation pass.
         sizes: (k, 2) width and height of each image in pixels, in the order of `matches.image`.
-        expected: detected class -> label's class, of ids that were permuted; such labels are not swapped.
         seed: of the intervals.
     """
     seen = sightings(matches)
     swapped = seen.swapped
-    if expected:
-        detected = matches.det_cls[seen.seen_by[swapped]]
-        meant = np.array([expected.get(int(cls), -1) for cls in detected], dtype=np.int64)
-        swapped = swapped[meant != matches.gt_cls[swapped]]
     images = len(matches.image)
     true = binned(matches.gt_image[seen.agreeing], seen.seen_rank[seen.agreeing], images)
     contradictions: tuple[tuple[SuspectKind, Any, Any, Any, Any], ...] = (

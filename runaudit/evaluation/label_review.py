@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runaudit.evaluation.box_offsets import Habit, Residuals, habit, residuals
-from runaudit.evaluation.class_permutation import Permutation, best_permutation, class_confusion
+from runaudit.evaluation.class_permutation import Permutation, best_permutation, class_confusion, complete
 from runaudit.evaluation.facts import InterventionFacts
 from runaudit.evaluation.label_facts import (
     Box,
     BoxHabitFacts,
+    ClassConfusion,
     ClassPermutationFacts,
     LabelErrorRate,
     LabelQualityFacts,
@@ -30,10 +31,12 @@ from runaudit.evaluation.label_interventions import (
 from runaudit.evaluation.label_quality import KINDS, LabelQuality, Suspects, label_quality
 from runaudit.evaluation.matching import Matches
 from runaudit.evaluation.protocol import Protocol
+from runaudit.evaluation.relabelling import relabelled
 from runaudit.runs.facts import ImageIndex
 
 MOST_SUSPECTS: Final = 200
 """in the report; 100 bytes each"""
+MOST_CONFUSIONS: Final = 500
 LEAST_SCORE: Final = 0.1
 """below it a suspect is rather the model's mistake and not worth a look"""
 
@@ -62,9 +65,13 @@ def review_labels(
     base = Baseline.of(matches, protocol, seed)
     interventions: list[InterventionFacts] = []
     several = classes > 1 and not single_cls
-    permutation = _permuted(base, classes, interventions) if several else None
-    mapping = permutation.mapping if permutation is not None else {}
-    quality = label_quality(base.matches, sizes, expected=mapping or None, seed=seed)
+    confusion = class_confusion(base.matches, classes)
+    permutation = _permuted(base, confusion, interventions) if several else None
+    if permutation is not None and permutation.gain > 0:
+        # Seen through permuted ids every label looks swapped.
+        mapped = complete(permutation.mapping, classes)[base.matches.det_cls]
+        base = Baseline(relabelled(base.matches, protocol, det_cls=mapped), protocol, seed)
+    quality = label_quality(base.matches, sizes, seed=seed)
     interventions.extend(suspects_changed(base, quality))
     found = residuals(base.matches, quality.seen, sizes)
     changed = habit_corrected(base, found)
@@ -76,15 +83,30 @@ def review_labels(
         total_suspects=int((quality.suspects.score >= PROBABLE).sum()),
         habits=_habits(base.matches, found),
         permutation=permutation,
+        confusions=_confusions(confusion),
+        found={int(cls): int(count) for cls, count in enumerate(confusion.sum(axis=1)) if count},
     )
     return LabelReview(facts, tuple(interventions))
 
 
-def _permuted(base: Baseline, classes: int, interventions: list[InterventionFacts]) -> ClassPermutationFacts:
+def _confusions(confusion: NDArray[np.int64]) -> tuple[ClassConfusion, ...]:
+    off = confusion - np.diag(np.diagonal(confusion))
+    labelled, detected = np.nonzero(off)
+    counts = off[labelled, detected]
+    order = np.argsort(-counts, kind="stable")[:MOST_CONFUSIONS]
+    return tuple(
+        ClassConfusion(labelled=int(labelled[row]), detected=int(detected[row]), labels=int(counts[row]))
+        for row in order
+    )
+
+
+def _permuted(
+    base: Baseline, confusion: NDArray[np.int64], interventions: list[InterventionFacts]
+) -> ClassPermutationFacts:
     """The best permutation of ids and what it gains; adds what was measured to `interventions`."""
     blind = class_blind(base)
     interventions.append(blind)
-    best: Permutation = best_permutation(class_confusion(base.matches, classes))
+    best: Permutation = best_permutation(confusion)
     facts = ClassPermutationFacts(
         map50_95=base.value,
         agnostic_map50_95=blind.after,
@@ -96,7 +118,7 @@ def _permuted(base: Baseline, classes: int, interventions: list[InterventionFact
     )
     if not best.mapping:
         return facts
-    mapped = class_mapped(base, best.mapping, classes)
+    mapped = class_mapped(base, best.mapping, len(confusion))
     interventions.append(mapped)
     return facts.model_copy(update={"mapped_map50_95": mapped.after, "gain": mapped.difference, "ci95": mapped.ci95})
 
