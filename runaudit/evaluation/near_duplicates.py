@@ -57,7 +57,7 @@ def remainders(prints: Fingerprints, mean: NDArray[np.float32]) -> Remainders:
 def _remainder(thumbnails: NDArray[np.uint8], mean: NDArray[np.float32]) -> NDArray[np.float32]:
     rest = thumbnails.astype(np.float32) - mean
     rest -= rest.mean(axis=(1, 2), keepdims=True)
-    flat = rest.reshape(len(rest), -1)
+    flat = rest.reshape(len(rest), mean.size)
     length = np.sqrt((flat * flat).sum(axis=1, keepdims=True))
     return np.asarray(np.divide(flat, length, out=np.zeros_like(flat), where=length > 0), dtype=np.float32)
 
