@@ -8,6 +8,9 @@ from typing import Final
 import numpy as np
 
 from runaudit.diagnostics.answers import found, inconclusive, not_run, passed, why_absent
+from runaudit.diagnostics.confusion_asymmetry import LIMITS as ASYMMETRY
+from runaudit.diagnostics.confusion_asymmetry import Asymmetry, RareGap, asymmetry_of, rare_gap_of
+from runaudit.diagnostics.confusion_asymmetry import Thresholds as AsymmetryThresholds
 from runaudit.diagnostics.counting import (
     Counts,
     chi_square_tail,
@@ -42,6 +45,7 @@ class Thresholds:
     )
     beta: float = threshold(0.9999, "Effective number of samples (Cui et al., CVPR 2019; B1).")
     rarity: RarityThresholds = RARITY
+    asymmetry: AsymmetryThresholds = ASYMMETRY
 
 
 LIMITS = Thresholds()
@@ -78,6 +82,11 @@ def examine(evidence: Evidence) -> CheckResult:  # noqa: PLR0911 - one answer a 
     rarity = _rarity(evidence, dataset, counts)
     if rarity is not None and rarity.causal and rarity.at_stake >= LIMITS.at_stake:
         return _causal_finding(evidence, dataset, train, counts, rarity)
+    asymmetry = asymmetry_of(counts, evidence.evaluation) if evidence.evaluation is not None else None
+    if rarity is None and evidence.evaluation is not None and asymmetry is not None and asymmetry.sure:
+        gap = rare_gap_of(counts, evidence.evaluation)
+        if gap is not None and gap.ci95[0] > 0 and gap.at_stake >= LIMITS.at_stake:
+            return _taken_for_frequent(evidence, dataset, train, counts, gap=gap, asymmetry=asymmetry)
     distribution = _compare(train, val)
     if distribution is not None and distribution.differs:
         return _distribution_finding(dataset, train, val, distribution)
@@ -191,6 +200,7 @@ def _causal_finding(
     evidence: Evidence, dataset: DatasetFacts, train: SplitFacts, counts: Counts, rarity: Rarity
 ) -> CheckResult:
     classifies = evidence.run.task == "classify"
+    asymmetry = asymmetry_of(counts, evidence.evaluation) if evidence.evaluation is not None else None
     score, mean = ("recall", "the mean recall") if classifies else ("AP", "mAP50-95")
     return found(
         CAUSE,
@@ -204,6 +214,14 @@ def _causal_finding(
             Measurement(
                 "probability of this by chance", round(rarity.probability, 4), threshold=0.05, n=rarity.classes
             ),
+            Measurement(
+                f"rank correlation of {score} and count",
+                round(rarity.correlation, 4),
+                0.0,
+                rarity.correlation_ci95,
+                rarity.classes,
+            ),
+            *(asymmetry.evidence if asymmetry is not None else ()),
             *_count_evidence(train, counts),
         ),
         impact=Impact(
@@ -214,6 +232,36 @@ def _causal_finding(
         effect=rarity.slope,
         ci95=None,
         n=rarity.classes,
+    )
+
+
+def _taken_for_frequent(
+    evidence: Evidence,
+    dataset: DatasetFacts,
+    train: SplitFacts,
+    counts: Counts,
+    *,
+    gap: RareGap,
+    asymmetry: Asymmetry,
+) -> CheckResult:
+    """Of too few classes for a slope: the rare ones do worse and are taken for the frequent ones."""
+    return found(
+        CAUSE,
+        "major",
+        "Rare classes do worse and are taken for frequent ones",
+        f"Their AP lies {gap.gap:.3f} below that of the others. Of {asymmetry.confused} confused labels "
+        f"{asymmetry.to_frequent} went to the class that is more frequent in training, where {asymmetry.expected:.1f} "
+        "would by equal rates. Rare classes may also be harder; the direction of confusions speaks against that alone.",
+        evidence=(
+            Measurement("AP of the others less AP of the rare", round(gap.gap, 4), n=gap.classes),
+            *asymmetry.evidence,
+            *_count_evidence(train, counts),
+        ),
+        impact=Impact("lowers", gap.at_stake, (max(0.0, gap.ci95[0]), max(0.0, gap.ci95[1])), "observational"),
+        remedies=remedies(evidence, dataset, train, counts, beta=LIMITS.beta),
+        classes=gap.rare,
+        effect=gap.gap,
+        n=gap.classes,
     )
 
 
@@ -306,8 +354,11 @@ CHECK = Check(
         "clusters, with Cramer's V of the boxes. Causal: weighted Theil-Sen slope of per-class AP (of a classifier, "
         "recall) on the log "
         "count over the "
-        "classes with 30 validation instances or more, permutation over classes. Counts alone never give more "
-        "than minor."
+        "classes with 30 validation instances or more, permutation over classes, with Spearman's correlation. "
+        "Direction of "
+        "confusions: labels taken for a class more frequent in training, against equal rates; with too few classes "
+        "for a "
+        "slope, that and the gap in AP are the evidence. Counts alone never give more than minor."
     ),
     thresholds=LIMITS,
     false_positives=(

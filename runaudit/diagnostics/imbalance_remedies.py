@@ -6,6 +6,7 @@ from typing import Final
 
 from runaudit.diagnostics.counting import Counts, balanced_weights
 from runaudit.diagnostics.evidence import Evidence, Remedy
+from runaudit.diagnostics.label_issues import labels_are_missing
 from runaudit.runs.facts import DatasetFacts, SplitFacts
 
 MOST_WEIGHTS: Final = 200
@@ -60,7 +61,7 @@ def remedies(
             "https://arxiv.org/abs/1901.05555",
         ),
     ]
-    if train.missing_labels == 0 and not dataset.notes:
+    if train.missing_labels == 0 and not dataset.notes and not labels_are_missing(evidence):
         found.append(
             Remedy(
                 "Focal loss, as the last resort",

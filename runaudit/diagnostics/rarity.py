@@ -39,6 +39,9 @@ class Rarity:
     at_stake: float
     ci95: Interval
     rare: tuple[str, ...]
+    correlation: float = 0.0
+    """Spearman's, of the score with the count"""
+    correlation_ci95: Interval = (-1.0, 1.0)
 
     @property
     def causal(self) -> bool:
@@ -100,6 +103,7 @@ def rarity_of(counts: Counts, measured: EvaluationFacts | ClassificationFacts) -
     draws = precision + errors * generator.standard_normal((REPLICATES, ids.size))
     slopes = np.asarray([weighted_theil_sen(logarithms, draw, weights) for draw in draws])
     low, high = np.percentile(slopes * short, [2.5, 97.5])
+    ranks = np.percentile([_correlation(logarithms, draw) for draw in draws], [2.5, 97.5])
     names = np.asarray([entry.name for entry in judged], dtype=object)
     rare = names[np.argsort(logarithms, kind="stable")][: max(1, int((logarithms < np.median(logarithms)).sum()))]
     return Rarity(
@@ -108,6 +112,8 @@ def rarity_of(counts: Counts, measured: EvaluationFacts | ClassificationFacts) -
         probability=float(probability),
         at_stake=float(max(0.0, slope * short)),
         ci95=(float(max(0.0, low)), float(max(0.0, high))),
+        correlation=rank,
+        correlation_ci95=(min(rank, float(ranks[0])), max(rank, float(ranks[1]))),
         rare=tuple(str(name) for name in rare),
     )
 
