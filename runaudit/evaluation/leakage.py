@@ -28,7 +28,7 @@ LEAST_SCENE: Final = 0.6
 """The least correlation of neighbouring frames of one scene; unrelated pairs of the corpus' films and games reach 0.66
 at their upper thousandth, those of rendered sets 0.43 to 0.62."""
 SCENE_QUANTILE: Final = 0.999
-_RANDOM_PAIRS: Final = 20_000
+_RANDOM_PAIRS: Final = 10_000
 SAME_BOXES: Final = 0.5
 """Copies carry the same labels: at least this share of boxes overlaps one of the other's by an IoU of 0.5."""
 _NEAREST: Final = 5

@@ -12,7 +12,15 @@ from numpy.typing import NDArray
 from runaudit.evaluation.facts import PropertyShift, ShiftFacts
 from runaudit.evaluation.image_properties import PROPERTIES, ImageProperties
 from runaudit.evaluation.labels import Labelled
-from runaudit.evaluation.two_samples import Samples, Values, discrimination, distance, distance_interval, holm
+from runaudit.evaluation.two_samples import (
+    CLASSIFIED,
+    Samples,
+    Values,
+    discrimination,
+    distance,
+    distance_interval,
+    holm,
+)
 
 MOST_IMAGES: Final = 1000
 """of each side, drawn at random beyond that; 100 are enough to see a distance of 0.2 (diagnostics.md B2)"""
@@ -143,5 +151,5 @@ def _null_area(features: Values, group: NDArray[np.int64], share: float, seed: i
     as_validation = order < max(1, round(share * (int(group.max()) + 1)))
     if as_validation.all():
         return None
-    samples = Samples.of(as_validation, group, seed=seed, count=199)
+    samples = Samples.of(as_validation, group, seed=seed, count=CLASSIFIED)
     return discrimination(features, samples, seed=seed).null

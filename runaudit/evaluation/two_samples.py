@@ -17,6 +17,8 @@ from runaudit.evaluation.facts import Interval
 Values = NDArray[np.float64]
 
 PERMUTATIONS: Final = 999
+CLASSIFIED: Final = 199
+"""of them for the classifier, which is one test and needs no adjustment"""
 FOLDS: Final = 5
 _RIDGE: Final = 1.0
 """penalty in units of one observation, on features of variance 1"""
@@ -132,7 +134,7 @@ def discrimination(features: Values, samples: Samples, *, seed: int) -> Discrimi
     scaled = np.divide(scaled, spread, out=np.zeros_like(scaled), where=spread > 1e-9)
     scaled = np.clip(scaled, -5, 5)
     fold = generator.permutation(np.arange(int(samples.group.max()) + 1) % FOLDS)[samples.group]
-    labels = np.vstack([samples.second, samples.orders]).T.astype(np.float64)
+    labels = np.vstack([samples.second, samples.orders[:CLASSIFIED]]).T.astype(np.float64)
     scores = np.zeros_like(labels)
     for part in range(FOLDS):
         judged = fold == part
