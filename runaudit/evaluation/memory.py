@@ -12,7 +12,9 @@ _OPENCV_NO_MEMORY: Final = -4
 
 
 def ran_out_of_memory(error: BaseException) -> bool:
-    """Whether this is how Python, numpy, OpenCV or torch say that there was no memory. Loads none of them."""
+    """Whether this, or an error that it was raised from, is how Python, numpy, OpenCV or torch say so."""
+    if error.__cause__ is not None and ran_out_of_memory(error.__cause__):
+        return True
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     if isinstance(error, RuntimeError):

@@ -69,6 +69,8 @@ def evaluate(folder: JobFolder, spec: JobSpec, report: Report, walls: dict[str, 
                 unreproduced=lambda evaluation: unreproduced(facts.run, evaluation),
             )
     except CheckpointError as error:
+        if ran_out_of_memory(error):
+            raise _too_large(facts.run, select_device(spec.device)) from error
         why_not = f"The checkpoint can't be used: {error.detail}"
         facts = with_problem(facts, error)
     except DatasetError as error:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from runaudit.errors import CheckpointError
 from runaudit.evaluation.memory import ran_out_of_memory
 
 TOO_MUCH = 2**50
@@ -42,6 +43,17 @@ def test_a_gpu_s_words_are_known_and_other_errors_are_not_taken_for_it() -> None
         with pytest.raises((RuntimeError, cv2.error)) as caught:
             ask()
         assert not ran_out_of_memory(caught.value)
+
+
+def test_an_error_that_was_made_of_it_is_known_too() -> None:
+    """As where a network that can't be built for want of memory is told as one that the framework does not know."""
+    with pytest.raises(CheckpointError) as caught:
+        try:
+            torch.empty(TOO_MUCH, dtype=torch.uint8)
+        except RuntimeError as error:
+            raise CheckpointError("it can't be built", code="architecture_unsupported") from error
+    assert ran_out_of_memory(caught.value)
+    assert not ran_out_of_memory(CheckpointError("it can't be built"))
 
 
 SHORT_OF_MEMORY = """
