@@ -35,7 +35,7 @@ class Placement:
     `resized` is (width, height) after the first resize, `inner` after the second (the same unless the batch is smaller
     than the image), `left` and `top` the margin before it. A point of the image, in pixels, is at
     `x * gain_x + offset_x`, `y * gain_y + offset_y`: there the framework puts its boxes, half a pixel beside the image
-    at most.
+    at most. `shrink` is the scale of the second resize before its sides are rounded.
     """
 
     width: int
@@ -48,6 +48,7 @@ class Placement:
     gain_y: float
     offset_x: float
     offset_y: float
+    shrink: float = 1.0
 
 
 def rounded_size(imgsz: int, step: int = SIZE_STEP) -> int:
@@ -129,6 +130,7 @@ def place(width: int, height: int, imgsz: int, shape: tuple[int, int], protocol:
         gain_y=resized[1] * shrink / height,
         offset_x=left if protocol.whole_margins else margin_x,
         offset_y=top if protocol.whole_margins else margin_y,
+        shrink=shrink,
     )
 
 

@@ -11,13 +11,18 @@ from torch import nn
 
 from runaudit.errors import CheckpointError
 from runaudit.evaluation.framework import framework
-from runaudit.runs.facts import CheckpointFacts
+from runaudit.runs.facts import CheckpointFacts, Task
 
 _ACTIVATIONS: Final = {
     kind.__name__: kind
     for kind in (nn.SiLU, nn.ReLU, nn.ReLU6, nn.Hardswish, nn.GELU, nn.Mish, nn.Sigmoid, nn.Identity)
 }
 _WITH_PARAMETER: Final = {"LeakyReLU": (nn.LeakyReLU, "negative_slope"), "ELU": (nn.ELU, "alpha")}
+_HEADS: Final = {"SegmentationModel": "Segment", "PoseModel": "Pose", "OBBModel": "OBB"}
+"""class of `ultralytics.nn.tasks` -> its head in `ultralytics.nn.modules.head`; YOLO26's are subclasses"""
+_TASKS: Final[dict[str, Task]] = {"SegmentationModel": "segment", "PoseModel": "pose", "OBBModel": "obb"}
+_PROTOTYPE_STRIDE: Final = 8
+"""stride of the level from which mask prototypes are made, at twice its size: a quarter of the image's"""
 _DESCRIBED: Final = re.compile(r"(LeakyReLU|ELU)\(([0-9.e+-]{1,30})\)")
 
 
@@ -41,7 +46,7 @@ def image_channels(checkpoint: CheckpointFacts, description: dict[str, JsonValue
 def detection_model(
     checkpoint: CheckpointFacts, description: dict[str, JsonValue], model_class: str = "DetectionModel"
 ) -> Any:
-    """A detection network with its initial weights, its activations as the checkpoint has them where they are known.
+    """A network that finds objects, with its initial weights.
 
     `description` has passed `checked_model_yaml`; `model_class` is a class of `ultralytics.nn.tasks`. Raises
     CheckpointError `architecture_unsupported`.
@@ -52,9 +57,22 @@ def detection_model(
     # The installed package parses the description; whatever it can't build, it can't build.
     except Exception as error:
         raise unsupported(checkpoint, f"the installed ultralytics can't build it ({error!s:.300})") from error
-    if not isinstance(module.model[-1], framework().nn.modules.head.Detect):
+    head, layers = module.model[-1], framework().nn.modules.head
+    if not isinstance(head, layers.Detect):
         raise unsupported(checkpoint, "its last layer is not a detection head")
+    wanted = getattr(layers, _HEADS[model_class]) if model_class in _HEADS else None
+    others = tuple(getattr(layers, name) for name in _HEADS.values())
+    if not isinstance(head, wanted) if wanted is not None else isinstance(head, others):
+        raise unsupported(checkpoint, f"its head {type(head).__name__} is not that of a {model_class}")
+    if model_class == "SegmentationModel" and float(module.stride[0]) != _PROTOTYPE_STRIDE:
+        # The framework compares masks at a quarter of the image's size, and fails where prototypes have another.
+        raise unsupported(checkpoint, "its mask prototypes are not a quarter of the image's size")
     return module
+
+
+def task_of(model_class: str) -> Task:
+    """What a class of `ultralytics.nn.tasks` is for."""
+    return _TASKS.get(model_class, "detect")
 
 
 def restore_activations(checkpoint: CheckpointFacts, module: nn.Module, *, leave_out: str = "") -> None:

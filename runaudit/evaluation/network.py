@@ -1,4 +1,4 @@
-"""Rebuilds a detection network from a checked description and plain tensors, with the installed package's classes."""
+"""Rebuilds a network from a checked description and plain tensors, with the installed package's classes."""
 
 from __future__ import annotations
 
@@ -10,16 +10,19 @@ import torch
 from torch import Tensor, nn
 
 from runaudit.evaluation.anchor_network import ANCHOR_MODEL_CLASSES, anchor_network
-from runaudit.evaluation.construction import detection_model, restore_activations, unsupported
+from runaudit.evaluation.construction import detection_model, restore_activations, task_of, unsupported
 from runaudit.evaluation.loading import load_strictly, read_tensors, readied
-from runaudit.evaluation.protocol import ULTRALYTICS, YOLOV5, Protocol
-from runaudit.runs.facts import CheckpointFacts
+from runaudit.evaluation.protocol import ULTRALYTICS, ULTRALYTICS_ROTATED, YOLOV5, Protocol
+from runaudit.runs.facts import CheckpointFacts, Task
 from runaudit.runs.model_yaml import checked_model_yaml
 
 MODEL_CLASSES: Final = {
     "ultralytics.nn.tasks.DetectionModel": "DetectionModel",
     # Pickled by the YOLOv10 fork and early 8.2; its network is a DetectionModel with another head.
     "ultralytics.nn.tasks.YOLOv10DetectionModel": "DetectionModel",
+    "ultralytics.nn.tasks.SegmentationModel": "SegmentationModel",
+    "ultralytics.nn.tasks.PoseModel": "PoseModel",
+    "ultralytics.nn.tasks.OBBModel": "OBBModel",
 }
 """model class as a checkpoint names it -> class of the installed `ultralytics.nn.tasks`. Beside these, only YOLOv5's
 ANCHOR_MODEL_CLASSES are built."""
@@ -34,7 +37,8 @@ class Network:
 
     `stride` is what image sides are padded to, in pixels; `channels` is 1 (grey) or 3 (RGB); `classes` is how many
     classes the head tells apart. `two_heads` is true if the network also had a head that needs no NMS, left unused.
-    `protocol` is how its family is validated.
+    `protocol` is how its family is validated. `one_to_one` is true if the head that needs no NMS is the one in use.
+    `keypoint_shape` is how many keypoints a pose network predicts, and how many values of each.
     """
 
     module: nn.Module
@@ -44,6 +48,9 @@ class Network:
     two_heads: bool
     device: torch.device
     protocol: Protocol = ULTRALYTICS
+    task: Task = "detect"
+    one_to_one: bool = False
+    keypoint_shape: tuple[int, int] | None = None
 
 
 def rebuild(checkpoint: CheckpointFacts, weights: Path, device: torch.device, *, one_to_one: bool = False) -> Network:
@@ -70,7 +77,15 @@ def rebuild(checkpoint: CheckpointFacts, weights: Path, device: torch.device, *,
         two_heads=two_heads,
         device=device,
         protocol=protocol,
+        task=task_of(type(module).__name__),
+        one_to_one=one_to_one and two_heads,
+        keypoint_shape=_keypoint_shape(module),
     )
+
+
+def _keypoint_shape(module: Any) -> tuple[int, int] | None:
+    shape = getattr(module.model[-1], "kpt_shape", None)
+    return None if shape is None else (int(shape[0]), int(shape[1]))
 
 
 def _loaded(checkpoint: CheckpointFacts, tensors: dict[str, Tensor]) -> tuple[Any, Protocol]:
@@ -84,7 +99,7 @@ def _loaded(checkpoint: CheckpointFacts, tensors: dict[str, Tensor]) -> tuple[An
         description = checked_model_yaml(checkpoint.model_yaml)
         module = detection_model(checkpoint, description, MODEL_CLASSES[checkpoint.model_class])
         restore_activations(checkpoint, module)
-        protocol = ULTRALYTICS
+        protocol = ULTRALYTICS_ROTATED if task_of(type(module).__name__) == "obb" else ULTRALYTICS
     else:
         raise unsupported(checkpoint, f"models of the class {checkpoint.model_class} can't be rebuilt here")
     load_strictly(module, tensors, checkpoint.source)

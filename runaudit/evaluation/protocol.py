@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 
@@ -70,6 +70,9 @@ ULTRALYTICS: Final = Protocol(
 )
 """`yolo val` of ultralytics 8.4.190: cfg/default.yaml, engine/validator.py, models/yolo/detect/val.py, data/base.py,
 data/augment.py (LetterBox), utils/metrics.py."""
+
+ULTRALYTICS_ROTATED: Final = replace(ULTRALYTICS, confidence=0.01)
+"""The same for rotated boxes (engine/validator.py of 8.4.190; older versions had 0.001 for them too)."""
 
 YOLOV5: Final = Protocol(
     name="yolov5",

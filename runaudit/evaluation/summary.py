@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 import torch
@@ -11,15 +12,21 @@ from pydantic import JsonValue
 from runaudit.evaluation.average_precision import DetectionMetrics, detection_metrics
 from runaudit.evaluation.bootstrap import Bootstrap, bootstrap, interval
 from runaudit.evaluation.clock import Clock
-from runaudit.evaluation.facts import BoxMetrics, ClassMetrics, EvaluationFacts, Interval
+from runaudit.evaluation.facts import BoxMetrics, ClassMetrics, EvaluationFacts, FurtherGeometry, Interval
 from runaudit.evaluation.framework import framework
 from runaudit.evaluation.inference import describe_device
-from runaudit.evaluation.labels import no_labels
+from runaudit.evaluation.keypoints import scales
+from runaudit.evaluation.labels import Labelled, no_labels
+from runaudit.evaluation.masks import RATIO
 from runaudit.evaluation.matching import Matches
 from runaudit.evaluation.network import Network
+from runaudit.evaluation.polygons import OUTLINE_POINTS
 from runaudit.evaluation.statistics import statistics
 from runaudit.evaluation.validation_pass import Passed, PassSettings
-from runaudit.runs.facts import CheckpointFacts
+from runaudit.runs.facts import CheckpointFacts, Task
+
+FURTHER: Final[dict[Task, FurtherGeometry]] = {"segment": "mask", "pose": "pose"}
+"""what a task is measured by beside boxes"""
 
 
 @dataclass(frozen=True)
@@ -55,16 +62,30 @@ def summarize(
         samples = bootstrap(matches, replicates=replicates, seed=seed, kind=protocol.average_precision)
     with clock.stage("statistics"):
         found = statistics(matches, confidence=protocol.confidence, replicates=replicates, seed=seed)
+    further, geometry = None, FURTHER.get(network.task)
+    ci95 = intervals(samples)
+    if geometry is not None and matches.tp_further is not None:
+        # The same detections and labels, with other true positives.
+        by_further = replace(matches, tp=matches.tp_further)
+        with clock.stage("metrics"):
+            further = detection_metrics(
+                by_further.tp, matches.det_conf, matches.det_cls, matches.gt_cls, kind=protocol.average_precision
+            )
+        with clock.stage("bootstrap"):
+            replicated = bootstrap(by_further, replicates=replicates, seed=seed, kind=protocol.average_precision)
+        ci95 |= {f"{geometry}_{name}": found for name, found in intervals(replicated).items()}
     facts = EvaluationFacts(
         split=labelled.split,
         images=len(matches.image),
         instances=len(matches.gt_cls),
+        task=network.task,
         metrics=box_metrics(metrics),
-        ci95=intervals(samples),
+        further={geometry: box_metrics(further)} if geometry is not None and further is not None else {},
+        ci95=ci95,
         replicates=replicates,
         confidence_threshold=metrics.confidence_threshold,
-        per_class=per_class_metrics(checkpoint, network, matches, metrics, samples),
-        settings=_settings(network, settings, unknown=labelled.unknown, seed=seed),
+        per_class=per_class_metrics(checkpoint, network, matches, metrics, samples, further=further),
+        settings=_settings(network, settings, labelled, seed=seed),
         device=describe_device(network.device),
         seconds={name: round(seconds, 4) for name, seconds in clock.seconds.items()},
         skipped=passed.skipped,
@@ -95,9 +116,15 @@ def intervals(samples: Bootstrap) -> dict[str, Interval]:
 
 
 def per_class_metrics(
-    checkpoint: CheckpointFacts, network: Network, matches: Matches, metrics: DetectionMetrics, samples: Bootstrap
+    checkpoint: CheckpointFacts,
+    network: Network,
+    matches: Matches,
+    metrics: DetectionMetrics,
+    samples: Bootstrap,
+    *,
+    further: DetectionMetrics | None = None,
 ) -> tuple[ClassMetrics, ...]:
-    """One entry a class of the network, with metrics where it has labels."""
+    """One entry a class of the network, with metrics where it has labels; `further` are those by masks or keypoints."""
     pairs = np.unique(np.stack([matches.gt_image, matches.gt_cls]), axis=1)
     images = np.bincount(pairs[1], minlength=network.classes)
     row_of = {int(class_id): row for row, class_id in enumerate(metrics.classes)}
@@ -119,18 +146,19 @@ def per_class_metrics(
                 map50=float(metrics.average_precision[row, 0]),
                 map50_95=float(metrics.average_precision[row].mean()),
                 map50_95_ci95=interval(samples.class_map50_95[:, row]),
+                further_map50_95=float(further.average_precision[row].mean()) if further is not None else None,
             )
         )
     return tuple(entries)
 
 
-def _settings(network: Network, settings: PassSettings, *, unknown: int, seed: int) -> dict[str, JsonValue]:
+def _settings(network: Network, settings: PassSettings, labelled: Labelled, *, seed: int) -> dict[str, JsonValue]:
     """All that the figures depend on."""
     protocol, max_detections, single_cls = settings.protocol, settings.max_detections, settings.single_cls
-    return {
+    common: dict[str, JsonValue] = {
         "protocol": protocol.name,
         "framework_version": str(framework().__version__),
-        "task": "detect",
+        "task": network.task,
         "imgsz": settings.imgsz,
         "batch": protocol.batch,
         "rect": True,
@@ -155,7 +183,20 @@ def _settings(network: Network, settings: PassSettings, *, unknown: int, seed: i
         "matching": protocol.matching,
         "matched_in": protocol.matched_in,
         "average_precision": protocol.average_precision.convention,
-        "labels_of_unknown_classes": unknown,
+        "labels_of_unknown_classes": labelled.unknown,
         "bootstrap_seed": seed,
         "bootstrap_unit": "image",
     }
+    return common | _further_settings(network, labelled)
+
+
+def _further_settings(network: Network, labelled: Labelled) -> dict[str, JsonValue]:
+    """What only one task's figures depend on."""
+    if network.task == "segment":
+        return {"overlap_mask": True, "mask_ratio": RATIO, "polygon_points": OUTLINE_POINTS}
+    if network.task == "obb":
+        return {"box_similarity": "probabilistic IoU"}
+    if network.keypoint_shape is not None:
+        sigmas = scales(network.keypoint_shape, labelled.sigmas)
+        return {"kpt_shape": list(network.keypoint_shape), "kpt_oks_sigmas": [round(float(s), 6) for s in sigmas]}
+    return {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from runaudit.evaluation.batches import Placement, frames, rectangular_batches, square_batches, within_memory
+from runaudit.evaluation.batch_matches import matches_of_batch
+from runaudit.evaluation.batches import rectangular_batches, square_batches, within_memory
 from runaudit.evaluation.clock import Clock
 from runaudit.evaluation.image_properties import ImageLook, ImageProperties, joined_properties
 from runaudit.evaluation.images import LoadedBatch, load_batches
 from runaudit.evaluation.inference import MOST_THREADS, raw_predictions, suppressed
-from runaudit.evaluation.labels import Labelled, no_labels
-from runaudit.evaluation.matching import Boxes, Matches, true_positives, true_positives_by_best_label
+from runaudit.evaluation.labels import Labelled, no_labels, require_geometry
+from runaudit.evaluation.matching import Matches
 from runaudit.evaluation.network import Network
 from runaudit.evaluation.pixel_change import PixelChange
 from runaudit.evaluation.protocol import Protocol
@@ -81,8 +82,10 @@ def run_pass(
         on_images: called before the first and after each batch.
         looks: whether the images' properties are wanted.
 
-    Raises DatasetError `no_labelled_validation_images` if no image can be decoded.
+    Raises DatasetError `no_labelled_validation_images` if no image can be decoded, or what `require_geometry` raises
+    for labels that lack what the network's task is measured by.
     """
+    require_geometry(labelled, network.task, network.keypoint_shape)
     sizes = np.array([(entry.height, entry.width) for entry in labelled.entries], dtype=np.int64)
     protocol, imgsz = settings.protocol, settings.imgsz
     report = on_images or (lambda done, total: None)
@@ -131,66 +134,24 @@ def _match_batch(
     network: Network, labelled: Labelled, loaded: LoadedBatch, settings: PassSettings, clock: Clock
 ) -> Matches:
     """Detections of one batch, matched as the framework does it, then put into the pixels of the image."""
-    protocol, single_cls = settings.protocol, settings.single_cls
     with clock.stage("inference"):
-        predictions = raw_predictions(network, loaded.pixels, half=settings.half)
+        output = raw_predictions(network, loaded.pixels, half=settings.half)
         if network.device.type == "cuda":
             torch.cuda.synchronize(network.device)
     with clock.stage("suppress"):
-        found = suppressed(predictions, max_detections=settings.max_detections, agnostic=single_cls, protocol=protocol)
-    with clock.stage("match"):
-        det_cls = np.zeros_like(found.cls) if single_cls else found.cls
-        images = np.array(loaded.images)
-        count = labelled.start[images + 1] - labelled.start[images]
-        gt_image = np.repeat(np.arange(len(images), dtype=np.int32), count)
-        rows = np.arange(len(gt_image)) - np.repeat(np.cumsum(count) - count, count)
-        rows += np.repeat(labelled.start[images], count)
-        gains, offsets = frames(loaded.placements)
-        extent = np.array([(p.width, p.height) * 2 for p in loaded.placements], dtype=np.float64)
-        gt_cls, gt_box = labelled.cls[rows], labelled.box[rows] * extent[gt_image]
-        gt_in_batch = (gt_box * gains[gt_image] + offsets[gt_image]).astype(np.float32)
-        return Matches(
-            image=labelled.entry[images],
-            det_image=found.image,
-            det_cls=det_cls,
-            det_conf=found.conf,
-            det_box=((found.box - offsets[found.image]) / gains[found.image]).astype(np.float32),
-            tp=_true_positives(
-                protocol,
-                Boxes(found.image, det_cls, found.box),
-                Boxes(gt_image, gt_cls, gt_in_batch),
-                loaded.placements,
-            ),
-            gt_image=gt_image,
-            gt_cls=gt_cls,
-            gt_box=gt_box.astype(np.float32),
+        found = suppressed(
+            output.predictions,
+            max_detections=settings.max_detections,
+            agnostic=settings.single_cls,
+            protocol=settings.protocol,
+            classes=network.classes if network.task != "detect" else 0,
+            rotated=network.task == "obb",
+            one_to_one=network.one_to_one,
         )
-
-
-def _true_positives(
-    protocol: Protocol, detections: Boxes, labels: Boxes, placements: tuple[Placement, ...]
-) -> NDArray[np.bool_]:
-    """At which thresholds each detection is a true positive, by the protocol's rule and in its pixels.
-
-    Both come in pixels of the batch.
-    """
-    if protocol.matched_in == "image":
-        detections, labels = _in_image(detections, placements), _in_image(labels, placements)
-    rule = true_positives if protocol.matching == "by_confidence" else true_positives_by_best_label
-    return rule(detections, labels)
-
-
-def _in_image(boxes: Boxes, placements: tuple[Placement, ...]) -> Boxes:
-    """Boxes of a batch in pixels of their images and cut to them, by the scale of the height alone.
-
-    YOLOv5 scales both axes by it (val.py, utils/general.py scale_boxes); where rounding a side up made the scale of the
-    width another, detections and labels are off alike.
-    """
-    _, offsets = frames(placements)
-    gain = np.array([p.gain_y for p in placements], dtype=np.float64)
-    extent = np.array([(p.width, p.height) * 2 for p in placements], dtype=np.float64)
-    scaled = (boxes.box - offsets[boxes.image]) / gain[boxes.image, None]
-    return Boxes(boxes.image, boxes.cls, np.clip(scaled, 0, extent[boxes.image]).astype(np.float32))
+    with clock.stage("match"):
+        if settings.single_cls:
+            found = replace(found, cls=np.zeros_like(found.cls))
+        return matches_of_batch(found, output.prototypes, labelled, loaded, network=network, protocol=settings.protocol)
 
 
 @dataclass
