@@ -184,7 +184,14 @@ def _without_run(root: Path, error: RunNotFoundError) -> RunNotFoundError:
     )
 
 
-def _required(dataset: DatasetFacts | None, absent: str | None, spec: JobSpec) -> DatasetFacts:
+def _required(dataset: DatasetFacts | None, absent: str | None, spec: JobSpec, run: RunFacts) -> DatasetFacts:
+    """The data set that annotators' labels are of. Raises DatasetError if there is none, or if it can have none."""
+    if run.task == "classify":
+        raise DatasetError(
+            f"Labels of {', '.join(spec.annotators)} were given, but the classes of a classification run are folders: "
+            "there are no label files to compare.",
+            code="labels_of_classifier",
+        )
     if dataset is None:
         raise DatasetError(
             f"Labels of {', '.join(spec.annotators)} were given, but no images to hold them against. {absent}",
@@ -205,7 +212,7 @@ def ingest(folder: JobFolder, spec: JobSpec, report: Report, walls: dict[str, st
         return
     if spec.annotators:
         with timed(work.seconds, "read_data"):
-            dataset = read_annotators(spec, _required(dataset, absent, spec), folder, report)
+            dataset = read_annotators(spec, _required(dataset, absent, spec, run), folder, report)
     facts = IngestFacts(run=run, dataset=dataset, dataset_absent=absent, seconds=work.seconds)
     why_not = why_not_evaluated(spec, run, dataset, absent)
     if why_not is not None:
