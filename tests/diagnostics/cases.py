@@ -29,6 +29,7 @@ from runaudit.runs.facts import (
     WeightFacts,
 )
 from runaudit.runs.label_arrays import LabelArrays
+from tests.diagnostics.comparisons import change, leakage, shift
 
 EPOCHS = 100
 AUGMENTATION = {
@@ -280,8 +281,15 @@ def healthy() -> Evidence:
     """A run in which no check finds anything."""
     facts = run().model_copy(update={"log": log(peak_memory_gb=4.0)})
     reported = best_metric(facts)
+    trained = reported + 0.02
     return Evidence(
-        facts.model_copy(update={"checkpoint": checkpoint()}), dataset=dataset(), evaluation=evaluation(reported)
+        facts.model_copy(update={"checkpoint": checkpoint()}),
+        dataset=dataset(),
+        evaluation=evaluation(reported),
+        training=evaluation(trained, split="train"),
+        interventions=(change("training_images", reported, trained, 0.02, grade="observational"),),
+        leakage=leakage(),
+        shift=shift(),
     )
 
 

@@ -1,0 +1,71 @@
+"""Underfitting needs a low mAP on training images, and nothing else to explain it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from runaudit.diagnostics.evidence import CheckResult, Evidence
+from runaudit.diagnostics.underfitting import CHECK
+from tests.diagnostics.cases import dataset, evaluation, falling, run
+from tests.diagnostics.comparisons import change
+
+
+def evidence(trained: float, *, gap: float = 0.01, instances: tuple[int, ...] = (300, 300), **changes: Any) -> Evidence:
+    validated = trained - gap
+    return Evidence(
+        run=changes.pop("run", run()),
+        dataset=dataset(),
+        evaluation=evaluation(validated),
+        training=evaluation(trained, split="train", instances=instances),
+        interventions=(change("training_images", validated, trained, 0.02, grade="observational"),),
+        **changes,
+    )
+
+
+def judged(trained: float, **changes: Any) -> CheckResult:
+    return CHECK.examine(evidence(trained, **changes))
+
+
+def test_a_model_that_fits_nothing_after_convergence_underfits() -> None:
+    result = judged(0.3)
+    assert (result.outcome, result.effect) == ("failed", pytest.approx(0.42))
+    assert result.finding is not None
+    assert result.finding.severity == "major"
+    assert result.finding.remedies[1].patch == {"imgsz": 960}
+
+
+def test_a_model_that_fits_its_training_images_passes() -> None:
+    assert judged(0.6).outcome == "passed"
+
+
+def test_a_wide_gap_is_another_cause() -> None:
+    assert judged(0.4, gap=0.2).outcome == "passed"
+
+
+def test_few_objects_tell_nothing() -> None:
+    assert judged(0.3, instances=(30, 30)).outcome == "inconclusive"
+
+
+def test_without_curves_convergence_is_not_known() -> None:
+    assert judged(0.3, run=run().model_copy(update={"curves": None})).outcome == "inconclusive"
+
+
+def test_a_run_that_was_cut_short_is_not_underfitted() -> None:
+    result = judged(0.3, run=run(planned=300, status="interrupted"))
+    assert result.outcome == "inconclusive"
+    assert "not converged" in result.reason
+
+
+def test_a_run_that_diverged_is_not_underfitted() -> None:
+    loss = falling()
+    loss[50:] = np.nan
+    assert judged(0.3, run=run(train=loss)).outcome == "inconclusive"
+
+
+def test_without_training_images_it_is_not_run() -> None:
+    bare = replace(evidence(0.3), training=None, absent={"training": "None is there."})
+    assert (CHECK.examine(bare).outcome, CHECK.examine(bare).reason) == ("not_run", "None is there.")
