@@ -100,6 +100,7 @@ def test_one_archive_may_hold_run_and_data(training: Training, tmp_path: Path) -
     assert report.validation.metrics.top1 == pytest.approx(training.top1, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_a_data_artifact_is_read_once(training: Training, tmp_path: Path) -> None:
     archive = Path(shutil.make_archive(str(tmp_path / "colours"), "zip", training.data.parent, "colours"))
     digest = sha256(archive.read_bytes()).hexdigest()
@@ -176,3 +177,11 @@ def test_archives_with_several_trees_ask_which(training: Training, tmp_path: Pat
     with pytest.raises(DatasetError) as caught:
         audit(tmp_path / "job", training.run, data={"kind": "archive", "path": str(archive)})
     assert caught.value.error_code == "class_folders_ambiguous"
+
+
+def test_labels_of_annotators_are_refused(training: Training, tmp_path: Path) -> None:
+    data, labels = {"kind": "folder", "path": str(training.data)}, tmp_path / "ada"
+    labels.mkdir()
+    with pytest.raises(DatasetError) as caught:
+        audit(tmp_path / "job", training.run, data=data, annotators={"ada": {"kind": "folder", "path": str(labels)}})
+    assert caught.value.error_code == "labels_of_classifier"
