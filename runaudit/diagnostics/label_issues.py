@@ -155,12 +155,13 @@ def cost_of_suspects(evidence: Evidence) -> Impact:
     The ends of both intervals are combined as if they had nothing in common, which makes the interval too wide.
     """
     gain, sham = intervention(evidence, "suspects_corrected"), intervention(evidence, "random_corrected")
-    if gain is None or sham is None:
+    if gain is None:
         return NO_IMPACT
-    value = max(0.0, gain.difference - sham.difference)
+    alike, alike_ends = (sham.difference, sham.ci95) if sham is not None else (0.0, (0.0, 0.0))
+    value = max(0.0, gain.difference - alike)
     ends = None
-    if gain.ci95 is not None and sham.ci95 is not None:
-        ends = (max(0.0, min(value, gain.ci95[0] - sham.ci95[1])), max(value, gain.ci95[1] - sham.ci95[0]))
+    if gain.ci95 is not None and alike_ends is not None:
+        ends = (max(0.0, min(value, gain.ci95[0] - alike_ends[1])), max(value, gain.ci95[1] - alike_ends[0]))
     return Impact("lowers", value, ends, "oracle")
 
 

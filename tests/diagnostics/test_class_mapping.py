@@ -15,6 +15,7 @@ from runaudit.diagnostics.evidence import Evidence
 from runaudit.diagnostics.policy import Policy, judge
 from runaudit.diagnostics.ranking import explain_away, rank
 from runaudit.diagnostics.verdict import decide
+from runaudit.evaluation.label_facts import ClassPermutationFacts
 from tests.diagnostics import cases
 
 examine = CHECK.examine
@@ -147,3 +148,47 @@ def test_each_id_is_in_one_group_at_most(model: dict[int, str], data: dict[int, 
     assert len(ids) == len(set(ids)) and set(ids) <= set(model) | set(data)
     assert compare_names(model, model).same
     assert compare_names(data, model).only_model == found.only_data
+
+
+def permuted(gain: float, half_width: float = 0.01) -> Evidence:
+    quality = cases.label_quality().model_copy(
+        update={
+            "permutation": ClassPermutationFacts(
+                map50_95=0.1,
+                agnostic_map50_95=0.62,
+                mapped_map50_95=0.1 + gain,
+                mapping={0: 1, 1: 0} if gain else {},
+                gain=gain,
+                ci95=(gain - half_width, gain + half_width) if gain else None,
+                kept=0.02,
+                moved=0.95,
+                n=500,
+            )
+        }
+    )
+    return replace(named(cases.healthy()), evaluation=cases.evaluation(0.1, label_quality=quality))
+
+
+def named(evidence: Evidence) -> Evidence:
+    """With the same names on both sides: only the detections can tell."""
+    return replace(evidence, dataset=cases.dataset(names={0: "class0", 1: "class1"}))
+
+
+def test_ids_that_detections_show_to_be_permuted_are_critical_whatever_the_names_say():
+    result = CHECK.examine(permuted(0.5))
+    assert result.finding is not None and result.finding.severity == "critical"
+    assert result.finding.impact.value == 0.5 and result.finding.impact.grade == "intervention"
+    assert result.finding.affected_classes == ("class0", "class1")
+    code = result.finding.remedies[0].code
+    assert code is not None and "{0: 1, 1: 0}" in code
+    compile(code, "remedy", "exec")
+
+
+def test_two_rare_classes_that_are_permuted_are_major():
+    result = CHECK.examine(permuted(0.008, half_width=0.001))
+    assert result.finding is not None and result.finding.severity == "major"
+
+
+def test_no_mapping_and_an_unsure_one_are_no_finding():
+    assert CHECK.examine(permuted(0.0)).outcome == "passed"
+    assert CHECK.examine(permuted(0.01, half_width=0.02)).outcome == "passed"
