@@ -16,9 +16,12 @@ from runaudit.isolation.conclude import NO_CHECKPOINT, conclude
 from runaudit.isolation.folder import DataFiles
 from runaudit.isolation.job import JobFolder, JobSpec, Progress, Source
 from runaudit.isolation.read_data import Report, find_data, find_given_data, opened, read_into, timed
-from runaudit.runs.data_options import DataOptions
-from runaudit.runs.facts import DatasetFacts, ImageIndex, IngestFacts, RunFacts
+from runaudit.runs.data_options import DataOptions, Geometry
+from runaudit.runs.facts import DatasetFacts, ImageIndex, IngestFacts, RunFacts, Task
 from runaudit.runs.run import read_run
+
+_GEOMETRY: Final[dict[Task, Geometry]] = {"segment": "polygons", "obb": "polygons", "pose": "keypoints"}
+"""what a task needs behind the boxes of its labels"""
 
 
 class _NotCachedError(Exception):
@@ -49,6 +52,7 @@ def data_options(run: RunFacts, depth: Depth) -> DataOptions:
         single_cls=run.argument("single_cls") is True,
         class_folders=run.task == "classify",
         verify="pixels" if depth == "deep" else "files",
+        geometry=_GEOMETRY.get(run.task) if run.framework == "ultralytics" else None,
     )
 
 
@@ -139,7 +143,9 @@ def read_annotators(spec: JobSpec, dataset: DatasetFacts, folder: JobFolder, rep
     return dataset.model_copy(update={"annotators": found, "agreement": agreement})
 
 
-_RUN_HERE: Final = frozenset((("ultralytics", "detect"), ("ultralytics", "classify"), ("yolov5", "detect")))
+_RUN_HERE: Final = frozenset(
+    {("yolov5", "detect"), *(("ultralytics", task) for task in ("detect", "segment", "pose", "obb", "classify"))}
+)
 """framework and task of the networks that are rebuilt and run"""
 
 
@@ -165,7 +171,21 @@ def why_not_evaluated(spec: JobSpec, run: RunFacts, dataset: DatasetFacts | None
             "No validation image has a label, so there is nothing to measure against.",
         ),
     )
-    return next((reason for applies, reason in reasons if applies), None)
+    return next((reason for applies, reason in reasons if applies), _why_not_measured(run, dataset))
+
+
+def _why_not_measured(run: RunFacts, dataset: DatasetFacts | None) -> str | None:
+    """Why the labels of the validation split are not enough for the run's task; None if they are."""
+    validation = dataset.splits.get("val") if dataset is not None else None
+    if dataset is None or validation is None or run.task not in _GEOMETRY:
+        return None
+    from runaudit.evaluation.labels import without_keypoints, without_outlines  # noqa: PLC0415
+
+    if _GEOMETRY[run.task] == "polygons" and validation.rows_without_outline:
+        return without_outlines("val", run.task, validation.rows_without_outline, validation.instances).detail
+    if _GEOMETRY[run.task] == "keypoints" and dataset.keypoint_values // max(dataset.keypoints, 1) not in (2, 3):
+        return without_keypoints("val").detail
+    return None
 
 
 def _without_run(root: Path, error: RunNotFoundError) -> RunNotFoundError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from runaudit.errors import DatasetError
@@ -89,7 +90,7 @@ def read_into(
     from runaudit.runs.dataset import read_dataset  # noqa: PLC0415
     from runaudit.runs.label_arrays import write_labels  # noqa: PLC0415
 
-    read = read_class_folders if options.class_folders else read_dataset
+    read = read_class_folders if options.class_folders else partial(read_dataset, geometry=options.geometry)
     facts, index, labels = read(
         root,
         found,

@@ -9,7 +9,7 @@ from runaudit.diagnostics.metric_mismatch import reported_metrics
 from runaudit.diagnostics.policy import NOT_VALIDATED, Policy, PolicyOutcome, judge
 from runaudit.diagnostics.ranking import explain_away, rank
 from runaudit.diagnostics.verdict import decide, headline
-from runaudit.evaluation.facts import ClassMetrics, EvaluationFacts, InterventionFacts
+from runaudit.evaluation.facts import BoxMetrics, ClassMetrics, EvaluationFacts, InterventionFacts
 from runaudit.reports import schema, statistics
 from runaudit.reports.classification import classification_validation
 from runaudit.reports.plain_values import finite, interval, json_value, names, notes, scalar, text
@@ -149,18 +149,15 @@ def _rule(outcome: PolicyOutcome) -> schema.PolicyRule:
 
 
 def _validation(run: RunFacts, evaluation: EvaluationFacts, results: list[CheckResult]) -> schema.Validation:
-    measured = evaluation.metrics
-    reported = reported_metrics(run)
+    reported = {name.replace("/", "_"): value for name, value in reported_metrics(run).items()}
     class_names = statistics.class_names(evaluation)
-    figures = {
-        "map50": measured.map50,
-        "map50_95": measured.map50_95,
-        "precision": measured.precision,
-        "recall": measured.recall,
-    }
+    figures = _figures("", evaluation.metrics)
+    for geometry, further in evaluation.further.items():
+        figures |= _figures(f"{geometry}_", further)
     return schema.Validation(
         metrics=schema.ValidationMetrics(
-            box=schema.Metrics(**{name: finite(value) for name, value in figures.items()}, f1=finite(measured.f1))
+            **{"obb" if evaluation.task == "obb" else "box": _metrics(evaluation.metrics)},
+            **{geometry: _metrics(further) for geometry, further in evaluation.further.items()},
         ),
         ci95={name: ends for name, value in evaluation.ci95.items() if (ends := interval(value)) is not None},
         confidence_threshold=finite(evaluation.confidence_threshold),
@@ -182,6 +179,20 @@ def _validation(run: RunFacts, evaluation: EvaluationFacts, results: list[CheckR
     )
 
 
+def _figures(prefix: str, measured: BoxMetrics) -> dict[str, float]:
+    """What runs report too, by the report's names."""
+    return {
+        f"{prefix}map50": measured.map50,
+        f"{prefix}map50_95": measured.map50_95,
+        f"{prefix}precision": measured.precision,
+        f"{prefix}recall": measured.recall,
+    }
+
+
+def _metrics(measured: BoxMetrics) -> schema.Metrics:
+    return schema.Metrics(**{name: finite(value) for name, value in measured.model_dump().items()})
+
+
 def _reproduced(results: list[CheckResult]) -> bool | None:
     """metric_mismatch's answer; None where it could not tell."""
     outcome = next((result.outcome for result in results if result.cause == "metric_mismatch"), "not_run")
@@ -200,6 +211,7 @@ def _class(entry: ClassMetrics) -> schema.ClassResult:
         map50=finite(entry.map50),
         map50_95=finite(entry.map50_95),
         map50_95_ci95=interval(entry.map50_95_ci95),
+        further_map50_95=finite(entry.further_map50_95),
     )
 
 

@@ -129,6 +129,7 @@ class ClassResult(ReportModel):
     map50: Number | None = None
     map50_95: Number | None = None
     map50_95_ci95: Interval | None = None
+    further_map50_95: Number | None = Field(default=None, description="by masks or keypoints, of a task that has them")
 
 
 class ErrorCost(ReportModel):

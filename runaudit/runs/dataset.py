@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from runaudit.errors import DatasetError
+from runaudit.runs.data_options import Geometry
 from runaudit.runs.data_yaml import DataYaml, find_data_yaml, read_data_yaml, resolve_split
 from runaudit.runs.facts import DatasetFacts, ImageEntry, ImageIndex, Note, Split, SplitFacts
 from runaudit.runs.image_files import ImageFile, list_images
-from runaudit.runs.label_arrays import Geometry, LabelArrays, concatenate_labels, read_labels, write_labels
+from runaudit.runs.label_arrays import LabelArrays, concatenate_labels, read_labels, write_labels
 from runaudit.runs.paths import Found, Paths
 from runaudit.runs.split import SplitJob, read_split
 from runaudit.runs.stray_labels import find_stray_labels

@@ -5,14 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
-
-Geometry = Literal["polygons", "keypoints"]
-"""what a task needs behind each box: the polygon (masks and rotated boxes), or the keypoints"""
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from runaudit.runs.data_options import Geometry
 from runaudit.runs.facts import Note
-from runaudit.runs.label_arrays import Geometry, starts_of
+from runaudit.runs.label_arrays import starts_of
 
 MAX_FILE_BYTES = 16 << 20
 """A label file of 100 000 polygons of 10 points has about this size."""

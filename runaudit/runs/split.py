@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from runaudit.runs.box_census import box_census
+from runaudit.runs.data_options import Geometry
 from runaudit.runs.facts import ImageEntry, Note, Split, SplitFacts
 from runaudit.runs.image_files import Folder, ImageFile, list_folder
 from runaudit.runs.image_opening import DroppedError, Pixels, Regular, count_headers, read_header
-from runaudit.runs.label_arrays import Geometry, LabelArrays, concatenate_labels
+from runaudit.runs.label_arrays import LabelArrays, concatenate_labels
 from runaudit.runs.labels import MAX_FILE_BYTES, parse_labels
 from runaudit.runs.paths import Paths, label_path
 

@@ -11,8 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from runaudit.runs.data_options import Geometry
 from runaudit.runs.dataset import read_dataset
-from runaudit.runs.label_arrays import Geometry, LabelArrays, concatenate_labels, read_labels, write_labels
+from runaudit.runs.label_arrays import LabelArrays, concatenate_labels, read_labels, write_labels
 from runaudit.runs.labels import ParsedLabels, parse_labels
 
 TRIANGLE = "0 0.1 0.1 0.5 0.1 0.5 0.5\n"
