@@ -166,12 +166,8 @@ def permuted(gain: float, half_width: float = 0.01) -> Evidence:
             )
         }
     )
-    return replace(named(cases.healthy()), evaluation=cases.evaluation(0.1, label_quality=quality))
-
-
-def named(evidence: Evidence) -> Evidence:
-    """With the same names on both sides: only the detections can tell."""
-    return replace(evidence, dataset=cases.dataset(names={0: "class0", 1: "class1"}))
+    names = {0: "class0", 1: "class1"}
+    return replace(named(names, names), evaluation=cases.evaluation(0.1, label_quality=quality))
 
 
 def test_ids_that_detections_show_to_be_permuted_are_critical_whatever_the_names_say():
