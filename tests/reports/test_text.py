@@ -16,7 +16,7 @@ def test_it_holds_verdict_findings_remedies_policy_and_every_check():
     assert "min_map50_95" in rendered and "broken" in rendered
     for check in report.checks:
         assert f"  {check.cause} " in rendered
-    assert "has no check for data_leakage yet" in " ".join(rendered.split())
+    assert "The audit has no training to look at." in " ".join(rendered.split())
 
 
 def test_lines_fit_a_terminal():
