@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from runaudit.diagnostics import overfitting
-from runaudit.diagnostics.answers import NO_IMPACT, inconclusive, not_run, passed
+from runaudit.diagnostics.answers import inconclusive, not_run, passed
 from runaudit.diagnostics.changed_meaning import LIMITS as MEANING
 from runaudit.diagnostics.changed_meaning import Thresholds as MeaningThresholds
 from runaudit.diagnostics.changed_meaning import changes, confusion, flip_index, place_of, value_of, writing
@@ -87,10 +87,10 @@ def _absent(evidence: Evidence) -> Part | None:
         return None
     overfitted = overfitting.examine(evidence).finding
     return Part(
-        "major" if overfitted is not None else "minor",
+        "minor",
         f"All augmentation is switched off, with {train.images} training images",
         "The same pixels are shown in every epoch, which a network learns by heart. "
-        + (f"It did: {overfitted.title}." if overfitted is not None else "Whether it cost mAP is not known."),
+        + ("Whether it cost mAP is not known." if overfitted is None else f"See overfitting: {overfitted.title}."),
         (
             Measurement(
                 "training images a class",
@@ -111,7 +111,6 @@ def _absent(evidence: Evidence) -> Part | None:
                 dict(_DEFAULTS),
             ),
         ),
-        overfitted.impact if overfitted is not None else NO_IMPACT,
         effect=1.0,
         n=train.images,
     )

@@ -8,6 +8,9 @@ from runaudit.diagnostics.evidence import Evidence, Remedy
 from runaudit.diagnostics.history import History
 from runaudit.diagnostics.optimizer_steps import NOMINAL, Batch
 
+LEAST = 16
+"""Images a step where there were too many: the frameworks' default batch, without adding any up."""
+
 _FREEZE_CODE = """\
 for module in model.modules():
     if isinstance(module, torch.nn.BatchNorm2d):
@@ -45,38 +48,42 @@ def against_small_batch(evidence: Evidence, batch: Batch) -> tuple[Remedy, ...]:
 
 
 def against_large_batch(evidence: Evidence, batch: Batch, history: History | None) -> tuple[Remedy, ...]:
-    key = _key(evidence)
-    times = batch.effective / NOMINAL
+    """Fewer images a step; or as many steps by more epochs, with a rate that fits the batch."""
+    times = batch.effective / LEAST
     epochs = math.ceil((history.epochs[-1] if history is not None else batch.epochs or 1) * times)
-    return (
-        Remedy("Use a batch of 16 to 64", "More steps in the same epochs, at the same price.", {key: 64}),
+    remedies = [
+        fewer_images_a_step(evidence, LEAST),
         Remedy(
             f"Train for {epochs} epochs",
-            "As many steps as a batch of 64 would have made, if the large batch is to stay.",
+            f"As many steps as {LEAST} images each would have made, if the batch is to stay.",
             {"epochs": int(epochs)},
         ),
-        Remedy(
-            "Scale the learning rate with the batch",
-            "By the linear rule for SGD, with a warm-up of five epochs or more; Adam takes the square root of it.",
-            {"lr0": float(f"{0.01 * min(times, 8.0):.2g}"), "optimizer": "SGD", "warmup_epochs": 5.0},
-            reference="https://arxiv.org/abs/1706.02677",
-        ),
-    )
+    ]
+    if batch.effective > NOMINAL:
+        larger = min(batch.effective / NOMINAL, 8.0)
+        remedies.append(
+            Remedy(
+                "Scale the learning rate with the batch",
+                "By the linear rule for SGD, with a warm-up of five epochs or more; Adam takes the square root of it.",
+                {"lr0": float(f"{0.01 * larger:.2g}"), "optimizer": "SGD", "warmup_epochs": 5.0},
+                reference="https://arxiv.org/abs/1706.02677",
+            )
+        )
+    return tuple(remedies)
 
 
 def fewer_images_a_step(evidence: Evidence, size: int) -> Remedy:
-    """Steps of fewer images, where the framework lets them be set; else more epochs."""
+    """Steps of fewer images, as the framework lets them be set; YOLOv5 only down to 64, and then by epochs."""
     if evidence.run.framework == "ultralytics":
         return Remedy(
-            "Take a step after each batch",
+            "Take a step after each batch, of fewer images",
             "nbs is how many images gradients are added up to before a step; its default of 64 doesn't know the data.",
             {"batch": size, "nbs": size},
         )
-    epochs = 10 * max(10, evidence.run.epochs_run or 0)
     return Remedy(
-        f"Train for {epochs} epochs",
+        "Use a batch of at most 64, and more epochs",
         "YOLOv5 adds up gradients of 64 images whatever is asked for, so that only more epochs make more steps.",
-        {"epochs": epochs},
+        {_key(evidence): min(64, 4 * size), "epochs": 10 * max(10, evidence.run.epochs_run or 0)},
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,13 @@ def test_a_batch_of_two_is_minor_and_of_four_nothing():
     assert "does not help" in result.finding.explanation
     assert examine(on(1000, batch=3)).outcome == "warned"
     assert examine(on(1000, batch=4)).outcome == "passed"
+
+
+def test_one_image_at_a_time_is_major():
+    assert examine(on(1000, batch=1)).outcome == "failed"
+    assert examine(on(1000, batch=2, device="0,1")).outcome == "failed"
+    fast = cases.linear_rate(lr0=0.1)
+    assert examine(on(1000, batch=1, rate=fast, lr0=0.1)).outcome == "warned"
 
 
 def test_a_small_batch_with_noise_of_its_own_is_major():
@@ -84,7 +92,7 @@ def test_a_large_batch_that_left_too_few_steps_is_major():
     impact = result.finding.impact
     assert impact.grade == "observational" and impact.value is not None and impact.value >= LIMITS.gain_major
     patches = [remedy.patch for remedy in result.finding.remedies]
-    assert {"batch": 64} in patches and {"epochs": 240} in patches
+    assert {"batch": 16, "nbs": 16} in patches and {"epochs": 960} in patches
     assert any("warmup_epochs" in patch and patch["lr0"] == pytest.approx(0.04) for patch in patches)
 
 
@@ -93,8 +101,19 @@ def test_a_large_batch_with_enough_steps_or_a_curve_at_its_ceiling_passes():
     assert examine(on(2000, batch=256)).outcome == "passed"
 
 
-def test_the_same_curve_at_the_default_batch_lacks_epochs_not_steps():
-    assert examine(on(2000, rising(), batch=16)).outcome == "passed"
+def test_accumulation_makes_a_large_batch_of_a_small_one():
+    """16 images a batch, and 64 a step: four steps an epoch of 256 images, and the curve asks for more."""
+    result = examine(on(256, rising(), batch=16))
+    assert result.outcome == "failed" and result.finding is not None
+    assert result.finding.remedies[0].patch == {"batch": 16, "nbs": 16}
+    assert all("lr0" not in remedy.patch for remedy in result.finding.remedies)
+
+
+def test_a_rising_curve_with_many_steps_an_epoch_or_none_to_spare_lacks_epochs():
+    assert examine(on(640, rising(), batch=16)).outcome == "passed"
+    assert examine(on(256, rising(), batch=16, nbs=16)).outcome == "passed"
+    evidence = on(256, rising(), batch=16)
+    assert examine(replace(evidence, run=evidence.run.model_copy(update={"status": "interrupted"}))).outcome == "passed"
 
 
 def test_a_large_batch_of_a_run_that_learnt_nothing_is_major():
@@ -111,7 +130,7 @@ def test_epochs_without_a_step_are_seen_without_any_data():
     assert result.finding.remedies[0].patch == {"batch": 4, "nbs": 4}
     old = run.model_copy(update={"framework": "yolov5"})
     finding = examine(cases.curves_only(old)).finding
-    assert finding is not None and finding.remedies[0].patch == {"epochs": 1000}
+    assert finding is not None and finding.remedies[0].patch == {"batch_size": 16, "epochs": 1000}
 
 
 def test_a_single_epoch_that_repeats_is_nothing():
