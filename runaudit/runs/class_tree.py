@@ -24,7 +24,7 @@ SPLIT_FOLDERS: Final[dict[Split, tuple[str, ...]]] = {
 }
 """split -> the names that its folder may have; the first that is there counts"""
 MAX_FOLDERS: Final = 200_000
-"""Folders that are looked into before the search is given up."""
+"""Folders that the search looks into, over all: splits named in one another could else have it look for ever."""
 
 _SPLIT_NAMES: Final = frozenset(name for names in SPLIT_FOLDERS.values() for name in names)
 _NO_CLASSES: Final = frozenset(("images", "labels"))
@@ -77,16 +77,17 @@ def find_class_tree(root: Path, *, named: str = "") -> Path | None:
 
     Raises
     ------
-    DatasetError : `class_folders_ambiguous`, if two are of equal standing; it names them.
+    DatasetError : `class_folders_ambiguous`, if two are of equal standing; it names them. `data_too_many_files`, if
+        there are more than MAX_FOLDERS folders to look into.
     """
+    search = _Search()
     found: list[tuple[bool, int, Path]] = []
     pending = deque([(root, 0)])
-    looked_into = 0
-    while pending and looked_into < MAX_FOLDERS:
+    while pending:
         folder, depth = pending.popleft()
-        looked_into += 1
-        listed = listing(folder)
-        if any(_has_classes(folder / name) for name in (*listed.folders, *listed.linked_folders) if _is_split(name)):
+        listed = search.listing(folder)
+        splits = [name for name in (*listed.folders, *listed.linked_folders) if name in _SPLIT_NAMES]
+        if any(search.has_classes(folder / name) for name in splits):
             found.append((folder.name != named, depth, folder))
             continue
         pending.extend((folder / name, depth + 1) for name in listed.folders if not _is_hidden(name))
@@ -113,27 +114,38 @@ def files_below(top: str) -> Iterator[tuple[str, Listing]]:
         pending.extend(f"{folder}/{name}" for name in reversed(listed.folders) if not name.startswith("."))
 
 
-def _is_split(name: str) -> bool:
-    return name in _SPLIT_NAMES
-
-
 def _is_hidden(name: str) -> bool:
     return name.startswith(".") or name == "__MACOSX"
 
 
-def _has_classes(split: Path) -> bool:
-    """Whether a folder below `split` holds an image, other than those of a detection data set."""
-    listed = listing(split)
-    for name in (*listed.folders, *listed.linked_folders):
-        if name not in _NO_CLASSES and _holds_image(str(split / name)):
-            return True
-    return False
+@dataclass
+class _Search:
+    """Looks into folders, and counts them."""
 
+    looked_into: int = 0
 
-def _holds_image(folder: str) -> bool:
-    for number, (_, listed) in enumerate(files_below(folder)):
-        if any(is_image(name) for name in (*listed.files, *listed.linked_files)):
-            return True
-        if number >= MAX_FOLDERS:
-            break
-    return False
+    def listing(self, folder: Path | str) -> Listing:
+        """`listing`, as long as there are not too many."""
+        self._count()
+        return listing(folder)
+
+    def has_classes(self, split: Path) -> bool:
+        """Whether a folder below `split` holds an image, other than those of a detection data set."""
+        listed = self.listing(split)
+        names = (name for name in (*listed.folders, *listed.linked_folders) if name not in _NO_CLASSES)
+        return any(self._holds_image(str(split / name)) for name in names)
+
+    def _holds_image(self, folder: str) -> bool:
+        for _, listed in files_below(folder):
+            self._count()
+            if any(is_image(name) for name in (*listed.files, *listed.linked_files)):
+                return True
+        return False
+
+    def _count(self) -> None:
+        self.looked_into += 1
+        if self.looked_into > MAX_FOLDERS:
+            raise DatasetError(
+                f"There are more than {MAX_FOLDERS} folders to look into. Hand in the folder that holds train and val.",
+                code="data_too_many_files",
+            )

@@ -95,3 +95,12 @@ def test_pipes_do_not_hold_it_up(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "train" / "cat" / "1.jpg")
     os.mkfifo(tmp_path / "val")
     assert find_class_tree(tmp_path) is None
+
+
+def test_splits_in_one_another_are_not_looked_through_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each level would have all levels below it searched for an image: 200 levels make 20,000 looks."""
+    monkeypatch.setattr("runaudit.runs.class_tree.MAX_FOLDERS", 5_000)
+    (tmp_path / "/".join(["train"] * 200)).mkdir(parents=True)
+    with pytest.raises(DatasetError) as caught:
+        find_class_tree(tmp_path)
+    assert caught.value.error_code == "data_too_many_files"
