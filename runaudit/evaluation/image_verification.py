@@ -57,7 +57,7 @@ def verify_images(
     """
     if _threads() > 1:
         raise RuntimeError("Images are verified by forked processes; this process has several threads.")
-    count = min(processes or len(os.sched_getaffinity(0)), MOST_PROCESSES, max(1, len(index.images)))
+    count = min(processes or _cores(), MOST_PROCESSES, max(1, len(index.images)))
     with _shared_lock() as lock:
         crew = _Crew(index, _judge(depth), lock, on_images)
         # Shuffled: images of one kind often lie together, or in turns.
@@ -67,6 +67,11 @@ def verify_images(
             crew.start(order[number::count])
         crew.wait()
     return dict(sorted(crew.flawed.items()))
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _threads() -> int:

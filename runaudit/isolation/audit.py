@@ -67,7 +67,7 @@ def run_audit(
             meanwhile=meanwhile,
         )
 
-    with _place_of_data(spec, data_cache) as place:
+    with _room_made(data_cache), _place_of_data(spec, data_cache) as place:
         if place is not None:
             spec = spec.model_copy(update={"data_entry": str(place.folder)})
         job.spec.write_text(spec.model_dump_json())
@@ -81,6 +81,17 @@ def run_audit(
         if not job.report.exists():
             run("evaluate")
     return read_report(job, spec.limits.report_bytes)
+
+
+@contextmanager
+def _room_made(cache: DataCache | None) -> Iterator[None]:
+    """Where the disk is full, the cache gives up what no audit uses, so that another attempt may find room."""
+    try:
+        yield
+    except ChildError as error:
+        if cache is not None and error.error_code == "disk_full":
+            cache.shrink(0)
+        raise
 
 
 @contextmanager

@@ -114,8 +114,7 @@ class DataCache:
         """
         if not _SHA256.fullmatch(sha256):
             raise ValueError(f"{sha256!r} is no SHA-256 digest")
-        for folder in ("entries", "making", "locks"):
-            (self._root / folder).mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._make_folders()
         key = f"{sha256}-{reader_version()}"
         place = Place(self._root / "entries" / key)
         if place.folder.exists() and place.entry() is None:
@@ -162,10 +161,10 @@ class DataCache:
         _sync_folder(target.parent)
         self.shrink()
 
-    def shrink(self) -> None:
+    def shrink(self, limit_bytes: int | None = None) -> None:
         """Remove the entries that were not used for longest until the rest is within the limit, but none in use."""
         sizes = {key: self._size(key) for key in self._keys()}
-        excess = sum(sizes.values()) - self._limit
+        excess = sum(sizes.values()) - (self._limit if limit_bytes is None else limit_bytes)
         for key in sorted(sizes, key=self._last_used):
             if excess <= 0:
                 return
@@ -173,12 +172,20 @@ class DataCache:
                 excess -= sizes[key]
 
     def tidy(self) -> None:
-        """Remove what processes that were killed have left half made."""
+        """Make the folders, and remove what processes that were killed have left half made.
+
+        Raises OSError if the folders can't be written: a worker had better say so when it starts.
+        """
+        self._make_folders()
         for folder in list((self._root / "making").glob("*")):
             key = folder.name.rpartition("-")[0]
             with _locked(self._lock(f"{key}.making"), fcntl.LOCK_EX | fcntl.LOCK_NB) as lock:
                 if lock is not None:
                     self._clear(key)
+
+    def _make_folders(self) -> None:
+        for folder in ("entries", "making", "locks"):
+            (self._root / folder).mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def _keys(self) -> list[str]:
         entries = self._root / "entries"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 import threading
 import zipfile
 from collections.abc import Callable
@@ -307,6 +309,49 @@ def test_what_is_no_digest_is_no_key(tmp_path: Path) -> None:
     for digest in ("../../etc", "a" * 63, "A" * 64, ""):
         with pytest.raises(ValueError, match="no SHA-256"), cache.use(digest):
             raise AssertionError(digest)
+
+
+FULL_DISK = """
+import resource, sys
+from pathlib import Path
+from runaudit.errors import ChildError
+from runaudit.isolation.audit import run_audit
+from runaudit.isolation.data_cache import DataCache
+from runaudit.isolation.job import JobSpec
+resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, 2**20))
+try:
+    run_audit(JobSpec.model_validate_json(sys.argv[1]), Path(sys.argv[2]), on_progress=lambda progress: None,
+              should_stop=lambda: False, data_cache=DataCache(Path(sys.argv[3]), 2**40))
+except ChildError as error:
+    print(error.error_code)
+"""
+
+
+def test_a_full_disk_costs_the_cache_what_no_audit_uses(bench: Bench) -> None:
+    """The kernel refuses to write more, as on a full disk: here by the largest size of a file."""
+    bench.audit()
+    (bench.root / "set" / "images" / "train" / "large.bin").write_bytes(os.urandom(2**21))
+    data = zipped(bench.root / "set")
+    source = {"kind": "archive", "path": str(data), "sha256": digest_of(data)}
+    spec = JobSpec.model_validate({"run": {"kind": "archive", "path": str(bench.run)}, "data": source})
+    job = bench.root / "job"
+    job.mkdir()
+    assert len(bench.entries()) == 1
+    done = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, spec.model_dump_json(), str(job), str(bench.cache_dir)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert done.stdout.strip() == "disk_full"
+    assert bench.entries() == [] and bench.left_in_the_making() == []
+
+
+def test_a_cache_that_can_not_be_written_is_told_at_once(tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("no folder")
+    with pytest.raises(OSError):
+        DataCache(tmp_path / "cache", LARGE).tidy()
 
 
 def test_a_deep_audit_decodes_what_a_standard_one_only_reads(bench: Bench) -> None:
