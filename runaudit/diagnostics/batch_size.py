@@ -306,7 +306,8 @@ CHECK = Check(
         "A data set of a few images makes few steps whatever the batch.",
         "Measured (benchmarks/batch_false_alarms.py, runs of 700 steps): of 300 simulated healthy runs 1 is minor and "
         "none major at a batch of 16; at 128 8 and none, at 256 10 and 1. Of 300 that stopped too early 69 are minor "
-        "and 187 major at 16, 33 and 235 at 128, 19 and 250 at 256. A batch of 2 is minor in all healthy runs, major in 1.",
+        "and 187 major at 16, 33 and 235 at 128, 19 and 250 at 256. A batch of 2 is minor in 299 healthy runs and "
+        "major in 1.",
         "Measured on the corpus' runs by curves alone (70, read and not fitted to): 16 minor with a batch of 2 "
         "or 3 or with epochs without a step, and 1 major with a batch of 1.",
     ),

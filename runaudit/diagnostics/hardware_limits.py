@@ -68,7 +68,10 @@ def examine(evidence: Evidence) -> CheckResult:
 
 
 def _cut_short(evidence: Evidence) -> bool:
-    return evidence.run.status in ("interrupted", "resumed")
+    """Whether the run did not get its epochs, or ended before its plan for a reason that its own rules don't give."""
+    run = evidence.run
+    unexplained = any(note.code == "early_stop_unexplained" for note in run.notes)
+    return run.status in ("interrupted", "resumed") or unexplained
 
 
 def _ended(evidence: Evidence) -> Part | None:

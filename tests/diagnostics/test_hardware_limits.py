@@ -13,7 +13,7 @@ from runaudit.diagnostics.evidence import CheckResult, Evidence
 from runaudit.diagnostics.hardware_limits import LIMITS, WEAK_HALF_PRECISION, examine
 from runaudit.diagnostics.ranking import explain_away, rank
 from runaudit.runs.console_log import read_console_log
-from runaudit.runs.facts import LogFacts, RunFacts
+from runaudit.runs.facts import LogFacts, Note, RunFacts
 from runaudit.runs.log_text import from_text
 from tests.diagnostics import cases
 from tests.runs.console_logs import ULTRALYTICS_8_4
@@ -65,6 +65,14 @@ def test_without_a_single_epoch_it_is_critical():
 def test_the_same_words_in_the_log_of_a_run_that_ended_well_are_no_finding():
     result = seen(cases.run(), cases.log(OUT_OF_MEMORY))
     assert result.outcome == "passed" and "came to its end" in result.reason
+
+
+def test_an_early_end_that_patience_does_not_explain_is_explained_by_the_log():
+    note = Note(code="early_stop_unexplained", detail="The run ended by itself after epoch 20 of 100.")
+    stopped = cut().model_copy(update={"status": "early_stopped"})
+    assert seen(stopped, cases.log(OUT_OF_MEMORY)).outcome == "passed"
+    assert seen(stopped.model_copy(update={"notes": (note,)}), cases.log(OUT_OF_MEMORY)).outcome == "failed"
+    assert seen(stopped.model_copy(update={"notes": (note,)}), cases.log()).outcome == "passed"
 
 
 def test_a_run_that_was_resumed_after_it_is_minor():
