@@ -7,7 +7,6 @@ image of its stem.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from safetensors.numpy import load_file, save_file
 
 from runaudit.errors import DatasetError
 from runaudit.runs.facts import AnnotatorFacts, ImageIndex, Note
+from runaudit.runs.folder_walk import walk
 from runaudit.runs.label_arrays import LabelArrays, concatenate_labels
 from runaudit.runs.labels import MAX_FILE_BYTES, ParsedLabels, parse_labels
 from runaudit.runs.locate import regular
@@ -113,7 +113,7 @@ class _LabelFile:
 
 def _label_files(folder: Path) -> Iterator[_LabelFile]:
     count = 0
-    for top, subfolders, names in os.walk(folder, followlinks=False):
+    for top, subfolders, names in walk(folder):
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
         for name in sorted(names):
             path = Path(top, name)

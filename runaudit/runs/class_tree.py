@@ -15,6 +15,7 @@ from typing import Final
 
 from runaudit.errors import DatasetError
 from runaudit.runs.facts import Split
+from runaudit.runs.folder_walk import is_folder
 from runaudit.runs.paths import is_image
 
 SPLIT_FOLDERS: Final[dict[Split, tuple[str, ...]]] = {
@@ -52,7 +53,7 @@ def listing(folder: Path | str) -> Listing:
         with os.scandir(folder) as entries:
             for entry in entries:
                 linked = entry.is_symlink()
-                if _is_folder(entry):
+                if is_folder(entry):
                     (linked_folders if linked else folders).append(entry.name)
                 elif linked:
                     linked_files.append(entry.name)
@@ -61,13 +62,6 @@ def listing(folder: Path | str) -> Listing:
     except OSError:  # not readable, or its path is longer than the file system allows
         return Listing()
     return Listing(*(tuple(sorted(names)) for names in (folders, files, linked_folders, linked_files)))
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link that leads in a circle
-        return False
 
 
 def find_class_tree(root: Path, *, named: str = "") -> Path | None:

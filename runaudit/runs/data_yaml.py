@@ -12,6 +12,7 @@ from pydantic import JsonValue
 
 from runaudit.errors import DatasetError, YamlError
 from runaudit.runs.facts import Note, Split
+from runaudit.runs.folder_walk import walk
 from runaudit.runs.paths import Found, Paths
 from runaudit.runs.safe_yaml import YamlDocument, load_yaml
 
@@ -188,7 +189,7 @@ def _names_a_split(file: Path, source: str) -> bool:
 
 
 def _yaml_files(root: Path) -> Iterable[Path]:
-    for count, (folder, subfolders, files) in enumerate(os.walk(root, followlinks=False)):
+    for count, (folder, subfolders, files) in enumerate(walk(root)):
         if count >= MAX_FOLDERS:
             raise DatasetError(f"There are more than {MAX_FOLDERS} folders.", code="data_too_many_files")
         subfolders[:] = sorted(name for name in subfolders if name not in _NO_YAML_INSIDE and not name.startswith("."))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from runaudit.runs.facts import Note
+from runaudit.runs.folder_walk import walk
 from runaudit.runs.paths import Found, Paths, is_image
 from runaudit.runs.regular_file import open_regular
 
@@ -70,7 +71,7 @@ class _Listing:
 
     def below(self, top: str) -> Iterator[ImageFile]:
         refused = 0
-        for folder, subfolders, _ in os.walk(top, followlinks=False):
+        for folder, subfolders, _ in walk(top):
             subfolders[:] = [name for name in subfolders if not name.startswith(".")]
             listed = list_folder(folder)
             yield from (ImageFile(folder, name) for name in listed.files if is_image(name))

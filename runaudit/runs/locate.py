@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from runaudit.errors import InputError, RunNotFoundError
 from runaudit.runs.configuration import ARGS, OPT
+from runaudit.runs.folder_walk import walk
 
 RESULTS = "results.csv"
 WEIGHTS = "weights"
@@ -84,7 +84,7 @@ def choose_checkpoint(run: RunFolder) -> Path | None:
 
 def _candidates(root: Path) -> list[RunFolder]:
     found: dict[str, RunFolder] = {}
-    for count, (folder, subfolders, files) in enumerate(os.walk(root, followlinks=False)):
+    for count, (folder, subfolders, files) in enumerate(walk(root)):
         if count >= MAX_FOLDERS:
             raise InputError(
                 f"There are more than {MAX_FOLDERS} folders. Hand in the run folder.", code="too_many_files"

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from runaudit.errors import DatasetError
+from runaudit.runs.folder_walk import walk
 
 IMAGE_SUFFIXES = frozenset(
     ("avif", "bmp", "dng", "heic", "heif", "jp2", "jpeg", "jpg", "mpo", "png", "tif", "tiff", "webp")
@@ -135,7 +136,7 @@ class Paths:
         with_images: set[tuple[str, ...]] = set()
         lists: list[tuple[str, ...]] = []
         entries = 0
-        for folder, subfolders, files in os.walk(self.root, followlinks=False):
+        for folder, subfolders, files in walk(self.root):
             subfolders[:] = [name for name in subfolders if not name.startswith(".") and name != "__MACOSX"]
             parts = Path(folder).relative_to(self.root).parts
             entries += len(files) + 1

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from runaudit.runs.facts import Split
+from runaudit.runs.folder_walk import walk
 from runaudit.runs.image_files import ImageFile
 from runaudit.runs.paths import Paths, label_path
 
@@ -73,7 +73,7 @@ def _tops(missing: Iterable[Sequence[ImageFile]], paths: Paths) -> list[str]:
 def _files(tops: Iterable[str]) -> Iterator[tuple[str, str]]:
     entries = 0
     for top in tops:
-        for folder, subfolders, files in os.walk(top, followlinks=False):
+        for folder, subfolders, files in walk(top):
             subfolders[:] = sorted(name for name in subfolders if not name.startswith(".") and name != "__MACOSX")
             entries += len(files)
             if entries > MAX_ENTRIES:
