@@ -9,6 +9,7 @@ from typing import Final, Literal
 from runaudit.evaluation.average_precision import detection_metrics
 from runaudit.evaluation.matching import Boxes, Matches, true_positives_by_best_label
 from runaudit.evaluation.protocol import YOLOV5, Protocol
+from runaudit.evaluation.rotated_boxes import similarity_of
 from runaudit.runs.facts import RunFacts
 
 Convention = Literal["current", "older"]
@@ -65,6 +66,7 @@ def figures(matches: Matches, protocol: Protocol, convention: Convention = "curr
         tp = true_positives_by_best_label(
             Boxes(matches.det_image, matches.det_cls, matches.det_box),
             Boxes(matches.gt_image, matches.gt_cls, matches.gt_box),
+            similarity_of(matches),
         )
         kind = YOLOV5.average_precision
     metrics = detection_metrics(tp, matches.det_conf, matches.det_cls, matches.gt_cls, kind=kind)

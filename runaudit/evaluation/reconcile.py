@@ -25,6 +25,7 @@ from runaudit.evaluation.labels import Labelled, labelled_images
 from runaudit.evaluation.matching import Boxes, Matches, true_positives, true_positives_by_best_label
 from runaudit.evaluation.network import Network, rebuild
 from runaudit.evaluation.protocol import YOLOV5
+from runaudit.evaluation.rotated_boxes import similarity_of
 from runaudit.evaluation.selection import labelled_part, matches_part, sampled
 from runaudit.evaluation.validation_pass import Passed, PassSettings, run_pass
 from runaudit.runs.facts import ImageIndex, RunFacts, Split
@@ -130,15 +131,7 @@ def _nearest(found: list[Figures], sought: Figures) -> Figures:
 
 def _confident(matches: Matches, confidence: float) -> Matches:
     """The matches of detections above a confidence: fewer detections take no label from one that ranks before them."""
-    kept = matches.det_conf > confidence
-    return replace(
-        matches,
-        det_image=matches.det_image[kept],
-        det_cls=matches.det_cls[kept],
-        det_conf=matches.det_conf[kept],
-        det_box=matches.det_box[kept],
-        tp=matches.tp[kept],
-    )
+    return matches.taking(detections=matches.det_conf > confidence, labels=np.ones(len(matches.gt_cls), dtype=bool))
 
 
 def _without_classes(matches: Matches, settings: PassSettings) -> Matches:
@@ -146,8 +139,8 @@ def _without_classes(matches: Matches, settings: PassSettings) -> Matches:
     det_cls, gt_cls = np.zeros_like(matches.det_cls), np.zeros_like(matches.gt_cls)
     rule = true_positives if settings.protocol.matching == "by_confidence" else true_positives_by_best_label
     detections = Boxes(matches.det_image, det_cls, matches.det_box)
-    tp = rule(detections, Boxes(matches.gt_image, gt_cls, matches.gt_box))
-    return replace(matches, det_cls=det_cls, gt_cls=gt_cls, tp=tp)
+    tp = rule(detections, Boxes(matches.gt_image, gt_cls, matches.gt_box), similarity_of(matches))
+    return replace(matches, det_cls=det_cls, gt_cls=gt_cls, tp=tp, tp_further=None)
 
 
 def _passes(

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from runaudit.evaluation.framework import framework
-from runaudit.evaluation.matching import Similarity
+from runaudit.evaluation.matching import Matches, Similarity
 from runaudit.evaluation.polygons import Polygon
 
 Rotated = NDArray[np.float32]
@@ -62,6 +62,13 @@ def by_probabilistic_iou(detections: Rotated, labels: Rotated) -> Similarity:
         return alike
 
     return similarity
+
+
+def similarity_of(matches: Matches) -> Similarity | None:
+    """How the boxes of these matches are compared in pixels of their images; None for the IoU of upright ones."""
+    if matches.det_rotated is None or matches.gt_rotated is None:
+        return None
+    return by_probabilistic_iou(matches.det_rotated, matches.gt_rotated)
 
 
 @torch.inference_mode()

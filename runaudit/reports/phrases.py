@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from itertools import zip_longest
+from typing import Final
 
 from pydantic import JsonValue
 
@@ -86,24 +87,24 @@ def metric_rows(report: Report) -> list[tuple[str, str, str, str]]:
     if validation.metrics.top1 is not None:
         accuracy = {"top1": validation.metrics.top1, "top5": validation.metrics.top5}
         return _rows(validation, {"top1": "top-1 accuracy", "top5": "top-5 accuracy"}, accuracy)
-    if validation.metrics.box is None:
-        return []
-    box = validation.metrics.box
-    titles = {
-        "map50_95": "mAP50-95",
-        "map50": "mAP50",
-        "precision": "precision",
-        "recall": "recall",
-        "f1": "F1",
-    }
-    values = {
-        "map50_95": box.map50_95,
-        "map50": box.map50,
-        "precision": box.precision,
-        "recall": box.recall,
-        "f1": box.f1,
-    }
-    return _rows(validation, titles, values)
+    metrics = validation.metrics
+    geometries = {"": metrics.box or metrics.obb, "mask_": metrics.mask, "pose_": metrics.pose}
+    rows = []
+    for prefix, measured in geometries.items():
+        if measured is not None:
+            titles = {prefix + name: prefix.replace("_", " ") + title for name, title in _TITLES.items()}
+            values = {prefix + name: getattr(measured, name) for name in _TITLES}
+            rows += _rows(validation, titles, values)
+    return rows
+
+
+_TITLES: Final = {
+    "map50_95": "mAP50-95",
+    "map50": "mAP50",
+    "precision": "precision",
+    "recall": "recall",
+    "f1": "F1",
+}
 
 
 def _rows(
