@@ -19,6 +19,8 @@ ASPECT_BINS_PER_OCTAVE = 4
 MOST_ELONGATED = 5
 """log2(w / h): 32 to 1, beyond which hotcoco's health check takes a box for damaged (20 to 1; diagnostics.md 0.1)."""
 FULLEST = 1000
+CHUNK = 1 << 20
+"""Boxes that are counted at a time: some 100 MB of arrays on the way."""
 SAMPLE = 5000
 """The standard error of a share of 0.98 is 0.002 then, a tenth of what its check asks for."""
 
@@ -27,27 +29,40 @@ def box_census(labels: LabelArrays, images: Sequence[ImageEntry], *, seed: int =
     """The census of a split. `labels.image` counts from the first of `images`; their sizes are above 0."""
     wide = np.fromiter((image.width for image in images), np.float64, len(images))
     high = np.fromiter((image.height for image in images), np.float64, len(images))
+    shape = np.stack([wide, high], axis=1)
     longer = np.maximum(wide, high)
-    # A box may reach 1 % beyond its image (yolo.md A5); no side is longer than the image's for all that.
-    sides = np.clip(labels.box[:, 2:], 0.0, 1.0)
-    if len(labels.image):
-        sides = sides * np.stack([wide, high], axis=1)[labels.image] / longer[labels.image, None]
-    whole = (sides > 0).all(axis=1)
-    width, height = np.log2(sides[whole]).T
-    sizes = ((width + height) / 2 - SMALLEST_OCTAVE) * SIZE_BINS_PER_OCTAVE
-    aspects = (width - height + MOST_ELONGATED) * ASPECT_BINS_PER_OCTAVE
-    counted = _binned(sizes, SIZE_BINS)
-    counted[0] += int((~whole).sum())
+    sizes, aspects = np.zeros(SIZE_BINS, np.int64), np.zeros(ASPECT_BINS, np.int64)
+    whole = np.zeros(len(labels.box), np.bool_)
+    for start in range(0, len(labels.box), CHUNK):
+        rows = slice(start, start + CHUNK)
+        sides = _sides(labels, rows, shape, longer)
+        whole[rows] = (sides > 0).all(axis=1)
+        width, height = np.log2(sides[whole[rows]]).T
+        sizes += _binned(((width + height) / 2 - SMALLEST_OCTAVE) * SIZE_BINS_PER_OCTAVE, SIZE_BINS)
+        aspects += _binned((width - height + MOST_ELONGATED) * ASPECT_BINS_PER_OCTAVE, ASPECT_BINS)
+    sizes[0] += int((~whole).sum())
     per_image = np.bincount(labels.image, minlength=len(images))
     crowded = np.sort(per_image[per_image > 0])[::-1][:FULLEST]
+    sampled = _sides(labels, _sample(np.flatnonzero(whole), seed), shape, longer)
     return BoxCensus(
-        boxes=len(sides),
-        sizes=tuple(counted.tolist()),
-        aspects=tuple(_binned(aspects, ASPECT_BINS).tolist()),
+        boxes=len(labels.box),
+        sizes=tuple(sizes.tolist()),
+        aspects=tuple(aspects.tolist()),
         fullest=tuple(crowded.tolist()),
         longer_sides=_quantiles(longer),
-        sample=_sample(sides[whole], seed),
+        # Six digits after the point are a hundredth of a pixel of the largest images.
+        sample=tuple((width, height) for width, height in np.round(sampled, 6).tolist()),
     )
+
+
+def _sides(
+    labels: LabelArrays, rows: slice | NDArray[np.int64], shape: NDArray[np.float64], longer: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Width and height (n, 2) over the longer side of the image, of the boxes in `rows`, each in [0, 1]."""
+    image = labels.image[rows]
+    # A box may reach 1 % beyond its image (yolo.md A5); no side is longer than the image's for all that.
+    sides = np.clip(labels.box[rows, 2:], 0.0, 1.0)
+    return np.asarray(sides * shape[image] / longer[image, None], dtype=np.float64)
 
 
 def _binned(positions: NDArray[np.float64], bins: int) -> NDArray[np.int64]:
@@ -62,9 +77,8 @@ def _quantiles(longer: NDArray[np.float64]) -> tuple[float, float, float] | None
     return low, middle, high
 
 
-def _sample(sides: NDArray[np.float64], seed: int) -> tuple[tuple[float, float], ...]:
-    if len(sides) > SAMPLE:
-        chosen = np.random.default_rng(seed).choice(len(sides), SAMPLE, replace=False)
-        sides = sides[np.sort(chosen)]
-    # Six digits after the point are a hundredth of a pixel of the largest images.
-    return tuple((width, height) for width, height in np.round(sides, 6).tolist())
+def _sample(rows: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
+    """At most SAMPLE of the rows, in their order."""
+    if len(rows) <= SAMPLE:
+        return rows
+    return np.sort(np.random.default_rng(seed).choice(rows, SAMPLE, replace=False))

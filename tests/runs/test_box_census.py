@@ -58,6 +58,15 @@ def test_the_sample_is_bounded_and_the_same_each_time() -> None:
     assert np.mean(first.sample) == pytest.approx(np.mean(many.box[:, 2] + many.box[:, 3] * 0.75) / 2, rel=0.02)
 
 
+def test_counting_in_parts_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(5)
+    sides = [tuple(side) for side in rng.uniform(0, 1.01, (300, 2))]
+    some = labels(sorted(rng.integers(0, 20, 300).tolist()), sides)
+    at_once = box_census(some, entries(20))
+    monkeypatch.setattr("runaudit.runs.box_census.CHUNK", 7)
+    assert box_census(some, entries(20)) == at_once
+
+
 def test_no_images_no_quantiles() -> None:
     census = box_census(labels([], []), ())
     assert (census.boxes, census.longer_sides, census.fullest) == (0, None, ())
