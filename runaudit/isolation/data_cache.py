@@ -171,6 +171,12 @@ class DataCache:
             if self._remove(key):
                 excess -= sizes[key]
 
+    def keep_only(self, wanted: Callable[[str], bool]) -> None:
+        """Remove the entries, but none in use, of artifacts that are not `wanted` any more (by their digest)."""
+        for key in self._keys():
+            if not wanted(key.partition("-")[0]):
+                self._remove(key)
+
     def tidy(self) -> None:
         """Make the folders, and remove what processes that were killed have left half made.
 
@@ -220,6 +226,8 @@ class DataCache:
             with suppress(FileNotFoundError):
                 (self._root / "entries" / key).rename(doomed)
             lock_path.unlink(missing_ok=True)
+            # Who makes something for an entry uses it, so nobody does now.
+            self._lock(f"{key}.making").unlink(missing_ok=True)
         remove_tree(doomed)
         return True
 

@@ -21,6 +21,7 @@ from runaudit.isolation.data_cache import DataCache
 from runaudit.reports.schema import Report
 from runaudit_service.store import queue
 from runaudit_service.store.bell import Bell
+from runaudit_service.store.blobs import BlobStore
 from runaudit_service.store.settings import Settings
 from runaudit_worker.folders import job_folder, remove_abandoned
 from runaudit_worker.heartbeat import Heartbeat
@@ -48,6 +49,7 @@ class Workshop:
         self._settings = settings
         limit = settings.data_cache_bytes
         self._data_cache = DataCache(settings.cache_dir, limit) if limit else None
+        self._blobs = BlobStore(settings.blob_dir)
         self._owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         # A plain flag, not an Event: a signal handler sets it, and may interrupt code that holds an Event's lock.
         self.stopping = False
@@ -56,9 +58,15 @@ class Workshop:
         """Deletes what workers that were killed left in the job folder and half made in the data cache."""
         if self._data_cache is not None:
             self._data_cache.tidy()
+            self._forget_deleted_data()
         removed = remove_abandoned(self._settings.job_dir)
         if removed:
             _log.info("deleted %d job folders of workers that are gone", removed)
+
+    def _forget_deleted_data(self) -> None:
+        """Removes from the cache what was made of artifacts that have been deleted meanwhile."""
+        if self._data_cache is not None:
+            self._data_cache.keep_only(self._blobs.holds)
 
     def stop_now(self) -> None:
         """Has the audits that run ended and handed back."""
@@ -76,6 +84,7 @@ class Workshop:
         if claim is None:
             return False
         self._do(claim)
+        self._forget_deleted_data()
         self._pass_the_bell_on(queue_name)
         return True
 
