@@ -12,6 +12,7 @@ from runaudit.diagnostics import (
     checkpoint_integrity,
     class_imbalance,
     class_mapping,
+    confidence_threshold,
     data_leakage,
     distribution_shift,
     hardware_limits,
@@ -28,12 +29,10 @@ from runaudit.diagnostics import (
     weight_initialization,
 )
 from runaudit.diagnostics.evidence import Check, CheckResult, Evidence
-from runaudit.diagnostics.unchecked import UNCHECKED
 
 _BY_CAUSE: Final[dict[CauseId, Check]] = {
     check.cause: check
     for check in (
-        *UNCHECKED,
         annotation_errors.CHECK,
         class_imbalance.CHECK,
         label_files.CHECK,
@@ -53,6 +52,7 @@ _BY_CAUSE: Final[dict[CauseId, Check]] = {
         weight_initialization.CHECK,
         numerical_divergence.CHECK,
         checkpoint_integrity.CHECK,
+        confidence_threshold.CHECK,
         metric_mismatch.CHECK,
     )
 }

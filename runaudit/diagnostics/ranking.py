@@ -26,6 +26,9 @@ EXPLAINS: Final[tuple[tuple[CauseId, CauseId], ...]] = (
     ("class_mapping", "underfitting"),
     ("annotation_errors", "underfitting"),  # a model that is right counts as wrong
     ("label_files", "underfitting"),
+    ("learning_rate", "confidence_threshold"),  # what has learnt little is unsure of all it finds
+    ("numerical_divergence", "confidence_threshold"),
+    ("insufficient_epochs", "confidence_threshold"),
     ("learning_rate", "class_imbalance"),  # all classes fail together, the rare ones first
     ("checkpoint_integrity", "metric_mismatch"),  # an altered csv or another checkpoint is the mismatch
     ("class_mapping", "label_files"),  # unknown ids are why images are dropped

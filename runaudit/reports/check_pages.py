@@ -14,9 +14,6 @@ from runaudit.diagnostics.thresholds import SOURCE
 def page(check: Check) -> str:
     """The page of one check, as Markdown."""
     lines = [f"# {check.title}", "", f"Cause: `{check.cause}`", "", _sentence(check.question), ""]
-    if not check.statistic:
-        lines.append("This version of Runaudit has no check for this cause yet; reports list it as `not_run`.")
-        return "\n".join(lines) + "\n"
     lines += ["## What is measured", "", check.statistic, "", "## Thresholds", ""]
     lines += ["| threshold | value | what set it |", "|---|---|---|"]
     lines += [f"| `{name}` | {value} | {_cell(source)} |" for name, value, source in thresholds(check)]

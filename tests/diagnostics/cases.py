@@ -11,6 +11,13 @@ from numpy.typing import NDArray
 
 from benchmarks.simulated_curves import as_run
 from runaudit.diagnostics.evidence import Evidence
+from runaudit.evaluation.detection_facts import (
+    CalibrationErrorFacts,
+    CalibrationFacts,
+    ClassThreshold,
+    ThresholdChoice,
+    ThresholdFacts,
+)
 from runaudit.evaluation.facts import BoxMetrics, ClassMetrics, EvaluationFacts
 from runaudit.evaluation.label_facts import BoxHabitFacts, LabelErrorRate, LabelQualityFacts
 from runaudit.runs.box_census import box_census
@@ -222,6 +229,50 @@ def label_quality(**rates: float) -> LabelQualityFacts:
     )
 
 
+def thresholds(
+    lost: float = 0.02, *, half_width: float = 0.01, best: float = 0.35, class_gain: float = 0.0, **changes: Any
+) -> ThresholdFacts:
+    """One threshold for two classes of 300 instances each; the second class alone loses what there is to lose."""
+    choice = ThresholdChoice(
+        threshold=best,
+        threshold_ci95=(best - 0.02, best + 0.02),
+        f1=0.75,
+        f1_ci95=(0.72, 0.78),
+        f1_default=0.75 - lost,
+        lost=lost,
+        lost_ci95=(lost - half_width, lost + half_width),
+    )
+    unhurt = choice.model_copy(update={"f1_default": 0.75, "lost": 0.0, "lost_ci95": (-half_width, half_width)})
+    facts: dict[str, Any] = {
+        "default": 0.25,
+        "overall": choice,
+        "per_class": (
+            ClassThreshold(class_id=0, instances=300, choice=unhurt),
+            ClassThreshold(class_id=1, instances=300, choice=choice),
+        ),
+        "cross_fitted": 0.745,
+        "cross_fitted_by_class": 0.745 + class_gain,
+        "cross_fitted_default": 0.745 - lost,
+    }
+    return ThresholdFacts(**(facts | changes))
+
+
+def calibration(corrected: float = 0.1, *, half_width: float = 0.02, by_chance: float = 0.02) -> CalibrationFacts:
+    """Underconfident by `corrected`."""
+    error = CalibrationErrorFacts(
+        bins=10,
+        error=corrected + by_chance / 2,
+        by_chance=by_chance,
+        chance95=2 * by_chance,
+        corrected=corrected,
+        ci95=(max(0.0, corrected - half_width), corrected + half_width),
+        detections=900,
+    )
+    return CalibrationFacts(
+        confidence=0.25, iou=0.5, overconfidence=-corrected, d_ece=error, la_ece=error, reliability=()
+    )
+
+
 def evaluation(
     map50_95: float = 0.6,
     *,
@@ -258,6 +309,8 @@ def evaluation(
         "device": "cpu",
         "seconds": {"validate": 1.0},
         "label_quality": label_quality(),
+        "thresholds": thresholds(),
+        "calibration": calibration(),
     }
     return EvaluationFacts(**(facts | changes))
 

@@ -11,7 +11,6 @@ from runaudit.causes import CAUSES
 from runaudit.diagnostics.catalogue import CHECKS, examine_all
 from runaudit.diagnostics.evidence import Evidence
 from runaudit.diagnostics.ranking import explain_away, rank
-from runaudit.diagnostics.unchecked import QUESTIONS
 from runaudit.evaluation.facts import EvaluationFacts
 from runaudit.runs.facts import (
     BoxCensus,
@@ -32,8 +31,7 @@ def test_every_cause_has_one_check_in_the_order_of_the_causes():
 
 def test_a_healthy_run_passes_every_check_that_there_is():
     results = examine_all(cases.healthy())
-    assert {result.cause for result in results if result.outcome == "not_run"} == set(QUESTIONS)
-    assert {result.outcome for result in results} == {"passed", "not_run"}
+    assert {result.cause: result.reason for result in results if result.outcome != "passed"} == {}
 
 
 def test_nothing_passes_without_evidence():
@@ -44,12 +42,6 @@ def test_nothing_passes_without_evidence():
     assert reasons["metric_mismatch"] == cases.ABSENT["evaluation"]
     assert reasons["class_imbalance"] == cases.ABSENT["dataset"]
     assert reasons["checkpoint_integrity"] == cases.ABSENT["checkpoint"]
-
-
-def test_causes_without_a_check_say_so():
-    results = {result.cause: result for result in examine_all(cases.healthy())}
-    for cause in QUESTIONS:
-        assert f"has no check for {cause} yet" in results[cause].reason
 
 
 cells = st.one_of(
