@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -12,6 +12,9 @@ from runaudit.diagnostics.accuracy_mismatch import Thresholds as AccuracyThresho
 from runaudit.diagnostics.accuracy_mismatch import compare_accuracy
 from runaudit.diagnostics.answers import found, inconclusive, not_run, passed, why_absent
 from runaudit.diagnostics.evidence import Check, CheckResult, Evidence, Impact, Measurement, Severity
+from runaudit.diagnostics.further_mismatch import LIMITS as FURTHER
+from runaudit.diagnostics.further_mismatch import Thresholds as FurtherThresholds
+from runaudit.diagnostics.further_mismatch import further_finding, further_gaps
 from runaudit.diagnostics.mismatch_settings import cut_short, explained, remedy, trial_measurements, tried_sentence
 from runaudit.diagnostics.thresholds import threshold
 from runaudit.evaluation.facts import EvaluationFacts
@@ -32,16 +35,20 @@ class Thresholds:
         "weights are likelier, and the metric can't be trusted.",
     )
     accuracy: AccuracyThresholds = ACCURACY
+    further: FurtherThresholds = FURTHER
 
 
 LIMITS = Thresholds()
 
 
+_NAMES: Final = {"precision": "precision", "recall": "recall", "mAP50": "map50", "mAP50-95": "map50_95"}
 _STORED: Final = {
-    "metrics/precision(B)": "precision",
-    "metrics/recall(B)": "recall",
-    "metrics/mAP50(B)": "map50",
-    "metrics/mAP50-95(B)": "map50_95",
+    **{f"metrics/{theirs}(B)": ours for theirs, ours in _NAMES.items()},
+    **{
+        f"metrics/{theirs}({letter})": f"{geometry}/{ours}"
+        for letter, geometry in (("M", "mask"), ("P", "pose"))
+        for theirs, ours in _NAMES.items()
+    },
     "metrics/accuracy_top1": "top1",
     "metrics/accuracy_top5": "top5",
 }
@@ -160,16 +167,22 @@ def _compare(evaluation: EvaluationFacts, run: RunFacts, reported_figures: Repor
     where = f" in {reported_figures.source}"
     figures = f"{measured.map50_95:.4f} measured, {reported['map50_95']:.4f} reported{where}"
     reproduced, how = _reproduced(evaluation, reported)
+    gaps = further_gaps(evaluation, reported, reported_figures.source, small=evaluation.instances < LIMITS.large_set)
+    off = next((gap for gap in gaps if not gap.reproduced), None)
+    if reproduced and off is not None:
+        return further_finding(off, evaluation, _severity(abs(off.difference), beyond=off.beyond))
     if reproduced:
         return passed(
             CAUSE,
-            f"Re-validation reproduces the reported mAP50-95 ({figures}: {how}).",
+            f"Re-validation reproduces the reported mAP50-95 ({figures}: {how})"
+            + "".join(f"; {gap.sentence}" for gap in gaps)
+            + ".",
             effect=difference,
             ci95=spread,
             n=evaluation.instances,
         )
     cause = explained(evaluation)
-    if cause is not None and cause.trial.name == "average_precision":
+    if cause is not None and cause.trial.name == "average_precision" and off is None:
         return passed(
             CAUSE,
             f"{figures}. {cause.sentence}",
@@ -179,7 +192,11 @@ def _compare(evaluation: EvaluationFacts, run: RunFacts, reported_figures: Repor
         )
     beyond = not within_interval and abs(difference) > LIMITS.map50_95
     severity = "minor" if cause is not None and cause.benign else _severity(abs(difference), beyond=beyond)
-    return _finding(evaluation, run, reported_figures, severity)
+    result = _finding(evaluation, run, reported_figures, severity)
+    if result.finding is None or not gaps:
+        return result
+    evidence = (*result.finding.evidence, *(item for gap in gaps for item in gap.measurements))
+    return replace(result, finding=replace(result.finding, evidence=evidence))
 
 
 def _severity(size: float, *, beyond: bool) -> Severity:
@@ -242,7 +259,8 @@ CHECK = Check(
         "epoch (train_metrics), against a tolerance and against the bootstrap interval over images. Where they differ, "
         "the settings of yolo.md A7 are tried one by one, the cheapest first: row, AP convention of the version, "
         "confidence, single_cls, NMS threshold, max_det, head, batch, rect, half, imgsz and split. One explains the "
-        "gap if both figures are reproduced with it. Of a classifier, top-1 accuracy is compared."
+        "gap if both figures are reproduced with it. Of masks and keypoints mAP50-95 is compared beside that of the "
+        "boxes, and of a classifier top-1 accuracy."
     ),
     thresholds=LIMITS,
     false_positives=(
