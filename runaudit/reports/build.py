@@ -10,7 +10,7 @@ from runaudit.diagnostics.policy import NOT_VALIDATED, Policy, PolicyOutcome, ju
 from runaudit.diagnostics.ranking import explain_away, rank
 from runaudit.diagnostics.verdict import decide, headline
 from runaudit.evaluation.facts import BoxMetrics, ClassMetrics, EvaluationFacts, InterventionFacts
-from runaudit.reports import schema, statistics
+from runaudit.reports import labels, schema, statistics
 from runaudit.reports.classification import classification_validation
 from runaudit.reports.plain_values import finite, interval, json_value, names, notes, scalar, text
 from runaudit.runs.facts import AnnotatorFacts, Column, Curves, DatasetFacts, RunFacts, SplitFacts
@@ -167,6 +167,7 @@ def _validation(run: RunFacts, evaluation: EvaluationFacts, results: list[CheckR
         per_size=statistics.per_size(evaluation.per_size),
         thresholds=statistics.thresholds(evaluation.thresholds, class_names),
         lrp=statistics.lrp(evaluation.lrp, class_names),
+        labels=labels.review(evaluation.label_quality, class_names),
         reported={text(name): value for name, value in reported.items()},
         reproduced=_reproduced(results),
         difference={
@@ -236,6 +237,7 @@ def _dataset(dataset: DatasetFacts) -> schema.Dataset:
         splits={split: _split(facts, dataset.names) for split, facts in dataset.splits.items()},
         notes=notes(dataset.notes),
         annotators={name: _annotator(facts, dataset.names) for name, facts in dataset.annotators.items()},
+        agreement=labels.agreement(dataset.agreement, dataset.names),
     )
 
 

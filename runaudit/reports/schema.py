@@ -243,6 +243,84 @@ class LocalizationRecallPrecision(ReportModel):
     per_class: dict[str, Number] = Field(default={}, description="class name -> oLRP")
 
 
+class LabelErrorRate(ReportModel):
+    """Labels (of `overlooked`: objects) that are wrong in one way."""
+
+    kind: Literal["overlooked", "spurious", "swapped", "misplaced", "duplicated"]
+    rate: Number | None = Field(default=None, description="estimated share, the model's own mistakes taken off")
+    ci95: Interval | None = None
+    n: int
+    candidates: int = Field(description="suspects that are more probably wrong than the model")
+    classes: dict[str, int] = Field(default={}, description="candidates by class name")
+    why: str | None = Field(default=None, description="why nothing was estimated")
+
+
+class Suspect(ReportModel):
+    """A label to look at. Boxes are x1, y1, x2, y2 in pixels of the image."""
+
+    kind: Literal["overlooked", "spurious", "swapped", "misplaced", "duplicated"]
+    image: str
+    label: str | None = Field(default=None, description="the label's class; null where there is no label")
+    box: list[Number] | None = None
+    suggested: str | None = Field(default=None, description="the class that the model sees")
+    suggested_box: list[Number] | None = None
+    score: Number = Field(description="estimated probability that the label is wrong, not the model")
+
+
+class BoxHabit(ReportModel):
+    """Label over sure detection, on average: sides as ratios, offsets as shares of the detection's sides."""
+
+    label: str | None = Field(default=None, description="class; null for all together")
+    boxes: int
+    width: Number
+    width_ci95: Interval
+    height: Number
+    height_ci95: Interval
+    right: Number
+    right_ci95: Interval
+    down: Number
+    down_ci95: Interval
+
+
+class ClassPermutation(ReportModel):
+    """mAP50-95 with class ids as they stand, blind to classes, and mapped by the best permutation."""
+
+    map50_95: Number
+    agnostic_map50_95: Number
+    mapped_map50_95: Number
+    mapping: dict[str, int] = Field(default={}, description="id of the model -> id of the labels, of ids that move")
+    gain: Number = 0.0
+    ci95: Interval | None = None
+
+
+class LabelReview(ReportModel):
+    """What the detections say of the validation labels; `suspects` is the review queue, the likeliest first."""
+
+    rates: list[LabelErrorRate] = []
+    suspects: list[Suspect] = Field(default=[], description="the likeliest, at most 200")
+    total_suspects: int = Field(default=0, description="with a score of 0.5 or more, those not listed included")
+    habits: list[BoxHabit] = []
+    permutation: ClassPermutation | None = None
+
+
+class Agreement(ReportModel):
+    """Two label sets on the images that both annotated; `labels` are the data set's own."""
+
+    first: str
+    second: str
+    label: str | None = Field(default=None, description="class; null for all together")
+    images: int
+    matched: int = Field(description="objects of both, at IoU 0.5")
+    only_first: int
+    only_second: int
+    found: Number = Field(description="F1 of objects")
+    found_ci95: Interval | None = None
+    same_class: Number | None = None
+    kappa: Number | None = Field(default=None, description="Cohen's, of matched objects")
+    alpha: Number | None = Field(default=None, description="Krippendorff's, objects that only one has included")
+    mean_iou: Number | None = None
+
+
 class Validation(ReportModel):
     metrics: ValidationMetrics
     ci95: dict[str, Interval] = {}
@@ -253,6 +331,7 @@ class Validation(ReportModel):
     per_size: list[SizeResult] = []
     thresholds: Thresholds | None = None
     lrp: LocalizationRecallPrecision | None = None
+    labels: LabelReview | None = None
     reported: dict[str, Number] = Field(
         default={},
         description="the row of the best epoch in results.csv, else the metrics that the checkpoint stores of its own "
@@ -295,6 +374,7 @@ class Dataset(ReportModel):
     splits: dict[str, SplitCensus]
     notes: list[str] = []
     annotators: dict[str, AnnotatorCensus] = {}
+    agreement: list[Agreement] = []
 
 
 class CurvesTable(ReportModel):
