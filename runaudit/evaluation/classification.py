@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -22,7 +22,7 @@ from runaudit.evaluation.classification_metrics import accuracy, accuracy_interv
 from runaudit.evaluation.classification_network import Classifier, rebuild_classifier
 from runaudit.evaluation.clock import Clock
 from runaudit.evaluation.evaluate import OnProgress, image_size
-from runaudit.evaluation.facts import ClassificationFacts
+from runaudit.evaluation.facts import AccuracyTrial, ClassificationFacts
 from runaudit.evaluation.framework import framework
 from runaudit.evaluation.inference import MOST_THREADS, describe_device, select_device, threads, worker_threads
 from runaudit.runs.facts import ImageEntry, ImageIndex, Note, RunFacts, Split
@@ -100,6 +100,49 @@ def evaluate_classifier(
         seconds={name: round(seconds, 4) for name, seconds in clock.seconds.items()},
         skipped=passed.skipped,
     )
+
+
+def examine_classifier(
+    run: RunFacts,
+    *,
+    weights: Path,
+    index: ImageIndex,
+    labels: Path,
+    folder_names: Mapping[int, str],
+    device: str = "auto",
+    on_progress: OnProgress | None = None,
+    unreproduced: Callable[[ClassificationFacts], bool],
+) -> ClassificationFacts:
+    """`evaluate_classifier` on the validation split and, where `unreproduced` says that the run reported other figures,
+    on the test split: ultralytics 8.0.200 to 8.3.92 know no folder `valid`, and validate on `test` in its place.
+
+    Raises what `evaluate_classifier` raises, for the validation split only.
+    """
+
+    def measured(split: Split, report: OnProgress | None, replicates: int) -> ClassificationFacts:
+        return evaluate_classifier(
+            run,
+            weights=weights,
+            index=index,
+            labels=labels,
+            folder_names=folder_names,
+            device=device,
+            on_progress=report,
+            split=split,
+            replicates=replicates,
+        )
+
+    facts = measured("val", on_progress, REPLICATES)
+    if not any(entry.split == "test" for entry in index.images) or not unreproduced(facts):
+        return facts
+    try:
+        test = measured("test", None, 0)
+    except DatasetError:
+        return facts
+    trials = [AccuracyTrial(name="test", top1=test.top1, images=test.images)]
+    if test.own_order_top1 is not None:
+        trials.append(AccuracyTrial(name="test_own_order", top1=test.own_order_top1, images=test.images))
+    return facts.model_copy(update={"trials": tuple(trials)})
 
 
 @dataclass(frozen=True)

@@ -251,6 +251,16 @@ class Confusion(Facts):
     images: int
 
 
+class AccuracyTrial(Facts):
+    """Top-1 accuracy measured otherwise, to find what a run reported: on the split `test`, which versions that know no
+    folder `valid` validate on, or there with ids counted in the split's own folders.
+    """
+
+    name: Literal["test", "test_own_order"]
+    top1: float
+    images: int
+
+
 class ClassificationFacts(Facts):
     """Re-validation of a classifier on one split.
 
@@ -259,7 +269,8 @@ class ClassificationFacts(Facts):
     worst first. `left_out` counts images of folders that the model has no class for; the framework leaves them out too.
     `aligned` says whether folders were matched with the model's classes by name, or by their place in the order where
     no name is the same. `own_order_top1` is top-1 with ids counted in the split's own folders, as older versions do;
-    None where that makes no difference. `skipped` notes images that could not be decoded.
+    None where that makes no difference. `trials` were made where top-1 was not what the run reported. `skipped` notes
+    images that could not be decoded.
     """
 
     split: str
@@ -273,6 +284,7 @@ class ClassificationFacts(Facts):
     left_out: int = 0
     aligned: Literal["name", "position", "single_cls"] = "name"
     own_order_top1: float | None = None
+    trials: tuple[AccuracyTrial, ...] = ()
     settings: dict[str, JsonValue]
     device: str
     seconds: dict[str, float]

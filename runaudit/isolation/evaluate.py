@@ -10,7 +10,7 @@ import torch
 from runaudit.errors import CheckpointError, ChildMemoryError, DatasetError
 from runaudit.evaluation.batches import MOST_BATCH_PIXELS
 from runaudit.evaluation.classification import DEFAULT_IMGSZ as CLASSIFIER_IMGSZ
-from runaudit.evaluation.classification import evaluate_classifier
+from runaudit.evaluation.classification import examine_classifier
 from runaudit.evaluation.evaluate import DEFAULT_IMGSZ, image_size
 from runaudit.evaluation.examination import examine
 from runaudit.evaluation.inference import select_device
@@ -18,7 +18,7 @@ from runaudit.evaluation.memory import ran_out_of_memory
 from runaudit.evaluation.protocol import ULTRALYTICS, YOLOV5
 from runaudit.isolation.conclude import conclude
 from runaudit.isolation.job import JobFolder, JobSpec, Progress
-from runaudit.isolation.reconciling import unreproduced
+from runaudit.isolation.reconciling import accuracy_unreproduced, unreproduced
 from runaudit.runs.facts import ImageIndex, IngestFacts, Note, RunFacts
 
 Report = Callable[[Progress], None]
@@ -48,7 +48,7 @@ def evaluate(folder: JobFolder, spec: JobSpec, report: Report, walls: dict[str, 
 
     try:
         if facts.run.task == "classify":
-            classification = evaluate_classifier(
+            classification = examine_classifier(
                 facts.run,
                 weights=folder.weights,
                 index=index,
@@ -56,6 +56,7 @@ def evaluate(folder: JobFolder, spec: JobSpec, report: Report, walls: dict[str, 
                 folder_names=facts.dataset.names if facts.dataset is not None else {},
                 device=spec.device,
                 on_progress=on_progress,
+                unreproduced=lambda measured: accuracy_unreproduced(facts.run, measured),
             )
         else:
             examination = examine(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from runaudit.diagnostics.accuracy_mismatch import reproduces
 from runaudit.diagnostics.metric_mismatch import compared_row, differs, other_rows, reported_by
 from runaudit.evaluation.conventions import Figures
-from runaudit.evaluation.facts import EvaluationFacts
+from runaudit.evaluation.facts import ClassificationFacts, EvaluationFacts
 from runaudit.evaluation.reconcile import Reported
 from runaudit.runs.facts import RunFacts
 
@@ -16,6 +17,12 @@ def unreproduced(run: RunFacts, evaluation: EvaluationFacts) -> Reported | None:
         return None
     others = {name: _figures(metrics) for name, metrics in other_rows(run).items()}
     return Reported(_figures(reported.metrics), others)
+
+
+def accuracy_unreproduced(run: RunFacts, measured: ClassificationFacts) -> bool:
+    """Whether the run reported another top-1 accuracy of its checkpoint, beyond tolerance."""
+    reported = reported_by(run, compared_row(run))
+    return reported is not None and reproduces(measured, reported.metrics["top1"]) is None
 
 
 def _figures(metrics: dict[str, float]) -> Figures:

@@ -12,6 +12,7 @@ import pytest
 from runaudit.diagnostics import class_imbalance, class_mapping, metric_mismatch, validation_set_too_small
 from runaudit.diagnostics.catalogue import examine_all
 from runaudit.diagnostics.policy import Policy
+from runaudit.evaluation.facts import AccuracyTrial
 from runaudit.reports.markdown import render_markdown
 from runaudit.reports.schema import Report
 from runaudit.reports.text import render_text
@@ -80,6 +81,21 @@ def test_the_order_of_a_splits_own_folders_explains_it() -> None:
     assert result.finding.impact.grade == "intervention"
     other = metric_mismatch.examine(evidence(measured, reported=0.4, version="8.3.92"))
     assert other.finding is not None and "explains" not in other.finding.title
+
+
+@pytest.mark.parametrize("name", ["test", "test_own_order"])
+def test_the_test_folder_explains_it(name: str) -> None:
+    trials = (
+        AccuracyTrial(name="test", top1=0.5, images=90),
+        AccuracyTrial(name="test_own_order", top1=0.2, images=90),
+    )
+    reported = {trial.name: trial.top1 for trial in trials}[name]
+    result = metric_mismatch.examine(evidence(classification(trials=trials), reported=reported, version="8.3.92"))
+    assert result.outcome == "warned" and result.finding is not None
+    assert "the test folder explains it" in result.finding.title
+    assert {item.value for item in result.finding.evidence} >= {0.5, 0.2}
+    other = metric_mismatch.examine(evidence(classification(trials=trials), reported=0.7, version="8.3.92"))
+    assert other.outcome == "failed"
 
 
 def test_the_checkpoints_own_metrics_where_there_are_no_curves() -> None:

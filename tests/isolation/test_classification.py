@@ -88,6 +88,21 @@ def test_accuracy_is_the_frameworks_and_the_runs_own(training: Training, tmp_pat
     assert report.provenance.seconds["inference"] > 0
 
 
+def test_a_run_that_validated_on_the_test_folder_is_found_out(training: Training, tmp_path: Path) -> None:
+    """As versions do that know no folder `valid`, which is what Roboflow calls it."""
+    data = tmp_path / "colours"
+    shutil.copytree(training.data / "train", data / "train")
+    shutil.copytree(training.data / "val", data / "test")
+    # Images of each class under the name of the next: whatever was learnt, accuracy there is another.
+    for name, other in zip(NAMES, (*NAMES[1:], NAMES[0]), strict=True):
+        shutil.copytree(training.data / "val" / name, data / "valid" / other)
+    report = audit(tmp_path / "job", training.run, data={"kind": "folder", "path": str(data)})
+    finding = next(finding for finding in report.findings if finding.cause == "metric_mismatch")
+    assert "the test folder explains it" in finding.title
+    tried = {item.name: item.value for item in finding.evidence}
+    assert tried["top-1 accuracy on the test split"] == pytest.approx(training.top1, abs=1e-5)
+
+
 def test_one_archive_may_hold_run_and_data(training: Training, tmp_path: Path) -> None:
     inside = tmp_path / "in"
     shutil.copytree(training.run, inside / "runs" / "classify" / "run")
