@@ -104,7 +104,7 @@ def _finding(evidence: Evidence, quality: LabelQualityFacts | None, issues: list
         ci95=first.ci95,
         n=first.n,
     )
-    return replace(result, reason=f"{first.title}{also}")
+    return replace(result, reason=f"{first.title}.{also}" if also else first.title)
 
 
 _PROBABLE: Final = 0.5
