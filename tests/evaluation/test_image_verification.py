@@ -41,6 +41,8 @@ SOUND = {
     "progressive.jpg": PROGRESSIVE,
     "restarts.jpg": RESTARTS,
     "padded.jpg": JPEG + bytes(500),
+    "filled.jpg": JPEG[:-2] + b"\xff\xff\xff\xd9",
+    "film_behind.jpg": JPEG + b"\0\0\0\x18ftypmp42" + JPEG,
     "plain.png": PNG,
     "padded.png": PNG + bytes(500),
     "plain.webp": WEBP,
