@@ -142,6 +142,12 @@ def test_annotators_are_counted_and_kept(tmp_path: Path) -> None:
     assert (found["ada"].images, found["ada"].background, found["ada"].not_annotated) == (2, 1, 3)
     assert found["ada"].class_instances == {"cat": 0, "dog": 1}
     assert (found["ben"].images, found["ben"].rejected, found["ben"].instances) == (4, 1, 4)
+    overall = {(pair.first, pair.second): pair for pair in report.dataset.agreement if pair.label is None}
+    # Of image 0 ada has the same box as a dog, of image 1 none; ben has all as they are, less the file that is refused.
+    with_ada, with_ben = overall["labels", "ada"], overall["labels", "ben"]
+    assert (with_ada.images, with_ada.matched, with_ada.only_first, with_ada.same_class) == (2, 1, 1, 0)
+    assert (with_ben.images, with_ben.matched, with_ben.found, with_ben.same_class) == (4, 4, 1, 1)
+    assert overall["ada", "ben"].images == 2
     kept = load_annotator(JobFolder(tmp_path / "job-in").annotator("ada"))
     assert kept.labels.cls.tolist() == [1]
     assert len(kept.annotated) == 2
