@@ -87,12 +87,11 @@ def coco_metrics(matches: Matches, pairs: Overlaps) -> CocoMetrics:
     takes the last.
     """
     classes, class_row = np.unique(matches.gt_cls.astype(np.int64), return_inverse=True)
-    counted = rank_within(matches.det_image, matches.det_cls) < MOST_DETECTIONS
+    counts = rank_within(matches.det_image, matches.det_cls) < MOST_DETECTIONS
     pairs = pairs.within_class
-    pairs = pairs.only((pairs.iou >= IOU_THRESHOLDS[0]) & counted[pairs.detection])
+    pairs = pairs.only((pairs.iou >= IOU_THRESHOLDS[0]) & counts[pairs.detection])
     reaches = pairs.iou[:, None] >= IOU_THRESHOLDS
-    order = np.lexsort((-matches.det_conf, matches.det_cls))
-    order = order[counted[order] & np.isin(matches.det_cls[order], classes)]
+    ranking = _Ranking.of(matches, counts, classes)
     det_area, gt_area = _areas(matches.det_box), _areas(matches.gt_box)
     areas: dict[str, AreaMetrics] = {}
     label_taken = np.full(len(matches.det_cls), -1, np.int32)
@@ -102,13 +101,8 @@ def coco_metrics(matches: Matches, pairs: Overlaps) -> CocoMetrics:
         # A label inside the range goes before every one outside it; between two of a kind the IoU decides.
         priority = np.where(reaches, (pairs.iou + 2.0 * inside[pairs.label])[:, None], 0.0)
         candidates, chosen = taken_labels(pairs, priority, matches)
-        true = (chosen >= 0) & inside[chosen]
-        outside = (det_area < least) | (det_area > most)
-        ignored = np.repeat(outside[:, None], len(IOU_THRESHOLDS), axis=1)
-        ignored[candidates] = np.where(chosen >= 0, ~inside[chosen], ignored[candidates])
-        hits = np.zeros_like(ignored)
-        hits[candidates] = true
-        areas[name] = _area_metrics(matches.det_cls[order], hits[order], ~ignored[order], classes, labels)
+        det_inside = (det_area >= least) & (det_area <= most)
+        areas[name] = ranking.metrics(det_inside, candidates, chosen, inside=inside, labels=labels)
         if name == "all":
             label_taken[candidates] = chosen[:, 0]
     iou_taken = np.zeros(len(label_taken))
@@ -124,32 +118,75 @@ def _areas(box: NDArray[np.float32]) -> NDArray[np.float64]:
     return areas
 
 
-def _area_metrics(
-    det_cls: NDArray[Any],
-    hits: NDArray[np.bool_],
-    kept: NDArray[np.bool_],
-    classes: NDArray[np.int64],
-    labels: NDArray[np.int64],
-) -> AreaMetrics:
-    """AP and recall by class from detections (n, 10) by class and falling confidence, and their classes (n,)."""
-    average_precision = np.full((len(classes), hits.shape[1]), np.nan)
-    recall = np.full_like(average_precision, np.nan)
-    starts = np.searchsorted(det_cls, classes, side="left")
-    ends = np.searchsorted(det_cls, classes, side="right")
-    for row in np.flatnonzero(labels):
-        mine = slice(starts[row], ends[row])
-        average_precision[row], recall[row] = average_precision_and_recall(hits[mine], kept[mine], labels[row])
-    return AreaMetrics(labels, average_precision, recall)
+@dataclass(frozen=True)
+class _Ranking:
+    """Detections by class and falling confidence: `order` (n,) their rows of Matches, `place` the place of each row in
+    it, `begins` (k + 1,) where each class begins and the last ends.
+    """
+
+    classes: NDArray[np.int64]
+    order: NDArray[np.intp]
+    place: NDArray[np.intp]
+    begins: NDArray[np.intp]
+
+    @classmethod
+    def of(cls, matches: Matches, counts: NDArray[np.bool_], classes: NDArray[np.int64]) -> _Ranking:
+        """Those of `classes` that `counts` (n,) lets through."""
+        rows = np.flatnonzero(counts & np.isin(matches.det_cls, classes))
+        order = rows[np.lexsort((-matches.det_conf[rows], matches.det_cls[rows]))]
+        place = np.full(len(matches.det_cls), -1)
+        place[order] = np.arange(len(order))
+        begins = np.r_[np.searchsorted(matches.det_cls[order], classes), len(order)]
+        return cls(classes, order, place, begins)
+
+    def metrics(
+        self,
+        det_inside: NDArray[np.bool_],
+        candidates: NDArray[np.int32],
+        chosen: NDArray[np.int32],
+        *,
+        inside: NDArray[np.bool_],
+        labels: NDArray[np.int64],
+    ) -> AreaMetrics:
+        """AP and recall of one range.
+
+        Args:
+            det_inside: (n,) which detections are in the range themselves.
+            candidates, chosen: see `taken_labels`.
+            inside: (m,) which labels are in the range.
+            labels: (k,) how many there are of each class.
+
+        Only rows of candidates are looked at: all others are false, or ignored, at every threshold alike.
+        """
+        by_place = np.argsort(self.place[candidates])
+        place, chosen = self.place[candidates[by_place]], chosen[by_place]
+        taken, own = chosen >= 0, det_inside[candidates[by_place]]
+        hits = taken & inside[chosen]
+        # What counts beyond what is in the range by its own area: 1 for a hit outside, -1 for one that took an ignored.
+        beyond = np.where(taken, hits.astype(np.int8) - own[:, None].astype(np.int8), np.int8(0))
+        counted = np.r_[0, np.cumsum(det_inside[self.order])]
+        starts = np.searchsorted(place, self.begins)
+        average_precision = np.full((len(self.classes), hits.shape[1]), np.nan)
+        recall = np.full_like(average_precision, np.nan)
+        for row in np.flatnonzero(labels):
+            mine = slice(starts[row], starts[row + 1])
+            up_to = (counted[place[mine] + 1] - counted[self.begins[row]])[:, None]
+            up_to = up_to + np.cumsum(beyond[mine], axis=0, dtype=np.int64)
+            average_precision[row], recall[row] = average_precision_and_recall(hits[mine], up_to, labels[row])
+        return AreaMetrics(labels, average_precision, recall)
 
 
 def average_precision_and_recall(
-    hits: NDArray[np.bool_], kept: NDArray[np.bool_], labels: NDArray[Any] | int, recalls: NDArray[np.float64] = RECALLS
+    hits: NDArray[np.bool_],
+    counted: NDArray[np.int64],
+    labels: NDArray[Any] | int,
+    recalls: NDArray[np.float64] = RECALLS,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The mean of the envelope of precision at `recalls`, and the last recall, of each of c columns.
 
     Args:
-        hits: (n, c) true positives by falling confidence.
-        kept: (n, c) which detections count at all; a hit does.
+        hits: (n, c) true positives by falling confidence; rows without any may be left out.
+        counted: (n, c) how many detections count up to here.
         labels: at least 1 in each column; (c,) or a number.
         recalls: (r,) increasing.
     """
@@ -157,10 +194,9 @@ def average_precision_and_recall(
     if not len(rows):
         return np.zeros(hits.shape[1]), np.zeros(hits.shape[1])
     found = running_sum(hits[rows])
-    counted = np.cumsum(kept, axis=0, dtype=np.int64)[rows]
     # A row that is no hit of its column has a lower precision than the hit before it: the envelope passes over it.
-    envelope = maximum_from_here(found / np.maximum(counted, 1))
+    envelope = maximum_from_here(found / np.maximum(counted[rows], 1))
     recall = found / labels
     covered = np.searchsorted(recalls, recall, side="right")
     added = np.diff(covered, axis=0, prepend=0)
-    return (envelope * added).sum(axis=0) / len(recalls), recall[-1]
+    return np.einsum("ij,ij->j", envelope, added) / len(recalls), recall[-1]

@@ -175,7 +175,7 @@ def _fixed(
         columns = np.flatnonzero(labels[row])
         mine = slice(start, end)
         result[row, columns] = average_precision_and_recall(
-            hits[mine][:, columns], kept[mine][:, columns], labels[row, columns], RECALLS
+            hits[mine][:, columns], np.cumsum(kept[mine][:, columns], axis=0), labels[row, columns], RECALLS
         )[0]
     return result
 
