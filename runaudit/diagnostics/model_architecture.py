@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Final
 
 from runaudit.diagnostics.answers import inconclusive, not_run, passed, why_absent
-from runaudit.diagnostics.box_sizes import best_possible_recall, input_size, share_beyond, share_smaller, size_for
+from runaudit.diagnostics.box_sizes import best_possible_recall, input_size, share_beyond, share_smaller
 from runaudit.diagnostics.evidence import Check, CheckResult, Evidence, Impact, Measurement, Remedy
 from runaudit.diagnostics.history import number
 from runaudit.diagnostics.parts import Part, joined, present
+from runaudit.diagnostics.small_objects import LIMITS as SMALL
+from runaudit.diagnostics.small_objects import Thresholds as SmallThresholds
+from runaudit.diagnostics.small_objects import finest_stride, shrunk_images, small_objects
 from runaudit.diagnostics.thresholds import threshold
-from runaudit.evaluation.detection_facts import SizeMetrics
-from runaudit.evaluation.facts import EvaluationFacts
 from runaudit.runs.facts import BoxCensus, RunFacts, SplitFacts
 
 CAUSE: Final = "model_architecture"
@@ -21,26 +21,6 @@ CAUSE: Final = "model_architecture"
 
 @dataclass(frozen=True)
 class Thresholds:
-    reach: float = threshold(
-        0.75,
-        "Side of an object over the finest stride. Of clear discs and squares a network trained on all sizes finds "
-        "0.17 below 0.5, 0.55 from there to 0.75, 0.95 up to 1 and all above (benchmarks/small_objects.py: 600 "
-        "objects); real objects are harder.",
-    )
-    small: float = threshold(
-        0.05, "Share of objects below the reach: at least 0.035 of recall is lost by it, seven tenths of them."
-    )
-    small_major: float = threshold(
-        0.15, "A tenth of recall by the same measure: more than 2 points of mAP50-95 wherever the others reach 0.2."
-    )
-    still_found: float = threshold(
-        0.5, "Recall of the small objects, as the measured recall bounds it from below, from which they are no loss."
-    )
-    tiled: float = threshold(
-        2.0,
-        "Times imgsz that the images' own longer side must have before tiling is proposed: two tiles a side then show "
-        "them at their own resolution.",
-    )
     beyond: float = threshold(
         0.02, "Share of the boxes beyond max_det, from which it is major: recall can't exceed what is left."
     )
@@ -50,6 +30,7 @@ class Thresholds:
         "A tenth of the objects has no anchor to be learnt by: more than 2 points of mAP50-95 wherever the others "
         "reach 0.2. Reported cases have 0.11, 0.38 and 0.70 (yolo.md row 54).",
     )
+    small: SmallThresholds = SMALL
     boxes: int = threshold(
         30, "Boxes below which shares of them are not judged: the standard error of a tenth is 0.055 then."
     )
@@ -57,8 +38,6 @@ class Thresholds:
 
 LIMITS = Thresholds()
 
-DEFAULT_STRIDE = 8.0
-"""The finest stride of every stock detector of both families but the `-p2` ones."""
 DEFAULT_MAX_DET = 300
 
 
@@ -79,7 +58,8 @@ def examine(evidence: Evidence) -> CheckResult:
         )
     parts = present(
         (
-            _small(evidence, judged, judged.box_census, size),
+            small_objects(evidence, judged, judged.box_census, size)
+            or shrunk_images(evidence, judged, judged.box_census, size),
             _crowded(evidence, val),
             _anchors(run, train if _counted(train) else judged, size[0]),
         )
@@ -91,148 +71,6 @@ def examine(evidence: Evidence) -> CheckResult:
 
 def _counted(split: SplitFacts | None) -> bool:
     return split is not None and split.box_census is not None and split.box_census.boxes >= LIMITS.boxes
-
-
-def finest_stride(run: RunFacts) -> float:
-    """Pixels of the input a cell of the finest level: the checkpoint's, else by the architecture's name, else 8."""
-    strides = run.checkpoint.stride if run.checkpoint is not None else ()
-    if strides and all(1 <= stride <= 1024 for stride in strides):
-        return min(strides)
-    return 4.0 if re.search(r"[-_]p2\b", (run.architecture or "").lower()) else DEFAULT_STRIDE
-
-
-def _small(evidence: Evidence, split: SplitFacts, census: BoxCensus, size: tuple[float, str]) -> Part | None:
-    run, stride = evidence.run, finest_stride(evidence.run)
-    share = share_smaller(census, LIMITS.reach * stride, size[0])
-    if share < LIMITS.small or _found_anyway(evidence.evaluation, share):
-        return None
-    native = census.longer_sides[1] if census.longer_sides is not None else None
-    side = LIMITS.reach * stride * (native or size[0]) / size[0]
-    sizes = _sizes(evidence.evaluation, side)
-    if sizes is not None and sizes.lacking <= 0:
-        return None
-    shown = f" The images themselves are {native:.0f} pixels long." if native is not None else ""
-    return Part(
-        "major" if share >= LIMITS.small_major else "minor",
-        f"{share:.0%} of the objects are smaller than the finest stride of {stride:g} pixels can tell",
-        f"At imgsz {size[0]:g} they have a side below {LIMITS.reach * stride:g} pixels, less than a cell. Most objects "
-        f"of that size are not found, even if they are clear.{shown}",
-        (
-            Measurement(
-                f"share of objects with a side below {LIMITS.reach * stride:g} pixels",
-                round(share, 4),
-                LIMITS.small,
-                n=census.boxes,
-                source=split.source,
-            ),
-            *(sizes.evidence() if sizes is not None else ()),
-            Measurement("imgsz", size[0], source=size[1]),
-            *((Measurement("median longer side of the images", round(native, 1)),) if native is not None else ()),
-        ),
-        _remedies_of_small(run, census, size[0], stride),
-        Impact("lowers", sizes.stake, None, "observational") if sizes is not None else Impact("lowers"),
-        effect=share,
-        n=census.boxes,
-    )
-
-
-@dataclass(frozen=True)
-class _Sizes:
-    """COCO's AP of the small labels and of the best larger ones, and the small ones' share of all labels."""
-
-    small: SizeMetrics
-    small_map: float
-    larger: SizeMetrics
-    larger_map: float
-    share: float
-
-    @property
-    def lacking(self) -> float:
-        return self.larger_map - self.small_map
-
-    @property
-    def stake(self) -> float:
-        """mAP50-95 that the small labels would add if they were as easy as the larger ones, by their share."""
-        return round(min(1.0, max(0.0, self.lacking * self.share)), 4)
-
-    def evidence(self) -> tuple[Measurement, ...]:
-        return (
-            Measurement("AP of labels below 32 x 32 pixels", round(self.small_map, 4), n=self.small.labels),
-            Measurement(f"AP of {self.larger.size} labels", round(self.larger_map, 4), n=self.larger.labels),
-        )
-
-
-def _sizes(evaluation: EvaluationFacts | None, side: float) -> _Sizes | None:
-    """AP by size, if objects of `side` pixels of the image are among the small ones, and there are enough labels."""
-    measured = {entry.size: entry for entry in (evaluation.per_size if evaluation is not None else ())}
-    small, total = measured.get("small"), sum(entry.labels for name, entry in measured.items() if name != "all")
-    if small is None or small.map50_95 is None or small.labels < LIMITS.boxes or side**2 > (small.most or 0.0):
-        return None
-    others = [entry for name in ("medium", "large") if (entry := measured.get(name)) and entry.labels >= LIMITS.boxes]
-    rated = [(entry.map50_95, entry) for entry in others if entry.map50_95 is not None]
-    if not rated:
-        return None
-    best, larger = max(rated, key=lambda pair: pair[0])
-    return _Sizes(small, small.map50_95, larger, best, small.labels / total)
-
-
-def _found_anyway(evaluation: EvaluationFacts | None, share: float) -> bool:
-    """Whether so many objects were found that half of the small ones must be among them.
-
-    Of all objects R are found. Were all larger ones, that leaves (R - (1 - share)) / share of the small ones.
-    """
-    if evaluation is None:
-        return False
-    judged = [(entry.recall, entry.instances) for entry in evaluation.per_class if entry.recall is not None]
-    total = sum(instances for _, instances in judged)
-    if not total:
-        return False
-    recall = sum(value * instances for value, instances in judged) / total
-    return (recall - (1.0 - share)) / share >= LIMITS.still_found
-
-
-def _remedies_of_small(run: RunFacts, census: BoxCensus, size: float, stride: float) -> tuple[Remedy, ...]:
-    """A larger input as far as the images have the pixels, then a finer head, then tiles."""
-    native = census.longer_sides[1] if census.longer_sides is not None else size
-    wanted = size_for(census, LIMITS.reach * stride, LIMITS.small)
-    largest = 32 * round(native / 32)
-    remedies = []
-    if largest > size:
-        proposed = min(wanted or largest, largest)
-        enough = wanted is not None and wanted <= largest
-        remedies.append(
-            Remedy(
-                f"Train and validate at imgsz={proposed}",
-                f"That leaves at most {LIMITS.small:.0%} of the objects below the reach of the stride. "
-                if enough
-                else "The images have no more pixels than that, and some objects stay too small. ",
-                {"imgsz": proposed},
-            )
-        )
-    if stride > DEFAULT_STRIDE / 2:
-        remedies.append(_finer_head(run, stride))
-    if native >= LIMITS.tiled * size:
-        remedies.append(
-            Remedy(
-                "Cut images into overlapping tiles, for training and for use",
-                "Each tile then shows its part at the images' own resolution (slicing aided hyper inference).",
-                code=_TILING_CODE.format(size=round(size)),
-                reference="https://arxiv.org/abs/2202.06934",
-            )
-        )
-    return tuple(remedies)
-
-
-def _finer_head(run: RunFacts, stride: float) -> Remedy:
-    """A P2 head halves the finest stride; ultralytics ships one for YOLOv8 and YOLO26."""
-    scaled = re.fullmatch(r"yolo(?:v8|26)([nsmlx])(?:\.yaml)?", (run.architecture or "").lower())
-    stock = f"{(run.architecture or '').lower().removesuffix('.yaml')}-p2.yaml" if scaled else None
-    return Remedy(
-        f"Use a P2 head, with a finest stride of {stride / 2:g} pixels",
-        "It sees objects of half the size, at about twice the memory of activations. Its new layers have to be learnt."
-        + ("" if stock else " ultralytics has one for YOLOv8 and YOLO26 (yolov8n-p2.yaml, yolo26n-p2.yaml)."),
-        {"model": stock, "pretrained": f"{stock.removesuffix('-p2.yaml')}.pt"} if stock else {},
-    )
 
 
 def _crowded(evidence: Evidence, val: SplitFacts | None) -> Part | None:
@@ -316,7 +154,7 @@ def _anchors(run: RunFacts, split: SplitFacts | None, size: float) -> Part | Non
 
 def _fits(run: RunFacts, split: SplitFacts, census: BoxCensus, size: float) -> CheckResult:
     stride = finest_stride(run)
-    share = share_smaller(census, LIMITS.reach * stride, size)
+    share = share_smaller(census, SMALL.reach * stride, size)
     said = [
         f"{share:.1%} of {census.boxes} objects ({split.source}) are below the reach of the finest stride, {stride:g} "
         f"pixels at imgsz {size:g}",
@@ -327,15 +165,6 @@ def _fits(run: RunFacts, split: SplitFacts, census: BoxCensus, size: float) -> C
         said += [f"the anchors fit {found[0]:.1%}"] if found is not None else []
     return passed(CAUSE, f"{'; '.join(said)}.", effect=share, n=census.boxes)
 
-
-_TILING_CODE = """\
-from sahi import AutoDetectionModel
-from sahi.predict import get_sliced_prediction
-
-model = AutoDetectionModel.from_pretrained(model_type="ultralytics", model_path="weights/best.pt")
-result = get_sliced_prediction(image, model, slice_height={size}, slice_width={size},
-                               overlap_height_ratio=0.2, overlap_width_ratio=0.2)
-"""
 
 _AUTOANCHOR_CODE = """\
 from utils.autoanchor import kmean_anchors  # in YOLOv5's folder
@@ -350,9 +179,10 @@ CHECK = Check(
     statistic=(
         "Share of the validation objects (of training's, where there is no validation split) whose side, sqrt(w h) at "
         "the run's imgsz, is below the reach of the finest stride; refuted where the measured recall shows that they "
-        "are found, or where AP of small labels is no lower than that of larger ones. Share of the objects beyond "
-        "max_det in their image. For anchor-based heads the best possible recall: the share of training objects that "
-        "some anchor of the checkpoint fits within a factor of four in width and height (a sample of 5000)."
+        "are found, or where AP of small labels is no lower than that of larger ones. Whether images are shrunk while "
+        "most objects end below two cells. Share of the objects beyond max_det in their image. For anchor-based heads "
+        "the best possible recall: the share of training objects that some anchor of the checkpoint fits within a "
+        "factor of four in width and height (a sample of 5000)."
     ),
     thresholds=LIMITS,
     false_positives=(

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from runaudit.diagnostics.evidence import Evidence
-from runaudit.diagnostics.model_architecture import LIMITS, examine, finest_stride
+from runaudit.diagnostics.model_architecture import examine
+from runaudit.diagnostics.small_objects import LIMITS, finest_stride
 from runaudit.evaluation.detection_facts import SizeMetrics
 from runaudit.evaluation.facts import EvaluationFacts
 from tests.diagnostics import cases
@@ -125,6 +126,30 @@ def test_small_objects_that_are_found_as_well_as_large_ones_are_no_fault():
 
 def test_the_same_objects_at_a_larger_imgsz_pass():
     assert examine(sized([TINY, LARGE], arguments={"imgsz": 1280})).outcome == "passed"
+
+
+def test_images_that_are_shrunk_until_most_objects_have_two_cells_are_minor():
+    sides = [(20.0, 20.0), (28.0, 28.0), (200.0, 200.0)]
+    result = examine(sized(sides, longer=1280))
+    assert result.outcome == "warned" and result.finding is not None
+    assert "shrunk to 640" in result.finding.title
+    assert result.effect == pytest.approx(2 / 3)
+    proposed = result.finding.remedies[0].patch["imgsz"]
+    assert 640 < proposed <= 1280
+
+
+def test_shrinking_alone_or_small_objects_alone_are_nothing():
+    assert examine(sized([(40.0, 40.0), (200.0, 200.0)], longer=1280)).outcome == "passed"
+    assert examine(sized([(14.0, 14.0), (100.0, 100.0)], longer=640)).outcome == "passed"
+    assert examine(sized([(20.0, 20.0)], longer=950)).outcome == "passed"
+    assert examine(sized([(20.0, 20.0)], longer=960)).outcome == "warned"
+
+
+def test_ap_by_size_makes_it_major_or_refutes_it():
+    sides = [(20.0, 20.0), (28.0, 28.0), (200.0, 200.0)]
+    assert examine(sized(sides, longer=1280, evaluation=by_size(0.2, 0.5))).outcome == "failed"
+    assert examine(sized(sides, longer=1280, evaluation=by_size(0.48, 0.5))).outcome == "warned"
+    assert examine(sized(sides, longer=1280, evaluation=by_size(0.5, 0.5))).outcome == "passed"
 
 
 def crowded(counts, **arguments) -> Evidence:
