@@ -48,6 +48,7 @@ lint: $(INSTALLED)  ## ruff, mypy --strict, import-linter
 bench: $(INSTALLED)  ## what re-validation and a whole audit cost, against `yolo val`, on the CPU
 	CUDA_VISIBLE_DEVICES= $(BIN)/python -m benchmarks.revalidation
 	CUDA_VISIBLE_DEVICES= $(BIN)/python -m benchmarks.audit
+	$(BIN)/python -m benchmarks.evaluation_core
 
 gpu: $(GPU_NEEDS)  ## every check and benchmark that wants CUDA, in one run of under 9 minutes
 	@$(GPU_PYTHON) -c 'import torch, sys; sys.exit(0 if torch.cuda.is_available() else "make gpu needs CUDA, and torch sees none here")'

@@ -21,6 +21,7 @@ from runaudit.evaluation.masks import RATIO
 from runaudit.evaluation.matching import Matches
 from runaudit.evaluation.network import Network
 from runaudit.evaluation.polygons import OUTLINE_POINTS
+from runaudit.evaluation.rotated_boxes import similarity_of
 from runaudit.evaluation.statistics import statistics
 from runaudit.evaluation.validation_pass import Passed, PassSettings
 from runaudit.runs.facts import CheckpointFacts, Task
@@ -61,7 +62,13 @@ def summarize(
     with clock.stage("bootstrap"):
         samples = bootstrap(matches, replicates=replicates, seed=seed, kind=protocol.average_precision)
     with clock.stage("statistics"):
-        found = statistics(matches, confidence=protocol.confidence, replicates=replicates, seed=seed)
+        found = statistics(
+            matches,
+            confidence=protocol.confidence,
+            replicates=replicates,
+            seed=seed,
+            similarity=similarity_of(matches),
+        )
     further, geometry = None, FURTHER.get(network.task)
     ci95 = intervals(samples)
     if geometry is not None and matches.tp_further is not None:
