@@ -49,6 +49,9 @@ def write_checkpoint(task: Task, family: str, path: Path, *, seed: int = 0) -> P
             module.running_var.uniform_(0.6, 1.4)
             module.weight.data.uniform_(0.7, 1.3)
             module.bias.data.uniform_(-0.2, 0.2)
+    if task == "segment":
+        # Prototypes above zero, so that masks fill much of their boxes and have an outline.
+        network.model[-1].proto.cv3.bn.bias.data += 1
     _spread_out(network.eval())
     network.names = {class_id: f"kind {class_id}" for class_id in range(CLASSES)}
     network.args = {"task": task, "imgsz": IMGSZ}
@@ -104,13 +107,13 @@ def _spread_out(network: Any) -> None:
             sides = -1.5 * (torch.arange(head.reg_max) - 1.5) ** 2
             mean, spread = (sides.repeat(4), 1.0) if head.reg_max > 1 else (mean + 1.2, 0.3)
         if "cv4" in name and hasattr(head, "proto"):
-            mean += 1.5
+            mean += 0.3
         scale = spread / found.std(dim=(0, 2, 3)).clone()
         layer.weight.data *= scale[:, None, None, None]
         layer.bias.data = mean + (layer.bias.data - found.mean(dim=(0, 2, 3)).clone()) * scale
 
 
-def write_data(root: Path, task: Task, family: str, best: Path, *, images: int = 24, seed: int = 0) -> Path:
+def write_data(root: Path, task: Task, family: str, best: Path, *, images: int = 16, seed: int = 0) -> Path:
     """Images of several shapes, and labels from what the network predicts on them; the path of data.yaml.
 
     Every eighth image has no label file.

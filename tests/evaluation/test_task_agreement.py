@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from tests.evaluation.jobs import run_of
 from tests.evaluation.outlined import IMGSZ, write_checkpoint, write_data
 
 GEOMETRY: dict[Task, Geometry] = {"segment": "polygons", "obb": "polygons", "pose": "keypoints"}
-LEAST_HITS = {"segment": 0, "pose": 20, "obb": 20}
+LEAST_HITS = {"segment": 30, "pose": 60, "obb": 20}
 """true positives without which the comparison would mean little"""
 
 
@@ -69,8 +70,11 @@ def assert_same(mine: BoxMetrics, theirs: Any) -> None:
     assert mine.f1 == pytest.approx(float(np.mean(theirs.f1)), abs=1e-4)
 
 
-@pytest.mark.parametrize("family", ["yolo11", "yolov8", "yolo26"])
-@pytest.mark.parametrize("task", ["obb", "pose", "segment"])
+@pytest.mark.parametrize(
+    ("task", "family"),
+    # Of YOLOv8, whose heads are YOLO11's, only the one with keypoints of two values.
+    [*product(["obb", "pose", "segment"], ["yolo11", "yolo26"]), ("pose", "yolov8")],
+)
 def test_agrees_with_yolo_val(task: Task, family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     best = write_checkpoint(task, family, tmp_path / "best.pt")
     data = write_data(tmp_path / "data", task, family, best)
