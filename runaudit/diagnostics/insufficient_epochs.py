@@ -10,7 +10,8 @@ import numpy as np
 
 from runaudit.diagnostics.answers import found, inconclusive, not_run, passed, why_absent
 from runaudit.diagnostics.evidence import Check, CheckResult, Evidence, Impact, Measurement, Remedy, Severity
-from runaudit.diagnostics.history import History, history_of, number, warmup_epochs
+from runaudit.diagnostics.history import History, history_of, warmup_epochs
+from runaudit.diagnostics.optimizer_steps import steps_of
 from runaudit.diagnostics.remedies import longer_schedule, resume_interrupted
 from runaudit.diagnostics.robust import PowerLaw, fit_power_law, noise_sigma, theil_sen
 from runaudit.diagnostics.thresholds import threshold
@@ -54,8 +55,8 @@ class Thresholds:
     )
     steps: int = threshold(
         300,
-        "Optimizer steps below which the exponential average of the weights lags so far behind that validation is near "
-        "0 (EMA decay 0.9999(1-exp(-u/2000)); yolo.md A4).",
+        "Optimizer steps below which runs were seen to validate near 0 (yolo.md A4). Not for the moving average of the "
+        "weights, which is a fraction of a step behind then: see batch_size.",
     )
     unlearnt: float = threshold(0.05, "mAP50-95 below which a run of so few steps has not shown what its data can do.")
     few_epochs: int = threshold(50, "diagnostics.md B8(c): the fewest epochs of a usual fine-tune.")
@@ -73,7 +74,7 @@ def examine(evidence: Evidence) -> CheckResult:  # noqa: PLR0911 - one answer a 
         return _interrupted(run, history)
     if history.epochs[-1] <= warmup_epochs(run) or _still_warming(history):
         return _within_warmup(run, history)
-    steps = optimizer_steps(evidence)
+    steps = steps_of(evidence)
     if steps is not None and steps < LIMITS.steps and _best(history) < LIMITS.unlearnt:
         return _few_steps(history, steps)
     if _unlearnt_so_far(history):
@@ -136,30 +137,13 @@ def _still_warming(history: History) -> bool:
     return history.size >= 2 and bool(np.isfinite(rate).all()) and bool((np.diff(rate) > 0).all())
 
 
-def optimizer_steps(evidence: Evidence) -> int | None:
-    """Optimizer steps of the whole run: as the checkpoint counted them, else epochs * batches / accumulation.
-
-    The frameworks accumulate round(64 / batch) batches a step (yolo.md A4). None where images or batch are not known.
-    """
-    run = evidence.run
-    if run.checkpoint is not None and run.checkpoint.updates is not None:
-        return run.checkpoint.updates
-    split = evidence.dataset.splits.get("train") if evidence.dataset is not None else None
-    batch = number(run.argument("batch") or run.argument("batch_size"), 0.0)
-    if split is None or run.epochs_run is None or batch < 1:
-        return None
-    usable = max(0, split.images - split.rejected)
-    accumulated = max(1, round(number(run.argument("nbs"), 64.0) / batch))
-    return int(run.epochs_run * max(1, math.ceil(usable / batch) // accumulated)) if usable else 0
-
-
 def _few_steps(history: History, steps: int) -> CheckResult:
     return found(
         CAUSE,
         "major",
         f"The run took only about {steps} optimizer steps",
-        "Validation uses an exponential average of the weights. After so few steps that average still holds mostly the "
-        "first weights, so that mAP stays near 0 even where the training loss falls.",
+        "The frameworks add up gradients of 64 images for a step, so that a small data set makes few of them, however "
+        "many epochs it is shown. So few don't move a new head far from where it began.",
         evidence=(
             Measurement("optimizer steps", steps, threshold=LIMITS.steps, source=history.place(-1)),
             Measurement("best mAP50-95", _best(history), threshold=LIMITS.unlearnt, n=history.size),

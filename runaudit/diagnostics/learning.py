@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from runaudit.diagnostics.evidence import Measurement
-from runaudit.diagnostics.history import History, number
+from runaudit.diagnostics.history import History
 from runaudit.diagnostics.thresholds import threshold
 from runaudit.runs.facts import RunFacts
 
@@ -59,18 +58,3 @@ def _best_row(history: History | None) -> int | None:
     if history is None or history.metric_name is None or not np.isfinite(history.metric).any():
         return None
     return int(np.argmax(np.where(np.isfinite(history.metric), history.metric, -np.inf)))
-
-
-def optimizer_steps(run: RunFacts, images: int | None) -> int | None:
-    """Optimizer steps: what the checkpoint counted, else epochs * ceil(N / batch) / max(round(nbs / batch), 1).
-
-    Source: yolo.md A4; warm-up accumulates less and takes some more. None without `images` or a batch size.
-    """
-    if run.checkpoint is not None and run.checkpoint.updates is not None:
-        return run.checkpoint.updates
-    batch = number(run.argument("batch"), 0.0) or number(run.argument("batch_size"), 0.0)
-    if images is None or run.epochs_run is None or not 1 <= batch <= 1e6:
-        return None
-    nominal = number(run.argument("nbs"), 64.0)
-    accumulate = max(round(nominal / batch), 1) if 1 <= nominal <= 1e6 else 1
-    return int(run.epochs_run * math.ceil(images / batch) / accumulate)

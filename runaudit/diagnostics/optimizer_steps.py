@@ -87,6 +87,14 @@ def batch_of(evidence: Evidence) -> Batch | None:
     return Batch(**{**vars(batch), "steps": steps, "counted": counted is not None})
 
 
+def steps_of(evidence: Evidence) -> int | None:
+    """Optimizer steps of the run: as its checkpoint counted them, else by count; None where neither can be."""
+    batch = batch_of(evidence)
+    if batch is not None:
+        return batch.steps
+    return evidence.run.checkpoint.updates if evidence.run.checkpoint is not None else None
+
+
 def _size(run: RunFacts) -> tuple[int | None, str]:
     """The batch as it was resolved in the end, by the log, else as asked for. -1 and shares are left to AutoBatch."""
     log = run.log

@@ -11,7 +11,8 @@ from runaudit.diagnostics.evidence import Check, CheckResult, Evidence, Impact, 
 from runaudit.diagnostics.history import History, history_of
 from runaudit.diagnostics.learning import LIMITS as LEARNING
 from runaudit.diagnostics.learning import Thresholds as LearningThresholds
-from runaudit.diagnostics.learning import best_metric, chance_level, has_learnt, optimizer_steps
+from runaudit.diagnostics.learning import best_metric, chance_level, has_learnt
+from runaudit.diagnostics.optimizer_steps import steps_of
 from runaudit.diagnostics.origin import Origin, origin_of
 from runaudit.diagnostics.thresholds import threshold
 from runaudit.runs.facts import CheckpointFacts, RunFacts, WeightFacts
@@ -230,14 +231,14 @@ def _from_nothing(evidence: Evidence, origin: Origin, history: History | None) -
     run = evidence.run
     train = evidence.dataset.splits.get("train") if evidence.dataset is not None else None
     images = train.images if train is not None and train.images else None
-    steps = optimizer_steps(run, images)
+    steps = steps_of(evidence)
     few = images is not None and images < LIMITS.few_images
     counted = (
         (Measurement("training images", images, LIMITS.few_images, source=train.source),)
         if train is not None and images is not None
         else ()
     )
-    taken = (Measurement("optimizer steps, at least", steps, n=run.epochs_run),) if steps is not None else ()
+    taken = (Measurement("optimizer steps", steps, n=run.epochs_run),) if steps is not None else ()
     return found(
         CAUSE,
         "major",

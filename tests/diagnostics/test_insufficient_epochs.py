@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks.simulated_curves import simulate
-from runaudit.diagnostics.insufficient_epochs import LIMITS, examine, optimizer_steps
+from runaudit.diagnostics.insufficient_epochs import LIMITS, examine
 from tests.diagnostics import cases
 
 
@@ -90,14 +90,6 @@ def test_a_classifier_is_judged_by_top1():
     run = cases.with_curves(run, metrics={"top1": run.curves.metrics["map50_95"]})
     result = examine(cases.curves_only(run))
     assert result.finding is not None and result.finding.impact.metric == "top1"
-
-
-def test_optimizer_steps_follow_accumulation():
-    evidence = replace(cases.healthy(), dataset=cases.dataset(train=(80, 80)))
-    # 160 images in batches of 16 are 10 batches, of which 4 make a step, in each of 100 epochs
-    assert optimizer_steps(evidence) == 200
-    assert optimizer_steps(cases.with_checkpoint(evidence, updates=17)) == 17
-    assert optimizer_steps(replace(evidence, dataset=None)) is None
 
 
 def test_few_steps_explain_a_map_of_zero_in_many_epochs():

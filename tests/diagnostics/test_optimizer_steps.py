@@ -9,7 +9,7 @@ import pytest
 
 from runaudit.diagnostics.evidence import Evidence
 from runaudit.diagnostics.history import history_of
-from runaudit.diagnostics.optimizer_steps import average_lag, batch_of, training_images, unchanged_epochs
+from runaudit.diagnostics.optimizer_steps import average_lag, batch_of, steps_of, training_images, unchanged_epochs
 from runaudit.runs.facts import DatasetFacts, LogFacts, LogScan
 from tests.diagnostics import cases
 
@@ -52,6 +52,14 @@ def test_the_checkpoint_s_own_count_is_taken_before_any_estimate():
     run = cases.run().model_copy(update={"checkpoint": cases.checkpoint(updates=77)})
     found = batch_of(Evidence(run, dataset=of_images(640)))
     assert found is not None and (found.steps, found.counted) == (77, True)
+
+
+def test_steps_are_known_without_a_batch_where_the_checkpoint_counts_them():
+    run = cases.run(arguments={"batch": -1})
+    assert steps_of(Evidence(run, dataset=of_images(640))) is None
+    counted = run.model_copy(update={"checkpoint": cases.checkpoint(updates=17)})
+    assert steps_of(Evidence(counted)) == 17
+    assert steps_of(Evidence(cases.run(), dataset=of_images(640))) == pytest.approx(1000, abs=60)
 
 
 def test_the_log_tells_what_autobatch_chose_and_what_was_halved():

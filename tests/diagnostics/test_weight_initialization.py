@@ -73,7 +73,7 @@ def test_a_start_from_nothing_that_learnt_nothing_is_major():
     with_data = replace(started(NOTHING, model="yolov8n.yaml"), dataset=cases.dataset())
     evidence = {item.name: item.value for item in examine(with_data).finding.evidence}
     assert evidence["training images"] == 900
-    assert evidence["optimizer steps, at least"] == 50 * 57 // 4
+    assert evidence["optimizer steps"] == pytest.approx(50 * 57 / 4 + 36, abs=2)  # 36 more in warm-up
 
 
 def test_a_start_from_nothing_that_learnt_is_no_fault():
