@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -40,7 +41,7 @@ def ending_of(log: LogFacts) -> Ending | None:
     `Killed` alone is what Linux prints for a process that it ended for want of main memory, but also of any other
     SIGKILL, so that it counts as a signal.
     """
-    endings = [Ending(kind, event) for event in log.events if (kind := _kind(event)) is not None]
+    endings = [Ending(kind, event) for event in _lines(log) if (kind := _kind(event)) is not None]
     for kind in _ORDER:
         of_kind = [ending for ending in endings if ending.kind == kind]
         if of_kind:
@@ -50,7 +51,22 @@ def ending_of(log: LogFacts) -> Ending | None:
 
 def stopped_by_hand(log: LogFacts) -> Note | None:
     """The event that shows that a person stopped the training."""
-    return next((event for event in log.events if _said(event, _BY_HAND)), None)
+    return next((event for event in _lines(log) if _said(event, _BY_HAND)), None)
+
+
+def events_with(log: LogFacts | None, code: str) -> tuple[list[Note], int]:
+    """The events of a code that have a line of their own, and how many there were in all."""
+    if log is None:
+        return [], 0
+    lines = [event for event in _lines(log) if event.code == code]
+    summaries = [event for event in log.events if event.code == code and event not in lines]
+    more = [re.match(r"(\d{1,9}) more", event.detail) for event in summaries]
+    return lines, len(lines) + sum(int(match[1]) for match in more if match is not None)
+
+
+def _lines(log: LogFacts) -> list[Note]:
+    """Without the notes that only count further events of a kind; their place is the whole log."""
+    return [event for event in log.events if event.place not in log.sources]
 
 
 def _kind(event: Note) -> Kind | None:

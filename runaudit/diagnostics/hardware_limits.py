@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from runaudit.diagnostics.answers import inconclusive, not_run, passed, why_absent
-from runaudit.diagnostics.endings import Ending, Kind, ending_of, stopped_by_hand
+from runaudit.diagnostics.endings import Ending, Kind, ending_of, events_with, stopped_by_hand
 from runaudit.diagnostics.epoch_times import epoch_times
 from runaudit.diagnostics.evidence import Check, CheckResult, Evidence, Measurement, Remedy, Severity
 from runaudit.diagnostics.hardware_remedies import FILLED, remedies_of_ending, smaller_batch, without_half_precision
@@ -52,12 +52,13 @@ def examine(evidence: Evidence) -> CheckResult:
     run = evidence.run
     if run.log is None and run.curves is None:
         return not_run(CAUSE, why_absent(evidence, "curves"))
+    half_precision = _half_precision(evidence)
     parts = present(
         (
             _ended(evidence),
-            _half_precision(evidence),
+            half_precision,
             _halved(evidence),
-            _mended(evidence),
+            _mended(evidence) if half_precision is None else None,
             _stalled(evidence),
             _nms_time(evidence),
         )
@@ -156,7 +157,7 @@ def _half_precision(evidence: Evidence) -> Part | None:
         _nonfinite(evidence, "val_losses"),
         _blind(evidence),
     )
-    mended = [event for event in log.events if event.code == "nan_recovery"]
+    _, mended = events_with(log, "nan_recovery")
     if not (train or validation or blind or mended):
         return None
     history = history_of(run)
@@ -165,7 +166,7 @@ def _half_precision(evidence: Evidence) -> Part | None:
     symptoms = [
         f"{train} epochs with a training loss that is not finite" if train else "",
         f"{validation} epochs with a validation loss that is not finite" if validation else "",
-        f"{len(mended)} recoveries from NaN in the log" if mended else "",
+        f"{mended} recoveries from NaN in the log" if mended else "",
         "no detection in any epoch" if blind else "",
     ]
     return Part(
@@ -207,7 +208,7 @@ def _blind(evidence: Evidence) -> bool:
 def _halved(evidence: Evidence) -> Part | None:
     """The batch was reduced in silence, in a run that then came to its end."""
     log = evidence.run.log
-    events = [event for event in log.events if event.code == "batch_reduced"] if log is not None else []
+    events, times = events_with(log, "batch_reduced")
     if log is None or not events:
         return None
     batch = log.batch
@@ -228,7 +229,7 @@ def _halved(evidence: Evidence) -> Part | None:
         ),
         (smaller_batch(evidence),) if batch is None else (smaller_batch(evidence, batch),),
         effect=float(batch) if batch is not None else None,
-        n=len(events),
+        n=times,
     )
 
 
@@ -239,18 +240,17 @@ def _asked(evidence: Evidence) -> int | None:
 
 def _mended(evidence: Evidence) -> Part | None:
     """NaN that the framework recovered from by repeating the epoch; results.csv then shows none of it."""
-    log, gpu = evidence.run.log, gpu_of(evidence)
-    events = [event for event in log.events if event.code == "nan_recovery"] if log is not None else []
-    if not events or (gpu is not None and WEAK_HALF_PRECISION.search(gpu.name)):
+    events, times = events_with(evidence.run.log, "nan_recovery")
+    if not events:
         return None
     return Part(
         "minor",
         "Losses or weights became NaN, and the run was taken up again from last.pt",
         f"{events[0].detail} Newer versions repeat such an epoch up to three times and write nothing of it into "
         "results.csv. Half precision and a high learning rate are the usual causes.",
-        (Measurement("recoveries in the log", len(events), 0, source=events[0].place),),
+        (Measurement("recoveries in the log", times, 0, source=events[0].place),),
         (without_half_precision(), Remedy("Lower the learning rate", "If it comes back.", {"lr0": 0.001})),
-        effect=float(len(events)),
+        effect=float(times),
         n=evidence.run.epochs_run,
     )
 
@@ -282,8 +282,7 @@ def _stalled(evidence: Evidence) -> Part | None:
 
 def _nms_time(evidence: Evidence) -> Part | None:
     """Validation gave up on images for want of time: its metrics are too low, the model is what it is."""
-    log = evidence.run.log
-    events = [event for event in log.events if event.code == "nms_time_limit"] if log is not None else []
+    events, times = events_with(evidence.run.log, "nms_time_limit")
     if not events:
         return None
     return Part(
@@ -291,7 +290,7 @@ def _nms_time(evidence: Evidence) -> Part | None:
         "Validation ran into its time limit and dropped detections",
         "When non-maximum suppression takes too long the rest of the batch gets no detections, so that reported mAP is "
         "lower than the model's. Re-validation here has no limit.",
-        (Measurement("times that the limit was met", len(events), 0, source=events[0].place),),
+        (Measurement("times that the limit was met", times, 0, source=events[0].place),),
         (
             Remedy(
                 "Validate on a faster machine or in smaller batches",
@@ -299,7 +298,7 @@ def _nms_time(evidence: Evidence) -> Part | None:
                 reference="https://github.com/ultralytics/ultralytics/issues/7225",
             ),
         ),
-        effect=float(len(events)),
+        effect=float(times),
     )
 
 

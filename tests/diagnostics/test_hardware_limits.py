@@ -108,6 +108,17 @@ def test_memory_is_told_before_the_traceback_that_follows_it():
     assert "out of memory" in seen(cut(), cases.log(*events)).reason
 
 
+def test_events_that_are_only_counted_are_counted_and_not_quoted():
+    events = cases.log(OUT_OF_MEMORY).events
+    counted = Note(code="out_of_memory", detail="7 more of these.", place="train.log")
+    finding = seen(cut(), cases.log(events=(*events, counted))).finding
+    assert finding is not None
+    assert "Tried to allocate" in finding.explanation and finding.evidence[0].source == "train.log:20"
+    limit = cases.log(("nms_time_limit", "NMS time limit 1.800s exceeded")).events
+    more = Note(code="nms_time_limit", detail="41 more of these.", place="train.log")
+    assert seen(cases.run(), cases.log(events=(*limit, more))).effect == 42
+
+
 def test_a_person_who_stops_a_run_is_no_limit_of_the_machine():
     events = (("process_ended", "KeyboardInterrupt"), ("exception", "KeyboardInterrupt"))
     result = seen(cut(), cases.log(*events))
@@ -175,6 +186,12 @@ def test_names_of_the_list(name: str):
 @pytest.mark.parametrize("name", ["Tesla T4", "NVIDIA GeForce RTX 3090", "NVIDIA RTX A4000", "T4000", "GTX 16600"])
 def test_names_that_only_resemble_them(name: str):
     assert not WEAK_HALF_PRECISION.search(name)
+
+
+def test_nan_that_was_mended_in_full_precision_is_minor_on_such_a_gpu_too():
+    log = cases.log(("nan_recovery", "Loss NaN/Inf detected"), gpu=GTX)
+    result = seen(cases.run(arguments={"amp": False}), log)
+    assert result.outcome == "warned" and "became NaN" in result.reason
 
 
 def test_nan_that_was_mended_on_another_gpu_is_minor():
