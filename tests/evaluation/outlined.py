@@ -128,6 +128,8 @@ def write_data(root: Path, task: Task, family: str, best: Path, *, images: int =
     content: dict[str, Any] = {"train": "images/val", "val": "images/val", "names": ["a", "b"]}
     if task == "pose":
         content["kpt_shape"] = KEYPOINTS[family]
+        if family == "yolov8":
+            content["kpt_oks_sigmas"] = [0.05, 0.1, 0.2, 0.4]
     data = root / "data.yaml"
     data.write_text(yaml.safe_dump(content))
     # The framework's own detections, of images padded as in the validation to come.
