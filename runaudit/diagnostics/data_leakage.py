@@ -173,7 +173,7 @@ CHECK = Check(
         "A camera that stands still: what all images share is taken out before they are compared, and copies must "
         "carry "
         "the same labels.",
-        "Flat images have nothing to be known by; only equal bytes tell them.",
+        "Flat and all but black images have nothing to be known by; only equal bytes tell them.",
         "At depth `standard` 2000 training images are compared by what they show; copies of others are missed.",
     ),
     references=(

@@ -100,8 +100,11 @@ def examine(
     if training is not None and everything is not None:
         with clock.stage("compare"):
             compared = compare(subject, validation, training, everything, depth=depth, replicates=replicates, seed=seed)
+    seconds = facts.seconds | {"compare": round(clock.seconds.get("compare", 0.0), 4)}
+    if training is not None:
+        seconds["training"] = round(sum(training.facts.seconds.values()), 4)
     return ExaminationFacts(
-        evaluation=facts,
+        evaluation=facts.model_copy(update={"seconds": seconds}),
         training=training.facts if training is not None else None,
         interventions=(
             *(reviewed.interventions if reviewed is not None else ()),

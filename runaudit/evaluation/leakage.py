@@ -16,7 +16,7 @@ from runaudit.evaluation.fingerprinting import digests, file_sizes, fingerprints
 from runaudit.evaluation.image_properties import Fingerprints
 from runaudit.evaluation.labels import Labelled
 from runaudit.evaluation.matching import box_iou
-from runaudit.evaluation.near_duplicates import Pairs, Remainders, copies, copies_within, mean_thumbnail, remainders
+from runaudit.evaluation.near_duplicates import Pairs, copies, copies_within, mean_thumbnail, remainders
 from runaudit.evaluation.selection import labelled_part, sampled
 from runaudit.evaluation.sequences import frames, neighbours, taken
 from runaudit.evaluation.validation_pass import Passed
@@ -228,23 +228,38 @@ def _labels_agree(first: Labelled, one: int, second: Labelled, two: int, *, mirr
     return bool((fewer >= 0.5).sum() >= SAME_BOXES * most)
 
 
-def _scene_limit(training: Remainders, seed: int) -> float:
+def _scene_limit(training: NDArray[np.float32], seed: int) -> float:
     """The correlation that SCENE_QUANTILE of pairs of training images stay below, from LEAST_SCENE to 0.99."""
-    first, second = np.random.default_rng(seed).integers(0, len(training.upright), (2, _RANDOM_PAIRS))
+    first, second = np.random.default_rng(seed).integers(0, len(training), (2, _RANDOM_PAIRS))
     first, second = first[first != second], second[first != second]
     if not len(first):
         return LEAST_SCENE
-    correlation = np.einsum("pd,pd->p", training.upright[first], training.upright[second])
+    correlation = np.einsum("pd,pd->p", training[first], training[second])
     return float(np.clip(np.quantile(correlation, SCENE_QUANTILE), LEAST_SCENE, 0.99))
 
 
 def _alike(
-    first: NDArray[np.intp], second: NDArray[np.intp], own: Remainders, other: Remainders, limit: float
+    first: NDArray[np.intp],
+    second: NDArray[np.intp],
+    own: NDArray[np.float32],
+    other: NDArray[np.float32],
+    limit: float,
 ) -> Pairs:
     """Those pairs whose remainders correlate by `limit`."""
-    correlation = np.einsum("pd,pd->p", own.upright[first], other.upright[second])
+    correlation = _products(own, first, other, second)
     kept = correlation >= limit
     return Pairs(first[kept], second[kept], np.zeros(int(kept.sum()), bool), correlation[kept].astype(np.float32))
+
+
+def _products(
+    own: NDArray[np.float32], first: NDArray[np.intp], other: NDArray[np.float32], second: NDArray[np.intp]
+) -> NDArray[np.float32]:
+    """Inner products of pairs of rows, some at a time: long films have many neighbours."""
+    found = np.empty(len(first), dtype=np.float32)
+    for start in range(0, len(first), _RANDOM_PAIRS):
+        part = slice(start, start + _RANDOM_PAIRS)
+        found[part] = np.einsum("pd,pd->p", own[first[part]], other[second[part]])
+    return found
 
 
 def _once(first: NDArray[np.intp], second: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
