@@ -10,8 +10,10 @@ import torch
 
 from runaudit.errors import CheckpointError, DatasetError, InputError
 from runaudit.evaluation.classification import align, evaluate_classifier
+from runaudit.evaluation.classification_network import rebuild_classifier
 from runaudit.evaluation.facts import ClassificationFacts
 from runaudit.evaluation.framework import framework
+from runaudit.runs.checkpoint import read_checkpoint
 from tests.evaluation.classifiers import (
     NAMES,
     classification_run,
@@ -22,6 +24,7 @@ from tests.evaluation.classifiers import (
     write_tree,
 )
 from tests.evaluation.jobs import write_weights
+from tests.runs.corpus import CORPUS
 
 IMGSZ = 64
 ALL = dict.fromkeys(NAMES, 9)
@@ -189,3 +192,17 @@ def test_networks_that_are_not_rebuilt(network: Any, data: Path, tmp_path: Path)
     assert refused(tmp_path, data, network, model_yaml=wider).error_code == "weights_mismatch"
     detector = narrow_classifier() | {"head": [[[0, 1, 2], 1, "Detect", [4]]]}
     assert refused(tmp_path, data, network, model_yaml=detector).error_code == "architecture_unsupported"
+
+
+@pytest.mark.corpus
+@pytest.mark.parametrize(
+    ("name", "classes"), [("yolov8n-cls_8.1.6_Kamkus.pt", 37), ("yolov8n-cls_8.3.48_MohammadYusuf.pt", 5)]
+)
+def test_classifiers_of_older_versions_are_rebuilt(tmp_path: Path, name: str, classes: int) -> None:
+    weights = tmp_path / "weights.safetensors"
+    checkpoint = read_checkpoint(CORPUS / "checkpoints" / name, source=name, weights_out=weights)
+    rebuilt = rebuild_classifier(checkpoint, weights, torch.device("cpu"))
+    assert rebuilt.classes == classes == len(checkpoint.names)
+    probabilities = rebuilt.module(torch.zeros(2, 3, 224, 224))[0]
+    assert probabilities.shape == (2, classes)
+    assert torch.allclose(probabilities.sum(1), torch.ones(2))
