@@ -87,7 +87,7 @@ def coco_metrics(matches: Matches, pairs: Overlaps) -> CocoMetrics:
     takes the last.
     """
     classes, class_row = np.unique(matches.gt_cls.astype(np.int64), return_inverse=True)
-    counts = rank_within(matches.det_image, matches.det_cls) < MOST_DETECTIONS
+    counts = _first_of_class(matches)
     pairs = pairs.within_class
     pairs = pairs.only((pairs.iou >= IOU_THRESHOLDS[0]) & counts[pairs.detection])
     reaches = pairs.iou[:, None] >= IOU_THRESHOLDS
@@ -116,6 +116,15 @@ def _areas(box: NDArray[np.float32]) -> NDArray[np.float64]:
     wide = box.astype(np.float64)
     areas: NDArray[np.float64] = (wide[:, 2] - wide[:, 0]) * (wide[:, 3] - wide[:, 1])
     return areas
+
+
+def _first_of_class(matches: Matches) -> NDArray[np.bool_]:
+    """Which detections are among the first MOST_DETECTIONS of their image and class, (n,)."""
+    first = np.ones(len(matches.det_cls), bool)
+    in_image = np.bincount(matches.det_image, minlength=1)
+    crowded = np.flatnonzero(in_image[matches.det_image] > MOST_DETECTIONS)
+    first[crowded] = rank_within(matches.det_image[crowded], matches.det_cls[crowded]) < MOST_DETECTIONS
+    return first
 
 
 @dataclass(frozen=True)
@@ -178,7 +187,7 @@ class _Ranking:
 
 def average_precision_and_recall(
     hits: NDArray[np.bool_],
-    counted: NDArray[np.int64],
+    counted: NDArray[Any],
     labels: NDArray[Any] | int,
     recalls: NDArray[np.float64] = RECALLS,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -152,32 +152,48 @@ def _fixed(
 ) -> NDArray[np.float64]:
     """AP by class without a fix and with each of FIXES: (k, 9), for as many `labels` (k, 9)."""
     rows = np.flatnonzero(kind != OUTSIDE)
-    kinds = kind[rows]
-    hits = np.repeat((kinds == CORRECT)[:, None], labels.shape[1], axis=1)
-    kept = np.ones_like(hits)
-    for error in (_CLS, _LOC, _BOTH, _DUPE, _BKG):
-        kept[:, 1 + error] = kinds != error
-    # Wrong detections behind all correct ones: then precision is 1 as far as recall goes.
-    kept[:, 1 + FIXES.index("false_positives")] = kinds == CORRECT
-    placed = np.searchsorted(rows, first[kind[first] == _LOC])
-    hits[placed, 1 + _LOC] = kept[placed, 1 + _LOC] = True
+    role = np.where(kind[rows] == CORRECT, _RIGHT, kind[rows]).astype(np.int8)
+    role[np.searchsorted(rows, first[kind[first] == _LOC])] = _MOVED
     # A detection whose class is put right joins the detections of another class, under that fix only.
     changed = first[kind[first] == _CLS]
-    joining = np.zeros((len(changed), hits.shape[1]), bool)
-    joining[:, 1 + _CLS] = True
+    role = np.r_[role, np.full(len(changed), _JOINING, np.int8)]
     cls = np.r_[matches.det_cls[rows], matches.gt_cls[target[changed]]]
     conf = np.r_[matches.det_conf[rows], matches.det_conf[changed]]
     order = np.lexsort((-conf, cls))
-    cls, hits, kept = cls[order], np.vstack([hits, joining])[order], np.vstack([kept, joining])[order]
+    cls, role = cls[order], role[order]
     result = np.full(labels.shape, np.nan)
     starts, ends = np.searchsorted(cls, classes, side="left"), np.searchsorted(cls, classes, side="right")
     for row, (start, end) in enumerate(zip(starts, ends, strict=True)):
-        columns = np.flatnonzero(labels[row])
-        mine = slice(start, end)
+        columns, mine = np.flatnonzero(labels[row]), role[start:end]
+        counted = np.cumsum(_COUNTS[mine][:, columns], axis=0, dtype=np.int32)
+        hits = np.flatnonzero(mine >= _RIGHT)
         result[row, columns] = average_precision_and_recall(
-            hits[mine][:, columns], np.cumsum(kept[mine][:, columns], axis=0), labels[row, columns], RECALLS
+            _HITS[mine[hits]][:, columns], counted[hits], labels[row, columns], RECALLS
         )[0]
     return result
+
+
+_RIGHT, _MOVED, _JOINING = range(5, 8)
+"""what a detection is while errors are fixed, beside the five kinds of wrong ones: correct; misplaced, and the one that
+the fix of Loc puts right for its label; of another class, and put here by the fix of Cls"""
+
+
+def _roles() -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which roles are true positives, and which count at all: (8, 9) each, without a fix and under each of FIXES."""
+    hits, counts = np.zeros((8, 1 + len(FIXES)), bool), np.ones((8, 1 + len(FIXES)), bool)
+    hits[_RIGHT] = True
+    counts[range(5), range(1, 6)] = False
+    counts[_MOVED] = counts[_LOC]
+    # Wrong detections behind all correct ones: then precision is 1 as far as recall goes.
+    counts[:, 1 + FIXES.index("false_positives")] = False
+    counts[_RIGHT] = True
+    counts[_JOINING] = False
+    for role, kind in ((_MOVED, _LOC), (_JOINING, _CLS)):
+        hits[role, 1 + kind] = counts[role, 1 + kind] = True
+    return hits, counts
+
+
+_HITS, _COUNTS = _roles()
 
 
 def _by_class(cls: NDArray[Any], classes: NDArray[np.int64]) -> NDArray[np.int64]:

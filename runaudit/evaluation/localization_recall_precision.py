@@ -42,45 +42,39 @@ def optimal_error(matches: Matches, coco: CocoMetrics) -> OptimalError:
     all, so that its errors are at most theirs.
     """
     classes, labels = np.unique(matches.gt_cls.astype(np.int64), return_counts=True)
-    order = np.lexsort((-matches.det_conf, matches.det_cls))
-    order = order[np.isin(matches.det_cls[order], classes)]
-    cls, conf = np.searchsorted(classes, matches.det_cls[order]), matches.det_conf[order]
-    begins = np.searchsorted(cls, np.arange(len(classes)))
-    counted = np.arange(1, len(order) + 1) - begins[cls]
-    hit = coco.label_taken[order] >= 0
-    found = _within_class(hit.astype(np.float64), cls, begins)
-    misplaced = _within_class(np.where(hit, 1 - coco.iou_taken[order], 0.0), cls, begins)
-    missed = labels[cls] - found
-    # found + false positives + false negatives = detections + labels not found
-    error = (misplaced / (1 - FOREGROUND) + counted - found + missed) / (counted + missed)
-    last_of_confidence = np.r_[(cls[1:] != cls[:-1]) | (conf[1:] != conf[:-1]), np.ones(min(1, len(cls)), bool)]
-    error[~last_of_confidence] = np.inf
-    best = _least(error, cls, begins)
+    rows = np.flatnonzero(np.isin(matches.det_cls, classes))
+    order = rows[np.lexsort((-matches.det_conf[rows], matches.det_cls[rows]))]
+    cls, conf = matches.det_cls[order], matches.det_conf[order]
+    ends = np.flatnonzero(np.r_[(cls[1:] != cls[:-1]) | (conf[1:] != conf[:-1]), np.ones(min(1, len(cls)), bool)])
+    hit = np.flatnonzero(coco.label_taken[order] >= 0)
     result = OptimalError(classes, np.ones(len(classes)), *(np.full(len(classes), np.nan) for _ in range(4)))
     result.false_negative[:] = 1.0
-    use = best[error[best] < 1]
-    row = cls[use]
-    result.error[row] = error[use]
-    with_hits = found[use] > 0
-    result.localization[row[with_hits]] = misplaced[use][with_hits] / found[use][with_hits]
-    result.false_positive[row] = 1 - found[use] / counted[use]
-    result.false_negative[row] = missed[use] / labels[row]
-    result.confidence[row] = conf[use]
+    if not len(hit):
+        return result
+    # Only a true positive lowers the error, so that it is least at one, with all detections of its confidence.
+    row, end = np.searchsorted(classes, cls[hit]), ends[np.searchsorted(ends, hit)]
+    begins = np.searchsorted(cls, classes)
+    before, up_to = np.searchsorted(hit, begins)[row], np.searchsorted(hit, end, side="right")
+    total = np.r_[0.0, np.cumsum(1 - coco.iou_taken[order[hit]])]
+    found, misplaced, counted = up_to - before, total[up_to] - total[before], end + 1 - begins[row]
+    missed = labels[row] - found
+    # found + false positives + false negatives = detections + labels not found
+    error = (misplaced / (1 - FOREGROUND) + counted - found + missed) / (counted + missed)
+    best = _least(error, row)
+    best = best[error[best] < 1]
+    of = row[best]
+    result.error[of] = error[best]
+    result.localization[of] = misplaced[best] / found[best]
+    result.false_positive[of] = 1 - found[best] / counted[best]
+    result.false_negative[of] = missed[best] / labels[of]
+    result.confidence[of] = conf[hit[best]]
     return result
 
 
-def _within_class(values: NDArray[np.float64], cls: NDArray[np.intp], begins: NDArray[np.intp]) -> NDArray[np.float64]:
-    """Running sums that begin anew with each class."""
-    total: NDArray[np.float64] = np.r_[0.0, np.cumsum(values)]
-    return np.asarray(total[1:] - total[begins[cls]])
-
-
-def _least(error: NDArray[np.float64], cls: NDArray[np.intp], begins: NDArray[np.intp]) -> NDArray[np.intp]:
-    """The row of the least error of each class that has rows; the first, of the highest confidence, among equals."""
-    present = begins[np.unique(cls)] if len(cls) else begins[:0]
-    if not len(present):
-        return present
-    least = np.minimum.reduceat(error, present)
-    is_least = error == np.repeat(least, np.diff(np.r_[present, len(error)]))
-    rows: NDArray[np.intp] = np.minimum.reduceat(np.where(is_least, np.arange(len(error)), len(error)), present)
+def _least(error: NDArray[np.float64], cls: NDArray[np.intp]) -> NDArray[np.intp]:
+    """The row of the least error of each class, rows standing by class; of equals the first, the most confident."""
+    begins = np.flatnonzero(np.r_[True, cls[1:] != cls[:-1]])
+    least = np.minimum.reduceat(error, begins)
+    is_least = error == np.repeat(least, np.diff(np.r_[begins, len(error)]))
+    rows: NDArray[np.intp] = np.minimum.reduceat(np.where(is_least, np.arange(len(error)), len(error)), begins)
     return rows
