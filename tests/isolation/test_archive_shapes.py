@@ -74,7 +74,7 @@ def test_a_run_without_data(tmp_path: Path) -> None:
     report = audit(zipped(tmp_path / "in"))
     assert (report.run.epochs_run, report.dataset, report.validation) == (4, None, None)
     assert "class_imbalance" in not_run(report) and "metric_mismatch" in not_run(report)
-    assert report.provenance.not_available.keys() == {"checkpoint", "dataset", "evaluation"}
+    assert report.provenance.not_available.keys() == {"checkpoint", "dataset", "evaluation", "training"}
 
 
 def test_data_without_a_run(tmp_path: Path) -> None:
