@@ -74,7 +74,7 @@ def bootstrap(
     replicates.
     """
     classes = np.unique(matches.gt_cls.astype(np.int64))
-    ranked = [_Ranked.of(matches, int(class_id)) for class_id in classes]
+    ranked = _ranked(matches, classes)
     images = len(matches.image)
     result = np.full((replicates, len(classes), len(IOU_THRESHOLDS)), np.nan)
     done = 0
@@ -144,20 +144,6 @@ class _Ranked:
     hit: NDArray[np.bool_]
     gt_image: NDArray[np.int32]
 
-    @classmethod
-    def of(cls, matches: Matches, class_id: int) -> _Ranked:
-        """Pick the detections of `class_id` out of `matches`."""
-        mine = np.flatnonzero(matches.det_cls == class_id)
-        mine = mine[np.argsort(-matches.det_conf[mine], kind="stable")]
-        tp = matches.tp[mine]
-        hit_row = np.flatnonzero(tp.any(axis=1))
-        return cls(
-            image=matches.det_image[mine],
-            hit_row=hit_row,
-            hit=tp[hit_row],
-            gt_image=matches.gt_image[matches.gt_cls == class_id],
-        )
-
     def average_precision(self, weights: NDArray[np.float32], *, ramp: bool) -> NDArray[np.float64]:
         """AP at each threshold for each replicate: weights (images, b) give (b, 10); NaN where no label was drawn."""
         labels = self._total(self.gt_image, weights)
@@ -181,3 +167,25 @@ class _Ranked:
         """The weights of all rows together: (b,)."""
         total: NDArray[np.float64] = row_sums(image, np.array([len(image)]), weights)[0].astype(np.float64)
         return total
+
+
+def _ranked(matches: Matches, classes: NDArray[np.int64]) -> list[_Ranked]:
+    """The detections of each of `classes`; of equal confidences the first row stands first."""
+    order = np.lexsort((-matches.det_conf, matches.det_cls))
+    of_class = np.searchsorted(matches.det_cls, [classes, classes + 1], side="left", sorter=order).T
+    labels = np.argsort(matches.gt_cls, kind="stable")
+    labels_of_class = np.searchsorted(matches.gt_cls, [classes, classes + 1], side="left", sorter=labels).T
+    is_hit = np.asarray(matches.tp.any(axis=1))
+    ranked = []
+    for (start, end), (first, last) in zip(of_class, labels_of_class, strict=True):
+        mine = order[start:end]
+        hit_row = np.flatnonzero(is_hit[mine])
+        ranked.append(
+            _Ranked(
+                image=matches.det_image[mine],
+                hit_row=hit_row,
+                hit=matches.tp[mine[hit_row]],
+                gt_image=matches.gt_image[labels[first:last]],
+            )
+        )
+    return ranked
