@@ -9,16 +9,21 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
-from runaudit.evaluation.evaluate import Measured, measure
+from runaudit.evaluation.clock import Clock
+from runaudit.evaluation.evaluate import Measured, canonical_settings, measure
 from runaudit.evaluation.facts import BoxMetrics
 from runaudit.evaluation.framework import framework
+from runaudit.evaluation.labels import labelled_images
+from runaudit.evaluation.network import rebuild
 from runaudit.evaluation.summary import FURTHER
+from runaudit.evaluation.validation_pass import run_pass
 from runaudit.runs.checkpoint import read_checkpoint
 from runaudit.runs.data_options import Geometry
 from runaudit.runs.dataset import read_dataset
-from runaudit.runs.facts import Task
+from runaudit.runs.facts import CheckpointFacts, ImageIndex, Task
 from runaudit.runs.label_arrays import write_labels
 from tests.evaluation.jobs import run_of
 from tests.evaluation.outlined import IMGSZ, write_checkpoint, write_data
@@ -28,12 +33,19 @@ LEAST_HITS = {"segment": 30, "pose": 60, "obb": 20}
 """true positives without which the comparison would mean little"""
 
 
-def ours(best: Path, data: Path, task: Task, folder: Path) -> Measured:
-    """Our own validation, from the files that the ingest child would leave."""
+def read(best: Path, data: Path, task: Task, folder: Path) -> tuple[CheckpointFacts, ImageIndex, Path]:
+    """What the ingest child would leave: the checkpoint, its weights beside it, the images, the labels' file."""
     weights, labels = folder / "weights.safetensors", folder / "labels.safetensors"
     checkpoint = read_checkpoint(best, source="weights/best.pt", weights_out=weights)
     _, index, arrays = read_dataset(data.parent, data, own_machine=False, geometry=GEOMETRY[task])
     write_labels(labels, arrays)
+    return checkpoint, index, labels
+
+
+def ours(best: Path, data: Path, task: Task, folder: Path) -> Measured:
+    """Our own validation."""
+    checkpoint, index, labels = read(best, data, task, folder)
+    weights = folder / "weights.safetensors"
     return measure(
         run_of(checkpoint, imgsz=IMGSZ), weights=weights, index=index, labels=labels, device="cpu", replicates=50
     )
@@ -110,3 +122,26 @@ def test_agrees_with_yolo_val(task: Task, family: str, tmp_path: Path, monkeypat
     by_class = {entry.class_id: entry.further_map50_95 for entry in facts.per_class if entry.instances}
     assert by_class == pytest.approx({int(c): further.ap[i] for i, c in enumerate(further.ap_class_index)}, abs=1e-5)
     assert f"{geometry}_map50_95" in facts.ci95
+
+
+@pytest.mark.parametrize("task", ["obb", "pose", "segment"])
+def test_the_head_that_needs_no_suppression_agrees_too(
+    task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reconciling tries it for YOLO26, which 8.4.0 validated by it."""
+    best = write_checkpoint(task, "yolo26", tmp_path / "best.pt")
+    data = write_data(tmp_path / "data", task, "yolo26", best, images=6)
+    metrics = framework().utils.metrics
+    observed = Observed(metrics.ap_per_class)
+    monkeypatch.setattr(metrics, "ap_per_class", observed)
+    framework().YOLO(best).val(
+        data=str(data), imgsz=IMGSZ, nms=False, device="cpu", plots=False, verbose=False, project=str(tmp_path)
+    )
+    checkpoint, index, labels = read(best, data, task, tmp_path)
+    network = rebuild(checkpoint, tmp_path / "weights.safetensors", torch.device("cpu"), one_to_one=True)
+    labelled = labelled_images(index, labels, "val", classes=network.classes, single_cls=False)
+    settings = canonical_settings(network, labelled, IMGSZ, single_cls=False)
+    matches = run_pass(network, labelled, Path(index.root), settings, clock=Clock()).matches
+    assert rows(matches.tp, matches.det_conf, matches.det_cls) == rows(*observed.seen[0][:3])
+    if matches.tp_further is not None:
+        assert rows(matches.tp_further, matches.det_conf, matches.det_cls) == rows(*observed.seen[1][:3])
