@@ -21,7 +21,7 @@ import numpy as np
 from benchmarks.planted.baselines import named
 from benchmarks.planted.bases import class_names, render
 from benchmarks.planted.cases import Case, cases
-from benchmarks.planted.faults import rewrite_metrics
+from benchmarks.planted.faults import rewrite_checkpoint_metrics, rewrite_metrics
 from benchmarks.planted.trainings import thin_out
 from runaudit.diagnostics.metric_mismatch import reported_metrics
 from runaudit.errors import RunauditError
@@ -114,7 +114,12 @@ def _tell_in_results(run: Path, data: Path) -> None:
         )
         if reported.get(name)
     }
-    rewrite_metrics(run, lambda column, value: min(1.0, value * factors.get(column, 1.0)))
+
+    def scaled(column: str, value: float) -> float:
+        return min(1.0, value * factors.get(column, 1.0))
+
+    rewrite_metrics(run, scaled)
+    rewrite_checkpoint_metrics(run / "weights" / "best.pt", scaled)
 
 
 def summary(case: Case, report: Report, baselines: dict[str, list[str]], seconds: float) -> dict[str, Any]:

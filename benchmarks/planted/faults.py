@@ -271,6 +271,26 @@ def _poison(run: Path, _data: Path, severity: int, _rng: np.random.Generator) ->
     edit_checkpoint(run / "weights" / "best.pt", change)
 
 
+def rewrite_checkpoint_metrics(path: Path, change: Callable[[str, float], float]) -> None:
+    """Write the checkpoint again with each metric that it stores replaced by `change(column, value)`.
+
+    Only for checkpoints of this benchmark, which this program trained: they are unpickled.
+    """
+    import torch  # noqa: PLC0415
+
+    content = torch.load(path, map_location="cpu", weights_only=False)
+    stored = content.get("train_metrics") or {}
+    content["train_metrics"] = {
+        name: change(name, value) if name.startswith("metrics/") else value for name, value in stored.items()
+    }
+    results = content.get("train_results") or {}
+    content["train_results"] = {
+        name: [round(change(name, value), 5) for value in column] if name.startswith("metrics/") else column
+        for name, column in results.items()
+    }
+    torch.save(content, path)
+
+
 def edit_checkpoint(path: Path, change: Callable[[str, Any], Any]) -> None:
     """Write the checkpoint again with each tensor of its network replaced by `change(name, tensor)`.
 
