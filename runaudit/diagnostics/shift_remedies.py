@@ -22,6 +22,14 @@ TRANSFORMS: Final = {
 }
 """The transform of albumentations 2 that spreads a property; others have none that keeps boxes right."""
 
+OTHER_WAY: Final[dict[str, str | None]] = {
+    "sharpness": "A.Sharpen(alpha=(0.2, 0.5), p=0.5)",
+    "noise": None,
+    "blockiness": None,
+    "pixels": None,
+}
+"""What to do instead where validation lies on the other side: sharper, cleaner or larger than training."""
+
 CODE: Final = """\
 import albumentations as A
 
@@ -37,14 +45,15 @@ transform = A.Compose(
 def remedies(shifted: tuple[PropertyShift, ...], run: RunFacts) -> tuple[Remedy, ...]:
     """What would cover or mend the shift, most specific first."""
     found = []
-    lines = [f"        {TRANSFORMS[one.name].format(far=_far(one))}," for one in shifted[:4] if one.name in TRANSFORMS]
-    if lines:
+    covered = [(one, transform) for one in shifted[:4] if (transform := _transform(one)) is not None]
+    if covered:
+        lines = dict.fromkeys(f"        {transform.format(far=_far(one))}," for one, transform in covered)
         found.append(
             Remedy(
-                "Augment the properties that drifted: " + ", ".join(one.name for one in shifted[:4]),
+                "Augment the properties that drifted: " + ", ".join(one.name for one, _ in covered),
                 "Training images then cover the range that validation images have. Give it to training as "
                 "`augmentations=[...]` (ultralytics 8.4.190 has it), or in one's own loop.",
-                code=CODE.format(lines="\n".join(dict.fromkeys(lines))),
+                code=CODE.format(lines="\n".join(lines)),
                 reference="https://albumentations.ai/docs/",
             )
         )
@@ -62,6 +71,13 @@ def remedies(shifted: tuple[PropertyShift, ...], run: RunFacts) -> tuple[Remedy,
         ),
     ]
     return tuple(found)
+
+
+def _transform(one: PropertyShift) -> str | None:
+    upward = one.validation > one.training
+    # Training is made less sharp and noisier to meet such images; the property's usual transform is that.
+    other_way = upward if one.name in ("sharpness", "pixels") else not upward
+    return OTHER_WAY[one.name] if one.name in OTHER_WAY and other_way else TRANSFORMS.get(one.name)
 
 
 def _far(one: PropertyShift) -> float:

@@ -68,10 +68,28 @@ def test_a_shift_of_unknown_cost_is_minor() -> None:
 
 
 def test_every_property_has_words_and_remedies_compile() -> None:
-    result = judged(shift(*(property_shift(name, 0.5) for name in TRANSFORMS), area=0.9))
     assert set(TRANSFORMS) <= set(SAID)
-    assert result.finding is not None
-    code = result.finding.remedies[0].code
-    assert code is not None
-    compile(code, "remedy", "exec")
-    assert result.finding.remedies[1].patch.keys() == {"hsv_h", "hsv_s", "hsv_v", "scale"}
+    for upward in (False, True):
+        shifted = (property_shift(name, 0.5, upward=upward) for name in TRANSFORMS)
+        result = judged(shift(*shifted, area=0.9))
+        assert result.finding is not None
+        code = result.finding.remedies[0].code
+        assert code is not None
+        compile(code, "remedy", "exec")
+        assert result.finding.remedies[1].patch.keys() == {"hsv_h", "hsv_s", "hsv_v", "scale"}
+
+
+@pytest.mark.parametrize(
+    ("name", "upward", "transform"),
+    [
+        ("sharpness", False, "GaussianBlur"),
+        ("sharpness", True, "Sharpen"),
+        ("noise", True, "GaussNoise"),
+        ("noise", False, None),
+    ],
+)
+def test_augmentation_goes_the_way_that_validation_went(name: str, upward: bool, transform: str | None) -> None:
+    finding = judged(shift(property_shift(name, 0.5, upward=upward), area=0.9)).finding
+    assert finding is not None
+    code = finding.remedies[0].code
+    assert (code is None) if transform is None else (code is not None and transform in code)
