@@ -3,7 +3,9 @@
     python -m benchmarks.audit [--rounds 3] [--val 600]
 
 Both are commands started anew, in turn, on the healthy example run and a rendered validation split. The audit unpacks
-nothing (a folder is handed in), reads run, checkpoint and data, re-validates, resamples 1000 times, and diagnoses.
+nothing (a folder is handed in), reads run, checkpoint and data, re-validates, infers as many training images (at most
+300), compares both, resamples 1000 times, and diagnoses. `yolo val` infers the validation images only, so that the
+ratio per inferred image is stated beside the plain one.
 """
 
 from __future__ import annotations
@@ -23,6 +25,8 @@ from examples.shapes import render
 
 RUN = Path(__file__).parents[1] / "examples" / "runs" / "healthy"
 POLL_SECONDS = 0.02
+TRAINING_IMAGES = 300
+"""The most that a standard audit infers (runaudit.evaluation.examination)."""
 
 
 @dataclass(frozen=True)
@@ -86,10 +90,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--val", type=int, default=600, help="validation images")
+    parser.add_argument("--train", type=int, default=600, help="training images")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        data = render(folder / "data", train=8, val=options.val)
+        data = render(folder / "data", train=options.train, val=options.val)
         # A name that no asset of the framework's has, so that it downloads nothing.
         weights = Path(shutil.copy(RUN / "weights" / "best.pt", folder / "audited-weights.pt"))
         audit = [sys.executable, "-m", "runaudit.cli", "check", str(RUN), "--data", str(data), "-o", str(folder / "r")]
@@ -108,7 +113,10 @@ def main() -> None:
         peaks = {role: max(cost.memory.get(role, 0) for cost in rounds) for role in rounds[0].memory}
         memory = ", ".join(f"{role} {peak:.0f} MiB" for role, peak in peaks.items())
         print(f"{what:<9} {medians[what]:6.2f} s median of {options.rounds} on {options.val} images; peak {memory}")
-    print(f"ratio     {medians['audit'] / medians['yolo val']:6.2f}")
+    ratio = medians["audit"] / medians["yolo val"]
+    inferred = options.val + min(options.train, options.val, TRAINING_IMAGES)
+    print(f"ratio     {ratio:6.2f}")
+    print(f"per inferred image {ratio * options.val / inferred:6.2f}, of {inferred} that the audit infers")
 
 
 if __name__ == "__main__":
