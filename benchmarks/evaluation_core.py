@@ -31,7 +31,8 @@ from runaudit.evaluation.average_precision import detection_metrics
 from runaudit.evaluation.bootstrap import bootstrap
 from runaudit.evaluation.calibration import calibration
 from runaudit.evaluation.coco import CocoMetrics, coco_metrics
-from runaudit.evaluation.error_types import KINDS, ErrorTypes, error_types
+from runaudit.evaluation.error_fixes import KINDS
+from runaudit.evaluation.error_types import ErrorTypes, error_types
 from runaudit.evaluation.localization_recall_precision import optimal_error
 from runaudit.evaluation.matching import Matches
 from runaudit.evaluation.overlaps import overlaps
@@ -72,6 +73,7 @@ def ours(matches: Matches, replicates: int) -> tuple[dict[str, float], CocoMetri
     pairs = timed("overlaps", lambda: overlaps(matches))
     coco = timed("COCO's AP by size", lambda: coco_metrics(matches, pairs))
     found = timed("TIDE", lambda: error_types(matches, pairs, coco))
+    timed("TIDE's intervals", lambda: found.fixes.gain_intervals(replicates=replicates, seed=0))
     timed(
         "calibration",
         lambda: calibration(matches, coco, least_confidence=DEFAULT, replicates=replicates, seed=0),
@@ -82,7 +84,7 @@ def ours(matches: Matches, replicates: int) -> tuple[dict[str, float], CocoMetri
     return seconds, coco, found
 
 
-EXTRA = ("thresholds, bootstrapped", "LRP")
+EXTRA = ("TIDE's intervals", "thresholds, bootstrapped", "LRP")
 """not part of the target"""
 
 

@@ -16,12 +16,14 @@ ErrorKind = Literal["cls", "loc", "both", "dupe", "bkg", "miss", "false_positive
 class ErrorCost(Facts):
     """How many errors of one kind there are, and the AP at IoU 0.5 that putting them right would add.
 
+    `d_ap_ci95` is of replicates that resample images.
     `count` is among all detections that were kept, `count_at_threshold` among those of at least
     `ErrorTypesFacts.threshold`. The `d_ap` of several kinds don't add up.
     """
 
     kind: ErrorKind
     d_ap: float
+    d_ap_ci95: Interval | None = None
     count: int
     count_at_threshold: int
 

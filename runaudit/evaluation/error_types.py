@@ -8,8 +8,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from runaudit.evaluation.coco import CocoMetrics, average_precision_and_recall
+from runaudit.evaluation.coco import CocoMetrics
 from runaudit.evaluation.detection_facts import ErrorKind
+from runaudit.evaluation.error_fixes import BKG, BOTH, CLS, CORRECT, DUPE, FIXES, KINDS, LOC, OUTSIDE, Fixes, mean_gain
 from runaudit.evaluation.matching import Matches
 from runaudit.evaluation.overlaps import Overlaps, rank_within
 
@@ -19,16 +20,6 @@ BACKGROUND: Final = 0.1
 """IoU up to which a detection stands for nothing (TIDE's t_b)"""
 MOST_DETECTIONS: Final = 100
 """of an image that count (tidecv 1.0.1, data.py)"""
-RECALLS: Final = np.arange(101) / 100
-"""at which precision is read (tidecv 1.0.1, ap.py)"""
-
-KINDS: Final[tuple[ErrorKind, ...]] = ("cls", "loc", "both", "dupe", "bkg", "miss")
-"""wrong class, misplaced, both, duplicate, background, missed; the order of `ErrorTypes.kind` and of the fixes"""
-FIXES: Final[tuple[ErrorKind, ...]] = (*KINDS, "false_positives", "false_negatives")
-"""what is put right to see what it costs: each kind, all wrong detections, all unfound labels"""
-CORRECT: Final = -1
-OUTSIDE: Final = -2
-_CLS, _LOC, _BOTH, _DUPE, _BKG, _MISS = range(6)
 
 
 @dataclass(frozen=True)
@@ -42,7 +33,8 @@ class ErrorTypes:
     that is missed at any confidence. `found` (m,) float32 is that of the detection that finds it, 0 if none does.
 
     `classes` (k,) are those with labels. `average_precision` (k,) is AP at FOREGROUND, 101 points;
-    `fixed` (k, 8) the same after each of FIXES alone, NaN where no label of a class is left.
+    `fixed` (k, 8) the same after each of FIXES alone, NaN where no label of a class is left; `fixes` is what they were
+    computed from.
     """
 
     kind: NDArray[np.int8]
@@ -52,6 +44,7 @@ class ErrorTypes:
     classes: NDArray[np.int64]
     average_precision: NDArray[np.float64]
     fixed: NDArray[np.float64]
+    fixes: Fixes
 
     @property
     def map50(self) -> float:
@@ -61,12 +54,9 @@ class ErrorTypes:
     def d_ap(self, fix: ErrorKind) -> float:
         """What the mean AP gains by one of FIXES, not less than 0. The gains don't add up: fixes overlap.
 
-        A class that a fix leaves without labels leaves the mean, as it does in pycocotools; if all do, nothing is left
-        to be missed and the mean counts as 1.
+        See `error_fixes.mean_gain` for classes that a fix leaves without labels.
         """
-        fixed = self.fixed[:, FIXES.index(fix)]
-        left = fixed[~np.isnan(fixed)]
-        return max((float(left.mean()) if len(left) else 1.0) - self.map50, 0.0)
+        return float(mean_gain(self.average_precision, self.fixed[:, FIXES.index(fix)]))
 
     def counts(self, det_conf: NDArray[Any], confidence: float = 0.0) -> dict[ErrorKind, int]:
         """How many errors of each of FIXES there are among detections of at least `confidence`."""
@@ -98,12 +88,10 @@ def error_types(matches: Matches, pairs: Overlaps, coco: CocoMetrics) -> ErrorTy
     missed = found.copy()
     aimed = np.flatnonzero(target >= 0)
     np.maximum.at(missed, target[aimed], conf[aimed])
-    labels_left = np.repeat(_by_class(matches.gt_cls, coco.classes)[:, None], len(FIXES) + 1, axis=1)
-    labels_left[:, 1 + _MISS] -= _by_class(matches.gt_cls[missed == 0], coco.classes)
-    labels_left[:, 1 + FIXES.index("false_negatives")] -= _by_class(matches.gt_cls[found == 0], coco.classes)
     first = _first_for_label(target, aimed, found > 0)
-    fixed = _fixed(matches, kind, target, first=first, classes=coco.classes, labels=labels_left)
-    return ErrorTypes(kind, target, missed, found, coco.classes, fixed[:, 0], fixed[:, 1:])
+    fixes = Fixes.of(matches, kind, target, first=first, missed=missed == 0, unfound=found == 0)
+    fixed = fixes.average_precision()
+    return ErrorTypes(kind, target, missed, found, coco.classes, fixed[:, 0], fixed[:, 1:], fixes)
 
 
 def _kinds(
@@ -117,8 +105,8 @@ def _kinds(
     misplaced = (same >= BACKGROUND) & (same <= FOREGROUND)
     # The first that applies, in tidecv's order.
     rules = [taken >= 0, misplaced, other >= FOREGROUND, duplicate >= FOREGROUND, np.maximum(same, other) <= BACKGROUND]
-    kind = np.select(rules, [CORRECT, _LOC, _CLS, _DUPE, _BKG], _BOTH).astype(np.int8)
-    target = np.select([kind == _LOC, kind == _CLS], [same_label, other_label], -1).astype(np.int32)
+    kind = np.select(rules, [CORRECT, LOC, CLS, DUPE, BKG], BOTH).astype(np.int8)
+    target = np.select([kind == LOC, kind == CLS], [same_label, other_label], -1).astype(np.int32)
     return kind, target
 
 
@@ -139,63 +127,3 @@ def _first_for_label(target: NDArray[np.int32], aimed: NDArray[np.intp], used: N
     """The detections that a fix makes correct: of all that aim at an unfound label the first, the most confident."""
     free = aimed[~used[target[aimed]]]
     return free[np.unique(target[free], return_index=True)[1]]
-
-
-def _fixed(
-    matches: Matches,
-    kind: NDArray[np.int8],
-    target: NDArray[np.int32],
-    *,
-    first: NDArray[np.intp],
-    classes: NDArray[np.int64],
-    labels: NDArray[np.int64],
-) -> NDArray[np.float64]:
-    """AP by class without a fix and with each of FIXES: (k, 9), for as many `labels` (k, 9)."""
-    rows = np.flatnonzero(kind != OUTSIDE)
-    role = np.where(kind[rows] == CORRECT, _RIGHT, kind[rows]).astype(np.int8)
-    role[np.searchsorted(rows, first[kind[first] == _LOC])] = _MOVED
-    # A detection whose class is put right joins the detections of another class, under that fix only.
-    changed = first[kind[first] == _CLS]
-    role = np.r_[role, np.full(len(changed), _JOINING, np.int8)]
-    cls = np.r_[matches.det_cls[rows], matches.gt_cls[target[changed]]]
-    conf = np.r_[matches.det_conf[rows], matches.det_conf[changed]]
-    order = np.lexsort((-conf, cls))
-    cls, role = cls[order], role[order]
-    result = np.full(labels.shape, np.nan)
-    starts, ends = np.searchsorted(cls, classes, side="left"), np.searchsorted(cls, classes, side="right")
-    for row, (start, end) in enumerate(zip(starts, ends, strict=True)):
-        columns, mine = np.flatnonzero(labels[row]), role[start:end]
-        counted = np.cumsum(_COUNTS[mine][:, columns], axis=0, dtype=np.int32)
-        hits = np.flatnonzero(mine >= _RIGHT)
-        result[row, columns] = average_precision_and_recall(
-            _HITS[mine[hits]][:, columns], counted[hits], labels[row, columns], RECALLS
-        )[0]
-    return result
-
-
-_RIGHT, _MOVED, _JOINING = range(5, 8)
-"""what a detection is while errors are fixed, beside the five kinds of wrong ones: correct; misplaced, and the one that
-the fix of Loc puts right for its label; of another class, and put here by the fix of Cls"""
-
-
-def _roles() -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Which roles are true positives, and which count at all: (8, 9) each, without a fix and under each of FIXES."""
-    hits, counts = np.zeros((8, 1 + len(FIXES)), bool), np.ones((8, 1 + len(FIXES)), bool)
-    hits[_RIGHT] = True
-    counts[range(5), range(1, 6)] = False
-    counts[_MOVED] = counts[_LOC]
-    # Wrong detections behind all correct ones: then precision is 1 as far as recall goes.
-    counts[:, 1 + FIXES.index("false_positives")] = False
-    counts[_RIGHT] = True
-    counts[_JOINING] = False
-    for role, kind in ((_MOVED, _LOC), (_JOINING, _CLS)):
-        hits[role, 1 + kind] = counts[role, 1 + kind] = True
-    return hits, counts
-
-
-_HITS, _COUNTS = _roles()
-
-
-def _by_class(cls: NDArray[Any], classes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """How many of `cls` (n,) are of each of `classes` (k,), which are sorted and hold them all."""
-    return np.bincount(np.searchsorted(classes, cls), minlength=len(classes))

@@ -31,11 +31,12 @@ from runaudit.evaluation.detection_facts import (
     ThresholdChoice,
     ThresholdFacts,
 )
-from runaudit.evaluation.error_types import BACKGROUND, FIXES, FOREGROUND, KINDS, MOST_DETECTIONS, error_types
+from runaudit.evaluation.error_fixes import FIXES, KINDS
+from runaudit.evaluation.error_types import BACKGROUND, FOREGROUND, MOST_DETECTIONS, ErrorTypes, error_types
 from runaudit.evaluation.localization_recall_precision import FOREGROUND as TAU
 from runaudit.evaluation.localization_recall_precision import OptimalError, optimal_error
 from runaudit.evaluation.matching import Matches, Similarity
-from runaudit.evaluation.overlaps import Overlaps, overlaps
+from runaudit.evaluation.overlaps import overlaps
 from runaudit.evaluation.thresholds import DEFAULT, Choice, Thresholds, thresholds
 
 MOST_CONFUSIONS: Final = 100
@@ -78,7 +79,14 @@ def statistics(
         seed=seed,
     )
     return Statistics(
-        error_types=_error_types(matches, pairs, coco, confidence=confidence, threshold=chosen.overall.threshold),
+        error_types=_error_types(
+            matches,
+            error_types(matches, pairs, coco),
+            confidence=confidence,
+            threshold=chosen.overall.threshold,
+            replicates=replicates,
+            seed=seed,
+        ),
         per_size=_per_size(coco),
         thresholds=_thresholds(chosen, matches),
         calibration=_calibration(calibrated) if calibrated is not None else None,
@@ -87,9 +95,9 @@ def statistics(
 
 
 def _error_types(
-    matches: Matches, pairs: Overlaps, coco: CocoMetrics, *, confidence: float, threshold: float
+    matches: Matches, found: ErrorTypes, *, confidence: float, threshold: float, replicates: int, seed: int
 ) -> ErrorTypesFacts:
-    found = error_types(matches, pairs, coco)
+    intervals = found.fixes.gain_intervals(replicates=replicates, seed=seed)
     counts, at_threshold = found.counts(matches.det_conf), found.counts(matches.det_conf, threshold)
     wrong = np.flatnonzero((found.kind == KINDS.index("cls")) & (matches.det_conf >= np.float32(threshold)))
     confused, count = np.unique(
@@ -108,6 +116,7 @@ def _error_types(
             ErrorCost(
                 kind=kind,
                 d_ap=found.d_ap(kind),
+                d_ap_ci95=intervals.get(kind),
                 count=counts[kind],
                 count_at_threshold=at_threshold[kind],
             )

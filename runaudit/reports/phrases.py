@@ -143,10 +143,10 @@ def error_line(report: Report) -> str | None:
     if found is None or not found.errors:
         return None
     costs = sorted(
-        ((found.errors[kind].d_ap50, title) for kind, title in ERROR_TITLES.items() if kind in found.errors),
-        key=lambda cost: -cost[0],
+        ((found.errors[kind], title) for kind, title in ERROR_TITLES.items() if kind in found.errors),
+        key=lambda cost: -cost[0].d_ap50,
     )
-    listed = ", ".join(f"{title} {value:.3f}" for value, title in costs)
+    listed = ", ".join(f"{title} {cost.d_ap50:.3f}{between(cost.d_ap50_ci95)}" for cost, title in costs)
     return f"AP at IoU 0.5 that mending one kind of error would add (TIDE): {listed}"
 
 

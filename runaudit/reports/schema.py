@@ -136,6 +136,7 @@ class ErrorCost(ReportModel):
     """Errors of one kind: what putting them right would add to AP at IoU 0.5, and how many there are."""
 
     d_ap50: Number
+    d_ap50_ci95: Interval | None = None
     count: int = Field(description="among all detections that were kept")
     count_at_threshold: int = Field(description="among detections of at least `ErrorTypes.threshold`")
 

@@ -44,7 +44,12 @@ def error_types(found: ErrorTypesFacts | None, names: dict[int, str]) -> schema.
         threshold=found.threshold,
         ap50=found.map50,
         errors={
-            cost.kind: schema.ErrorCost(d_ap50=cost.d_ap, count=cost.count, count_at_threshold=cost.count_at_threshold)
+            cost.kind: schema.ErrorCost(
+                d_ap50=cost.d_ap,
+                d_ap50_ci95=interval(cost.d_ap_ci95),
+                count=cost.count,
+                count_at_threshold=cost.count_at_threshold,
+            )
             for cost in found.errors
         },
         per_class=_by_name(found.per_class, lambda entry: entry.class_id, lambda entry: entry.d_ap, names),

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
+from runaudit.evaluation.bootstrap import image_draws, interval
 from runaudit.evaluation.coco import coco_metrics
-from runaudit.evaluation.error_types import CORRECT, FIXES, KINDS, ErrorTypes, error_types
+from runaudit.evaluation.error_fixes import CORRECT, FIXES, KINDS
+from runaudit.evaluation.error_types import ErrorTypes, error_types
 from runaudit.evaluation.matching import Matches
 from runaudit.evaluation.overlaps import overlaps
 from tests.evaluation.scenes import as_sides, by_chance, by_hand, images_permuted
@@ -157,6 +162,32 @@ def test_equal_to_tidecv(seed: int, images: int, per_image: int, classes: int) -
         assert ours.counts(matches.det_conf)[kind] == counts[name], kind
     assert ours.d_ap("false_positives") == pytest.approx(gains["FalsePos"], abs=1e-6)
     assert ours.d_ap("false_negatives") == pytest.approx(gains["FalseNeg"], abs=1e-6)
+
+
+def copied(matches: Matches, draw: NDArray[np.int64]) -> Matches:
+    """The drawn images beside each other, copies as images of their own."""
+    detections = [np.flatnonzero(matches.det_image == image) for image in draw]
+    labels = [np.flatnonzero(matches.gt_image == image) for image in draw]
+    places = np.arange(len(draw), dtype=np.int32)
+    taken = matches.taking(detections=np.concatenate(detections), labels=np.concatenate(labels))
+    return replace(
+        taken,
+        image=places,
+        det_image=np.repeat(places, [len(rows) for rows in detections]),
+        gt_image=np.repeat(places, [len(rows) for rows in labels]),
+    )
+
+
+@settings(max_examples=8, deadline=None)
+@given(seed=st.integers(0, 2**31), images=st.integers(2, 12), per_image=st.integers(3, 30), classes=st.integers(1, 4))
+def test_intervals_are_those_of_copying_the_images(seed: int, images: int, per_image: int, classes: int) -> None:
+    matches = by_chance(seed, images, per_image, classes)
+    draws = list(image_draws(images, 25, seed))
+    decompositions = [decomposed(copied(matches, draw)) for draw in draws if np.isin(matches.gt_image, draw).any()]
+    ours = decomposed(matches).fixes.gain_intervals(replicates=25, seed=seed)
+    for fix in FIXES:
+        expected = interval(np.array([found.d_ap(fix) for found in decompositions]))
+        assert ours.get(fix) == (None if expected is None else pytest.approx(expected, abs=1e-9)), fix
 
 
 @settings(max_examples=20, deadline=None)
