@@ -3,10 +3,11 @@
     python -m benchmarks.evaluation_core [--images N] [--per-image N] [--classes N] [--replicates N] [--rounds N]
     python -m benchmarks.evaluation_core --alone --images 100000 --per-image 30
 
-Prints seconds (the least of the rounds), ratios to pycocotools' AP, and how far results are apart. Peers that are not
-installed (the extra `bench` has them) are left out, and said to be. Times of pycocotools are of evaluate and
-accumulate, of tidecv and hotcoco of evaluating and fixing; putting boxes into their data structures is told apart. With
-`--alone` only ours is run, and the largest resident memory is printed: for sets as large as a machine can hold.
+Prints seconds of the processor (the least of the rounds; what else runs on the machine counts little), ratios to
+pycocotools' AP, and how far results are apart. Peers that are not installed (the extra `bench` has them) are left out,
+and said to be. Times of pycocotools are of evaluate and accumulate, of tidecv and hotcoco of evaluating and fixing;
+putting boxes into their data structures is told apart. With `--alone` only ours is run, and the largest resident memory
+is printed: for sets as large as a machine can hold.
 """
 
 from __future__ import annotations
@@ -64,9 +65,9 @@ def ours(matches: Matches, replicates: int) -> tuple[dict[str, float], CocoMetri
     seconds: dict[str, float] = {}
 
     def timed(name: str, work: Callable[[], T]) -> T:
-        start = time.perf_counter()
+        start = time.process_time()
         result = work()
-        seconds[name] = time.perf_counter() - start
+        seconds[name] = time.process_time() - start
         return result
 
     timed("framework's AP", lambda: detection_metrics(matches.tp, matches.det_conf, matches.det_cls, matches.gt_cls))
@@ -128,16 +129,16 @@ def results_table(matches: Matches) -> NDArray[np.float64]:
 def by_pycocotools(matches: Matches) -> tuple[float, float, float]:
     """Seconds of filling and of AP, and mAP50-95."""
     coco, cocoeval = import_module("pycocotools.coco"), import_module("pycocotools.cocoeval")
-    start = time.perf_counter()
+    start = time.process_time()
     with contextlib.redirect_stdout(io.StringIO()):
         labels = coco.COCO()
         labels.dataset = as_coco(matches)
         labels.createIndex()
         run = cocoeval.COCOeval(labels, labels.loadRes(results_table(matches)), "bbox")
-        filled = time.perf_counter()
+        filled = time.process_time()
         run.evaluate()
         run.accumulate()
-    end = time.perf_counter()
+    end = time.process_time()
     precision = run.eval["precision"][..., 0, 2]
     return filled - start, end - filled, float(precision[precision > -1].mean())
 
@@ -145,7 +146,7 @@ def by_pycocotools(matches: Matches) -> tuple[float, float, float]:
 def by_tidecv(matches: Matches) -> tuple[float, float, dict[str, float]]:
     """Seconds of filling and of decomposing, and dAP by our names."""
     tidecv = import_module("tidecv")
-    start = time.perf_counter()
+    start = time.process_time()
     labels, detections = tidecv.Data("labels"), tidecv.Data("detections")
     for image in range(len(matches.image)):
         labels.add_image(image, str(image))
@@ -161,27 +162,27 @@ def by_tidecv(matches: Matches) -> tuple[float, float, dict[str, float]]:
         strict=True,
     ):
         detections.add_detection(image, cls, conf, box)
-    filled = time.perf_counter()
+    filled = time.process_time()
     run = tidecv.TIDE().evaluate(labels, detections, mode=tidecv.TIDE.BOX)
     gains = list(run.fix_main_errors().values())
-    end = time.perf_counter()
+    end = time.process_time()
     return filled - start, end - filled, dict(zip(KINDS, (gain / 100 for gain in gains), strict=True))
 
 
 def by_hotcoco(matches: Matches) -> tuple[float, float, float, float]:
     """Seconds of filling, of AP and of TIDE, and mAP50-95."""
     hotcoco = import_module("hotcoco")
-    start = time.perf_counter()
+    start = time.process_time()
     labels = hotcoco.COCO(as_coco(matches))
     run = hotcoco.COCOeval(labels, labels.load_res(results_table(matches)), "bbox")
-    filled = time.perf_counter()
+    filled = time.process_time()
     run.evaluate()
     run.accumulate()
     with contextlib.redirect_stdout(io.StringIO()):
         run.summarize()
-    middle = time.perf_counter()
+    middle = time.process_time()
     run.tide_errors()
-    end = time.perf_counter()
+    end = time.process_time()
     return filled - start, middle - filled, end - middle, float(run.get_results()["AP"])
 
 

@@ -88,7 +88,7 @@ def _stake(impact: Impact, unmeasured: str) -> str:
         return "; what the model is worth can't be judged"
     if impact.value is None:
         return f"; the {unmeasured} at stake was not measured"
-    name = {"map50_95": "mAP50-95", "top1": "top-1 accuracy"}.get(impact.metric, impact.metric)
+    name = {"map50_95": "mAP50-95", "f1": "F1", "top1": "top-1 accuracy"}.get(impact.metric, impact.metric)
     verb = "is not real" if impact.direction == "inflates" else "is at stake"
     return f"; {_value(impact.value, impact.ci95)} {name} {verb}"
 

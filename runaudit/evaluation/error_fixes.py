@@ -142,9 +142,10 @@ class Fixes:
 
         What each detection is stays as it was: an image that is drawn twice has its errors twice.
         """
-        most = int(np.diff(self.begins).max(initial=1))
+        hits = np.r_[0, np.cumsum(self.role >= _RIGHT)][self.begins]
+        most = int(np.diff(hits).max(initial=1))
         samples: list[NDArray[np.float64]] = []
-        for weights in image_weights(self.images, min(replicates, MOST_REPLICATES), seed, width=_CELLS // most or 1):
+        for weights in image_weights(self.images, min(replicates, MOST_REPLICATES), seed, width=max(1, _CELLS // most)):
             fixed = np.stack([self._replicated(row, weights) for row in range(len(self.begins) - 1)])
             gains = np.stack([mean_gain(fixed[:, 0], fixed[:, 1 + fix]) for fix in range(len(FIXES))])
             # A replicate without any label says nothing.

@@ -97,6 +97,14 @@ def test_what_the_default_loses() -> None:
     assert abs(unhurt.overall.lost) < 0.03
 
 
+def test_a_detector_that_is_best_at_the_default_is_not_said_to_lose_by_it() -> None:
+    """Nor is one missed that loses: the lower end of the interval is held against 0.03, over 30 samples each."""
+    ends = [thresholds(detector(0.25, seed=seed, images=60), replicates=100, seed=0).overall for seed in range(30)]
+    assert sum(choice.lost_ci95 is not None and choice.lost_ci95[0] >= 0.03 for choice in ends) == 0
+    ends = [thresholds(detector(0.6, seed=seed, images=60), replicates=100, seed=0).overall for seed in range(30)]
+    assert all(choice.lost_ci95 is not None and choice.lost_ci95[0] >= 0.03 for choice in ends)
+
+
 def test_cross_fitting_takes_back_what_choosing_by_chance_seems_to_win() -> None:
     """40 classes of a few labels each with confidences that mean nothing: no threshold can be better than another."""
     rng = np.random.default_rng(4)
