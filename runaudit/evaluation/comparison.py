@@ -70,7 +70,7 @@ def compare(
     leakage = find_leakage(of_validation, everything, of_training, root, most=COMPARED[depth], seed=seed)
     shift = find_shift(_side(training, of_training, None), _side(validation, of_validation, leakage), seed=seed)
     found = [
-        pair.training_images(),
+        pair.training_images(leakage),
         pair.without_leaked(leakage),
         pair.like_training(shift),
         *pair.changed(shift, depth),
@@ -109,12 +109,16 @@ class _Pair:
         kind = self.training.passed.settings.protocol.average_precision
         return scores(self.training.matches, kind, drawn=self.training.replicates)
 
-    def training_images(self) -> InterventionFacts | None:
+    def training_images(self, leakage: Leakage) -> InterventionFacts | None:
+        """Against validation images of which no copy stands in training: leaked ones would hide a gap."""
+        kept = ~leakage.leaked
+        without = not kept.all() and self._enough(kept)
         return intervention(
             "training_images",
-            "The same validation on images that the model was trained on.",
+            "The same validation on images that the model was trained on"
+            + (", against validation images that did not leak." if without else "."),
             "observational",
-            self.validated,
+            self._kept(kept) if without else self.validated,
             self.trained,
         )
 

@@ -28,6 +28,9 @@ object each give mAP50 a standard error of 0.03, 1000 of 0.016 (diagnostics.md A
 Unreproduced = Callable[[EvaluationFacts], Reported | None]
 """given what was measured, what the run reported instead; None where both agree or nothing was reported"""
 
+ONE_SCENE: Final = (
+    "All images of a split belong to one scene, or there is only one: what differs by split can't be told from chance."
+)
 NO_TRAINING_SPLIT: Final = "The data set has no training split that could be read."
 
 
@@ -100,6 +103,9 @@ def examine(
     if training is not None and everything is not None:
         with clock.stage("compare"):
             compared = compare(subject, validation, training, everything, depth=depth, replicates=replicates, seed=seed)
+    absent = {} if why_none is None else {"training": why_none}
+    if compared is not None and compared.shift is None:
+        absent["shift"] = ONE_SCENE
     seconds = facts.seconds | {"compare": round(clock.seconds.get("compare", 0.0), 4)}
     if training is not None:
         seconds["training"] = round(sum(training.facts.seconds.values()), 4)
@@ -112,7 +118,7 @@ def examine(
         ),
         leakage=compared.leakage if compared is not None else None,
         shift=compared.shift if compared is not None else None,
-        absent={} if why_none is None else {"training": why_none},
+        absent=absent,
     )
 
 
