@@ -96,7 +96,7 @@ class LabelQualityFacts(Facts):
     """All that detections tell of the labels of one split.
 
     `suspects` are the likeliest, at most `label_review.MOST_SUSPECTS`; `total_suspects` counts those with a score of
-    0.5 or more. `too_little` says why nothing was estimated, where nothing was.
+    0.5 or more. `too_little` says why the model can't judge labels, where it can't.
     """
 
     rates: tuple[LabelErrorRate, ...] = ()

@@ -73,17 +73,20 @@ def review_labels(
         base = Baseline(relabelled(base.matches, protocol, det_cls=mapped), protocol, seed)
     quality = label_quality(base.matches, sizes, seed=seed)
     interventions.extend(suspects_changed(base, quality))
-    found = residuals(base.matches, quality.seen, sizes)
-    changed = habit_corrected(base, found)
-    if changed is not None:
-        interventions.append(changed)
+    habits: tuple[BoxHabitFacts, ...] = ()
+    if quality.why_not is None:
+        found = residuals(base.matches, quality.seen, sizes)
+        habits = _habits(base.matches, found)
+        changed = habit_corrected(base, found)
+        interventions.extend([changed] if changed is not None else [])
     facts = LabelQualityFacts(
         rates=tuple(_rate(base.matches, quality, number) for number in range(len(KINDS))),
         suspects=_suspects(base.matches, quality.suspects, [entry.file for entry in entries]),
         total_suspects=int((quality.suspects.score >= PROBABLE).sum()),
-        habits=_habits(base.matches, found),
+        habits=habits,
         permutation=permutation,
         confusions=_confusions(confusion),
+        too_little=quality.why_not,
         found={int(cls): int(count) for cls, count in enumerate(confusion.sum(axis=1)) if count},
     )
     return LabelReview(facts, tuple(interventions))

@@ -10,6 +10,7 @@ estimation (Blanchard, Lee and Scott, JMLR 11 (2010)), with a parametric second 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -58,13 +59,12 @@ def ranks(
     order = np.lexsort((conf, cls))
     result = np.zeros(len(conf))
     everyone = np.sort(conf[is_true])
-    classes, starts = np.unique(cls[order], return_index=True)
-    for start, end in zip(starts, np.r_[starts[1:], len(order)], strict=True):
+    ends = np.flatnonzero(np.r_[cls[order][1:] != cls[order][:-1], True]) + 1 if len(order) else order
+    for start, end in pairwise(np.r_[0, ends]):
         members = order[start:end]
         own = conf[members][is_true[members]]
         reference = own if len(own) >= fewest else everyone
         result[members] = np.searchsorted(reference, conf[members], side="left") / (len(reference) + 1)
-    del classes
     return result
 
 

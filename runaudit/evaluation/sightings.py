@@ -31,6 +31,10 @@ LISTED: Final = float(EDGES[0])
 """rank from which a contradiction is listed"""
 
 
+SUREST: Final = 0.7
+"""rank from which a detection is one of the surest"""
+
+
 @dataclass(frozen=True)
 class Sightings:
     """All positions are rows of the detections (n) or labels (m) of the matches that this was made of.
@@ -39,7 +43,8 @@ class Sightings:
     class on it (0: none), `seen_by` that detection or -1, `crowded` whether another label overlaps it by CROWDED.
     `agreeing` are the labels whose best detection has their class. The contradictions: `overlooked` detections of no
     label; `swapped` labels whose best detection has another class; `misplaced` labels without a detection on them, and
-    `misplaced_by` the detection of their class beside each; all with a rank of at least LISTED.
+    `misplaced_by` the detection of their class beside each; all with a rank of at least LISTED. `confidence` is the
+    mean one of the true positives with a rank of SUREST or more, 0 without any.
     """
 
     rank: NDArray[np.float64]
@@ -52,6 +57,7 @@ class Sightings:
     swapped: NDArray[np.intp]
     misplaced: NDArray[np.intp]
     misplaced_by: NDArray[np.intp]
+    confidence: float
 
 
 def sightings(matches: Matches) -> Sightings:
@@ -78,6 +84,7 @@ def sightings(matches: Matches) -> Sightings:
     beside_unseen = np.zeros(detections, dtype=bool)
     beside_unseen[pairs.first[~sure[pairs.second]]] = True
     lonely = (best_iou < TOUCHING) | ((best_iou < BESIDE) & ~beside_unseen)
+    surest = matches.tp[:, 0] & (rank >= SUREST)
     overlooked = _without_twins(matches, np.flatnonzero(lonely & (rank >= LISTED)), rank)
     return Sightings(
         rank=rank,
@@ -90,6 +97,7 @@ def sightings(matches: Matches) -> Sightings:
         swapped=np.flatnonzero(listed & ~same),
         misplaced=misplaced,
         misplaced_by=misplaced_by,
+        confidence=float(matches.det_conf[surest].mean()) if surest.any() else 0.0,
     )
 
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runaudit.diagnostics.label_issues import limit_of
+from runaudit.diagnostics.label_issues import LIMITS, limit_of
 from runaudit.evaluation.label_facts import SuspectKind
-from runaudit.evaluation.label_quality import KINDS, LabelQuality, label_quality
+from runaudit.evaluation.label_quality import KINDS, LEAST_CONFIDENCE, LabelQuality, label_quality
 from runaudit.evaluation.matching import Matches
 from tests.evaluation.planted_labels import ErrorKind, World, planted, simulated, square_sizes
 
@@ -135,3 +135,23 @@ def test_scores_and_rows_are_in_range_whatever_comes(seed: int, images: int, obj
     assert set(quality.rates) == set(KINDS)
     for rate in quality.rates.values():
         assert rate.rate is None or 0 <= rate.rate <= 1
+
+
+def test_a_weak_model_is_not_asked():
+    """Right labels, seen by a model whose true positives are chance hits of low confidence."""
+    matches = simulated(World(difficulty=2.0, seed=5))
+    weak = replace(matches, det_conf=(0.5 * matches.det_conf**2).astype(np.float32))
+    quality = reviewed(weak)
+    assert quality.why_not is not None and alarms(quality) == set()
+    assert not any(quality.suspects.of(kind).any() for kind in ("overlooked", "swapped", "misplaced", "spurious"))
+    assert LIMITS.confidence == LEAST_CONFIDENCE
+
+
+@pytest.mark.parametrize("labels", [1, 200])
+def test_without_detections_nothing_is_said(labels: int):
+    matches = simulated(World())
+    nothing = matches.taking(
+        detections=np.zeros(len(matches.det_cls), dtype=bool), labels=np.arange(len(matches.gt_cls)) < labels
+    )
+    quality = reviewed(nothing)
+    assert quality.why_not is not None and not len(quality.suspects.score)
