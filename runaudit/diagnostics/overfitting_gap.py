@@ -21,7 +21,8 @@ class GapThresholds:
         0.1,
         "diagnostics.md B4: the lower end of the interval of mAP50-95 on training images less validation, and less "
         "what a "
-        "shift costs. Three healthy runs on 120 and 240 rendered images have gaps of 0.02, 0.09 and 0.11 with lower ends of "
+        "shift costs. Three healthy runs on 120 and 240 rendered images have gaps of 0.02, 0.09 and 0.11 with lower "
+        "ends of "
         "0.00, 0.05 and 0.07, one that knows its 24 images by heart has 0.90.",
     )
     warned: float = threshold(0.05, "Half of it, with a decline in the curves: two weak signs of one thing.")
