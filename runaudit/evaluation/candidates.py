@@ -10,6 +10,7 @@ from pydantic import JsonValue
 
 from runaudit.evaluation.batches import rounded_size
 from runaudit.evaluation.network import Network
+from runaudit.evaluation.protocol import ULTRALYTICS
 from runaudit.evaluation.validation_pass import PassSettings
 from runaudit.runs.facts import RunFacts
 
@@ -55,11 +56,15 @@ def _candidates(
             yield Candidate("iou", {"iou": iou}, replace(base, protocol=replace(protocol, iou=iou)))
     if network.device.type == "cuda":
         yield Candidate("half", {"half": True}, replace(base, half=True))
+    if network.task == "obb":
+        # The default of all tasks before rotated boxes got one of their own (A6).
+        lower = ULTRALYTICS.confidence
+        yield Candidate("conf", {"conf": lower}, replace(base, protocol=replace(protocol, confidence=lower)))
     batch = _whole(run.argument("batch")) or _whole(run.argument("batch_size"))
-    if batch is not None and 2 * batch != protocol.batch:
-        # Training validates with twice its batch (A7.4), which pads images otherwise.
-        doubled = replace(base, protocol=replace(protocol, batch=2 * batch))
-        yield Candidate("batch", {"batch": 2 * batch}, doubled, cost=1.1)
+    # Training validates with twice its batch, rotated boxes with its own (A7.4), which pads images otherwise.
+    used = None if batch is None else batch if network.task == "obb" else 2 * batch
+    if used is not None and used != protocol.batch:
+        yield Candidate("batch", {"batch": used}, replace(base, protocol=replace(protocol, batch=used)), cost=1.1)
     yield Candidate("rect", {"rect": False}, replace(base, rect=False), cost=1.3)
     named = [rounded_size(size, network.stride) for size in _named_sizes(run)]
     for size in dict.fromkeys([*named, *(rounded_size(size, network.stride) for size in USUAL_IMGSZ)]):

@@ -142,6 +142,33 @@ def test_the_framework_reads_the_same_polygons(image: Path, rows: list[str]) -> 
         assert mine == sorted(zip(classes, [part.astype(float).round(4).tolist() for part in theirs[3]], strict=True))
 
 
+_TOKEN = st.sampled_from(["0", "1", "0.5", "-0.005", "2", "nan", "inf", "-inf", "1e39", "x", "", "1.01"])
+
+
+@given(
+    st.lists(st.one_of(st.binary(max_size=60), st.lists(_TOKEN, max_size=9).map(lambda t: " ".join(t).encode()))),
+    st.sampled_from(["polygons", "keypoints"]),
+    st.sampled_from([(0, 0), (1, 2), (2, 3)]),
+)
+def test_any_bytes_are_parsed_or_rejected(contents: list[bytes], geometry: Geometry, shape: tuple[int, int]) -> None:
+    names = [f"{index}.txt" for index in range(len(contents))]
+    points, dimensions = shape
+    parsed = parse_labels(
+        contents, names, classes=3, keypoint_values=points * dimensions, dimensions=dimensions, geometry=geometry
+    )
+    assert len(parsed.file) == len(parsed.cls) == len(parsed.box)
+    if geometry == "polygons":
+        assert parsed.point_start is not None
+        assert parsed.points is not None
+        assert len(parsed.point_start) == len(parsed.cls) + 1
+        assert parsed.point_start[-1] == len(parsed.points)
+        assert np.isfinite(parsed.points).all()
+    elif points:
+        assert parsed.keypoints is not None
+        assert parsed.keypoints.shape == (len(parsed.cls), points, dimensions)
+        assert np.isfinite(parsed.keypoints[..., :2]).all()
+
+
 def test_geometry_survives_joining_and_its_file(tmp_path: Path) -> None:
     parts = [parse(text, geometry="polygons") for text in (TRIANGLE, "", SQUARE + TRIANGLE)]
     arrays = [
