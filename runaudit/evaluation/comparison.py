@@ -179,9 +179,15 @@ class _Pair:
     def _toward_validation(self, shifted: set[str], *, all_of_it: bool) -> PixelChange:
         first, second = _properties(self.training), _properties(self.validation)
         pixels = self._some(self.training)
-        change = colour_change(first, second, pixels) if all_of_it or shifted & set(COLOURS) else PixelChange()
         sharp, noisy = PROPERTIES.index("sharpness"), PROPERTIES.index("noise")
         medians = [np.median(side.values[:, [sharp, noisy]], axis=0) for side in (first, second)]
+        colours = shifted & set(COLOURS)
+        if ("noise" in shifted and medians[1][1] > medians[0][1]) or (
+            "sharpness" in shifted and medians[1][0] < medians[0][0]
+        ):
+            # Noise raises contrast and saturation, blur lowers them: matched beside it, they would count twice.
+            colours -= {"contrast", "saturation"}
+        change = colour_change(first, second, pixels) if all_of_it or colours else PixelChange()
         if pixels and (all_of_it or "sharpness" in shifted) and medians[1][0] < medians[0][0]:
             change = replace(change, blur=blur_to(pixels, change, float(medians[1][0])))
         if pixels and (all_of_it or "noise" in shifted) and medians[1][1] > medians[0][1]:

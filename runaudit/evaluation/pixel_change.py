@@ -17,6 +17,10 @@ BLURS: Final = (0.4, 0.6, 0.8, 1.0, 1.3, 1.7, 2.2, 3.0)
 LEAST_NOISE: Final = 1.0
 """Standard deviation in grey levels below which added noise would be rounded away."""
 MOST_SATURATION: Final = 4.0
+TAILS: Final = (0.001, 0.999)
+"""shares of pixels beyond which there are too few to match tones by"""
+_LUMA: Final = np.array([0.114, 0.587, 0.299])
+"""weights of blue, green and red (ITU-R BT.601), as cv2 has them"""
 _SATURATION: Final = PROPERTIES.index("saturation")
 _SHARPNESS: Final = PROPERTIES.index("sharpness")
 _NOISE: Final = PROPERTIES.index("noise")
@@ -46,8 +50,7 @@ class PixelChange:
         if self.tones is not None:
             changed = cv2.LUT(changed, np.array(self.tones, dtype=np.uint8)).reshape(shape)
         if shape[2] == 3 and (self.saturation != 1 or self.cast != (1.0, 1.0, 1.0)):
-            luma = np.array([0.114, 0.587, 0.299])
-            mixed = self.saturation * np.eye(3) + (1 - self.saturation) * luma
+            mixed = self.saturation * np.eye(3) + (1 - self.saturation) * _LUMA
             # cv2.transform rounds, and cuts to what a byte holds.
             changed = cv2.transform(changed, np.array(self.cast[::-1])[:, None] * mixed)
         if self.blur > 0:
@@ -83,14 +86,24 @@ def colour_change(images: ImageProperties, target: ImageProperties, some: Images
 
 
 def _matched(tones: NDArray[np.floating], target: NDArray[np.floating]) -> tuple[int, ...]:
-    """256 grey levels that give the shares `tones` (b,) of b equal bins the distribution of `target`, (b,)."""
+    """256 grey levels that give the shares `tones` (b,) of b equal bins the distribution of `target`, (b,).
+
+    Channels go beyond what luma reaches; past its TAILS the table goes on in a straight line, by its mean slope.
+    """
     edges = np.linspace(0, 256, len(tones) + 1)
     levels = np.arange(256) + 0.5
-    share = np.interp(levels, edges, np.r_[0, np.cumsum(tones)] / max(float(tones.sum()), 1e-9))
-    # Rising strictly, so that each share has one grey level.
-    target_share = np.r_[0, np.cumsum(target)] / max(float(target.sum()), 1e-9) + 1e-6 * np.arange(len(edges))
-    mapped = np.interp(share, target_share / target_share[-1], edges)
-    return tuple(int(level) for level in np.clip(np.floor(mapped), 0, 255))
+    share = _cumulated(tones)
+    low, high = np.interp(TAILS, share, edges)
+    inside = np.clip(levels, low, max(high, low + 1))
+    mapped = np.interp(np.interp(inside, edges, share), _cumulated(target), edges)
+    slope = (mapped[-1] - mapped[0]) / (inside[-1] - inside[0])
+    return tuple(int(level) for level in np.clip(np.floor(mapped + slope * (levels - inside)), 0, 255))
+
+
+def _cumulated(shares: NDArray[np.floating]) -> NDArray[np.float64]:
+    """The distribution function at the edges of the bins, rising strictly, so that each share has one grey level."""
+    sums = np.r_[0, np.cumsum(shares, dtype=np.float64)] + 1e-6 * np.arange(len(shares) + 1)
+    return np.asarray(sums / sums[-1])
 
 
 def blur_to(some: Images, change: PixelChange, sharpness: float) -> float:
@@ -103,10 +116,16 @@ def blur_to(some: Images, change: PixelChange, sharpness: float) -> float:
 
 
 def noise_to(some: Images, change: PixelChange, noise: float) -> float:
-    """The noise to add after `change`, so that the median noise of some images becomes `noise`: variances add up."""
+    """The noise to add after `change`, so that the median noise of some images becomes `noise`: variances add up.
+
+    Noise is measured in luma, and added to each channel by itself: luma takes a root of its weights' squares of it.
+    """
     has = float(np.median(_looks(some, change)[0][:, _NOISE]))
     missing = noise**2 - has**2
-    return float(np.sqrt(missing)) if missing > LEAST_NOISE**2 else 0.0
+    if missing <= LEAST_NOISE**2:
+        return 0.0
+    in_luma = 1.0 if some[0].shape[2] == 1 else float(np.sqrt((_LUMA**2).sum()))
+    return float(np.sqrt(missing)) / in_luma
 
 
 def _looks(some: Images, change: PixelChange) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
