@@ -59,7 +59,8 @@ class PixelChange:
         if self.noise > 0:
             # Seeded by the image, so that a pass over the same images gives the same figures in any order of threads.
             generator = np.random.default_rng(int(changed[::7, ::7].sum()))
-            noisy = changed + self.noise * generator.standard_normal(shape, dtype=np.float32)
+            # One for all channels: JPEG, with its colours halved and coarse, keeps little noise but that of luma.
+            noisy = changed + self.noise * generator.standard_normal((*shape[:2], 1), dtype=np.float32)
             changed = np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
         return np.asarray(changed, dtype=np.uint8)
 
@@ -116,16 +117,10 @@ def blur_to(some: Images, change: PixelChange, sharpness: float) -> float:
 
 
 def noise_to(some: Images, change: PixelChange, noise: float) -> float:
-    """The noise to add after `change`, so that the median noise of some images becomes `noise`: variances add up.
-
-    Noise is measured in luma, and added to each channel by itself: luma takes a root of its weights' squares of it.
-    """
+    """The noise to add after `change`, so that the median noise of some images becomes `noise`: variances add up."""
     has = float(np.median(_looks(some, change)[0][:, _NOISE]))
     missing = noise**2 - has**2
-    if missing <= LEAST_NOISE**2:
-        return 0.0
-    in_luma = 1.0 if some[0].shape[2] == 1 else float(np.sqrt((_LUMA**2).sum()))
-    return float(np.sqrt(missing)) / in_luma
+    return float(np.sqrt(missing)) if missing > LEAST_NOISE**2 else 0.0
 
 
 def _looks(some: Images, change: PixelChange) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
