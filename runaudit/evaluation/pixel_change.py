@@ -17,6 +17,7 @@ BLURS: Final = (0.4, 0.6, 0.8, 1.0, 1.3, 1.7, 2.2, 3.0)
 LEAST_NOISE: Final = 1.0
 """Standard deviation in grey levels below which added noise would be rounded away."""
 MOST_SATURATION: Final = 4.0
+_QUALITY: Final = 92
 TAILS: Final = (0.001, 0.999)
 """shares of pixels beyond which there are too few to match tones by"""
 _LUMA: Final = np.array([0.114, 0.587, 0.299])
@@ -59,9 +60,8 @@ class PixelChange:
         if self.noise > 0:
             # Seeded by the image, so that a pass over the same images gives the same figures in any order of threads.
             generator = np.random.default_rng(int(changed[::7, ::7].sum()))
-            # One for all channels: JPEG, with its colours halved and coarse, keeps little noise but that of luma.
-            noisy = changed + self.noise * generator.standard_normal((*shape[:2], 1), dtype=np.float32)
-            changed = np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
+            noisy = changed + self.noise * generator.standard_normal(shape, dtype=np.float32)
+            changed = _through_jpeg(np.clip(np.rint(noisy), 0, 255).astype(np.uint8)).reshape(shape)
         return np.asarray(changed, dtype=np.uint8)
 
 
@@ -117,10 +117,27 @@ def blur_to(some: Images, change: PixelChange, sharpness: float) -> float:
 
 
 def noise_to(some: Images, change: PixelChange, noise: float) -> float:
-    """The noise to add after `change`, so that the median noise of some images becomes `noise`: variances add up."""
+    """The noise to add after `change`, so that the median noise of some images becomes `noise`: variances add up.
+
+    Noise is measured in luma, and added to each channel by itself: luma takes a root of its weights' squares of it.
+    """
     has = float(np.median(_looks(some, change)[0][:, _NOISE]))
     missing = noise**2 - has**2
-    return float(np.sqrt(missing)) if missing > LEAST_NOISE**2 else 0.0
+    if missing <= LEAST_NOISE**2:
+        return 0.0
+    in_luma = 1.0 if some[0].shape[2] == 1 else float(np.sqrt((_LUMA**2).sum()))
+    return float(np.sqrt(missing)) / in_luma
+
+
+def _through_jpeg(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The image after JPEG, which halves the resolution of colours and so takes most of their noise, as files have it.
+
+    Of a drop of mAP50-95 by 0.075 from such noise, noise in luma alone showed 0.009 and whole noise of each channel
+    0.153.
+    """
+    _, content = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
+    decoded: NDArray[np.uint8] = cv2.imdecode(content, cv2.IMREAD_UNCHANGED)
+    return decoded
 
 
 def _looks(some: Images, change: PixelChange) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
