@@ -132,12 +132,10 @@ def noise_to(some: Images, change: PixelChange, noise: float) -> float:
 def _through_jpeg(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The image after JPEG, which halves the resolution of colours and so takes most of their noise, as files have it.
 
-    Of a drop of mAP50-95 by 0.075 from such noise, noise in luma alone showed 0.009 and whole noise of each channel
-    0.153.
+    Of a drop of mAP50-95 by 0.075 from noise, this shows 0.074; noise in luma alone 0.009, each channel's whole 0.153.
     """
     _, content = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
-    decoded: NDArray[np.uint8] = cv2.imdecode(content, cv2.IMREAD_UNCHANGED)
-    return decoded
+    return np.asarray(cv2.imdecode(content, cv2.IMREAD_UNCHANGED), dtype=np.uint8)
 
 
 def _looks(some: Images, change: PixelChange) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
