@@ -224,7 +224,7 @@ CHECK = Check(
         "Nobody looked at the images: the finding rests on names and arguments.",
         "Augmentation that is done offline, in the images themselves, is not seen.",
         "Measured on the corpus (read and not fitted to): no finding in 70 runs by their curves alone, of which few "
-        "tell their classes, and none in the 13 whose data are there.",
+        "tell their classes, and none in the 13 whose data (three sets) are there.",
     ),
     references=(
         "ultralytics issues 3109, 2414, 5332; YOLOv5 issues 2520, 2164 (yolo.md row 51)",

@@ -294,7 +294,7 @@ CHECK = Check(
         "them, else by images, epochs and accumulation with its ramp in warm-up. Epochs whose validation figures are "
         "exactly those of the epoch before, between which no step was taken. Images that batch norm sees, a device. "
         "Where there are few steps an epoch, what more of them would add by a power law of the first half of the "
-        "curve. The moving average's lag, the mean age of what is in it: it is a fraction of a step up to 1500 steps, "
+        "curve. The moving average's lag, the mean age of what is in it: it is a fraction of a step up to 1300 steps, "
         "so that it is not why short runs validate near 0, and at most 0.23 of the run, after some 40000 steps. The "
         "gradients' own noise would need the training data on a GPU and is not measured."
     ),

@@ -170,7 +170,7 @@ def unchanged_epochs(history: History) -> int:
 def average_lag(steps: int) -> float:
     """How many steps the moving average of the weights is behind them on average after `steps` steps.
 
-    The mean age A of what is in it: A(u) = d(u) (A(u - 1) + 1). It is far below a step until some 1500 steps, for the
+    The mean age A of what is in it: A(u) = d(u) (A(u - 1) + 1). It is below a step until 1300 steps or so, for the
     decay starts at 0; it is largest against the run's length, by 0.23 of it, after 40000 steps.
     """
     age = 0.0
