@@ -189,8 +189,8 @@ CHECK = Check(
         "Small objects that the user doesn't need; whether they cost mAP where nothing was validated is not measured.",
         "Multi-scale training and scale augmentation show small objects larger at times, and anchors other sizes.",
         "Labels far smaller than their objects (points) look like small objects.",
-        "Measured on the corpus (read and not fitted to): no finding in the 13 runs on three data sets that are there; of "
-        "coco128's objects 1.1 % are below the reach and its anchors fit 99.5 %.",
+        "Measured on the corpus (read and not fitted to): no finding in the 13 runs on three data sets that are there; "
+        "of coco128's objects 1.1 % are below the reach and its anchors fit 99.5 %.",
     ),
     references=(
         "benchmarks/small_objects.py; yolo.md rows 41, 53, 54",
