@@ -36,7 +36,9 @@ def judge(
 ) -> CheckResult:
     """The answer by the gap; `declines` is the answer of the curves, which here only supports it."""
     leakage = evidence.leakage
-    if leakage is not None and leakage.share >= data_leakage.LIMITS.distrusted_share:
+    # Where enough images did not leak, the gap was measured against those.
+    hidden = named(evidence, "without_leaked_images") is None
+    if leakage is not None and hidden and leakage.share >= data_leakage.LIMITS.distrusted_share:
         return inconclusive(
             CAUSE,
             f"{leakage.exact + leakage.near} of {leakage.images} validation images stand in training too, so that "

@@ -64,6 +64,8 @@ def test_what_a_shift_costs_is_no_overfitting() -> None:
 
 def test_copies_in_validation_leave_it_open() -> None:
     assert judged(0.0, leaked=leakage(exact=60)).outcome == "inconclusive"
+    without = change("without_leaked_images", 0.7, 0.55, 0.02)
+    assert judged(0.3, leaked=leakage(exact=60), others=(without,)).outcome == "failed"
 
 
 def test_a_shift_that_costs_stands_before_the_overfitting_that_it_explains() -> None:
