@@ -42,9 +42,10 @@ class Sightings:
     `rank` (n,): see `mistake_mixture.ranks`. For each label (m,): `seen_rank` is the highest rank of a detection of any
     class on it (0: none), `seen_by` that detection or -1, `crowded` whether another label overlaps it by CROWDED.
     `agreeing` are the labels whose best detection has their class. The contradictions: `overlooked` detections of no
-    label; `swapped` labels whose best detection has another class; `misplaced` labels without a detection on them, and
-    `misplaced_by` the detection of their class beside each; all with a rank of at least LISTED. `confidence` is the
-    mean one of the true positives with a rank of SUREST or more, 0 without any.
+    label; `swapped` labels whose best detection has another class while none of their own class is sure (a model in
+    doubt says both); `misplaced` labels without a detection on them, and `misplaced_by` the detection of their class
+    beside each; all with a rank of at least LISTED. `confidence` is the mean one of the true positives with a rank of
+    SUREST or more, 0 without any.
     """
 
     rank: NDArray[np.float64]
@@ -73,6 +74,8 @@ def sightings(matches: Matches) -> Sightings:
     # Among detections of one rank the one of the label's class counts: the model then says both.
     seen_rank, row = largest(on.second, rank[on.first] + 1e-9 * same_on, labels)
     seen_by = np.where(row >= 0, on.first[row] if len(on.first) else -1, -1)
+    own = pairs.kept(chosen & same_class)
+    own_rank, _ = largest(own.second, rank[own.first], labels)
     neighbours = among(matches.gt_image, matches.gt_box, CROWDED)
     crowded = np.zeros(labels, dtype=bool)
     crowded[neighbours.first] = crowded[neighbours.second] = True
@@ -94,7 +97,7 @@ def sightings(matches: Matches) -> Sightings:
         crowded=crowded,
         agreeing=np.flatnonzero(listed & same),
         overlooked=overlooked,
-        swapped=np.flatnonzero(listed & ~same),
+        swapped=np.flatnonzero(listed & ~same & (own_rank < SURE)),
         misplaced=misplaced,
         misplaced_by=misplaced_by,
         confidence=float(matches.det_conf[surest].mean()) if surest.any() else 0.0,

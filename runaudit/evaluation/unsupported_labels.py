@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from runaudit.evaluation.box_pairs import overlapping
+from runaudit.evaluation.box_pairs import largest, overlapping
 from runaudit.evaluation.matching import Matches
 from runaudit.evaluation.sightings import CROWDED, ON, SURE, TOUCHING, Sightings
 
@@ -27,6 +27,11 @@ PLACED: Final = 1000
 """boxes put at random places"""
 LEAST_VISIBLE: Final = 0.2
 """share of boxes at random places that must be without support, for spurious labels to be told at all"""
+WEAK: Final = 0.05
+"""confidence below which the best detection of a label, of any class, shows an object that the model hardly sees"""
+UNSEEN: Final = 0.2
+"""objects that the model doesn't see at all for each that it hardly sees; 0.1 at most on ten clean sets, dark ones
+included, with models that are asked at all"""
 REPLICATES: Final = 400
 
 
@@ -75,10 +80,19 @@ def unsupported(matches: Matches, seen: Sightings, sizes: NDArray[Any], *, seed:
     visible = _visible(matches, seen, sizes, mine, seed)
     if visible < LEAST_VISIBLE:
         return nothing
-    rate = _corrected(share[best], visible)
-    low, high = _interval(matches, mine, lost, seed)
-    posterior = np.clip(share[best] / np.maximum(share[stratum[rows]], 1e-9), 0, 1)
-    return Unsupported(rows, posterior, rate, (_corrected(low, visible), _corrected(high, visible)), len(mine))
+    weak = _hardly_seen(matches, seen, mine)
+    net = max(0.0, (len(lost) - UNSEEN * len(weak)) / len(mine))
+    low, high = _interval(matches, mine, lost, weak, seed)
+    posterior = np.clip(net / np.maximum(share[stratum[rows]], 1e-9), 0, 1)
+    ends = (_corrected(low, visible), _corrected(high, visible))
+    return Unsupported(rows, posterior, _corrected(net, visible), ends, len(mine))
+
+
+def _hardly_seen(matches: Matches, seen: Sightings, labels: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Those of `labels` whose best detection has a confidence below WEAK."""
+    on = seen.pairs.kept(seen.pairs.iou >= ON)
+    best, row = largest(on.second, matches.det_conf[on.first], len(matches.gt_cls))
+    return labels[(row[labels] >= 0) & (best[labels] < WEAK)]
 
 
 def _corrected(share: float, visible: float) -> float:
@@ -105,11 +119,14 @@ def _visible(matches: Matches, seen: Sightings, sizes: NDArray[Any], like: NDArr
     return float((~supported & ~crowded).sum() / max(1, (~crowded).sum()))
 
 
-def _interval(matches: Matches, judged: NDArray[np.intp], lost: NDArray[np.intp], seed: int) -> tuple[float, float]:
-    """Of the share of lost labels, resampling images; its upper end at least that of the rule of three."""
+def _interval(
+    matches: Matches, judged: NDArray[np.intp], lost: NDArray[np.intp], weak: NDArray[np.intp], seed: int
+) -> tuple[float, float]:
+    """Of the share of lost labels less the unseen objects, resampling images; at least up to the rule of three."""
     images = len(matches.image)
-    table = np.stack([np.bincount(matches.gt_image[rows], minlength=images) for rows in (judged, lost)], axis=1)
+    table = np.stack([np.bincount(matches.gt_image[rows], minlength=images) for rows in (judged, lost, weak)], axis=1)
     patterns, occurring = np.unique(table, axis=0, return_counts=True)
     drawn = np.random.default_rng(seed).multinomial(images, occurring / images, size=REPLICATES) @ patterns
-    low, high = np.quantile(drawn[:, 1] / np.maximum(drawn[:, 0], 1), [0.025, 0.975])
+    net = np.maximum(0, drawn[:, 1] - UNSEEN * drawn[:, 2])
+    low, high = np.quantile(net / np.maximum(drawn[:, 0], 1), [0.025, 0.975])
     return float(low), float(max(high, 3 / (3 + len(judged))))

@@ -17,7 +17,7 @@ from tests.evaluation.planted_labels import ErrorKind, World, planted, simulated
 
 WORLDS = {
     "easy": World(),
-    "hard": World(difficulty=2.0, seed=1),
+    "hard": World(difficulty=1.0, seed=1),
     "objects too small to see": World(small=0.3, seed=2),
     "crowded": World(crowd=True, objects=12, seed=3),
     "one class": World(classes=1, seed=4),
