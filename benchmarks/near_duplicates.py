@@ -52,7 +52,7 @@ def main() -> None:
     for name, pictures in _sets(options.images).items():
         own = _prints(pictures)
         mean = mean_thumbnail(own)
-        wrong = len(copies_within(own, mean).first)
+        wrong = len(copies_within(own, mean, most=len(own)).first)
         count = len(pictures) * (len(pictures) - 1) // 2
         pairs, false_matches = pairs + count, false_matches + wrong
         print(f"{name:<22} {wrong} of {count} pairs of different images taken for copies")

@@ -151,7 +151,7 @@ class LeakageFacts(Facts):
 
     `exact` bytes were looked for among all `training_images`, the rest among the `compared` ones. `exact`, `near` and
     `scene` count validation images, each by its gravest kind. `share` is (exact + near) / images with its Wilson
-    interval. `repeated` counts validation images that copy an earlier one of their own split. `pairs` are examples;
+    interval. `repeated` counts validation images that copy an earlier one, among 20,000 at most. `pairs` are examples;
     `leaked` names exact and near ones, at most 100.
     """
 

@@ -24,6 +24,8 @@ from runaudit.runs.facts import ImageEntry
 
 COMPARED: Final = {"standard": 2000, "deep": 1_000_000}
 """The most training images that are compared by what they show. 2000 images of 2 megapixels take 10 s on two cores."""
+MOST_WITHIN: Final = 20_000
+"""The most validation images that are compared with each other, which takes 2 s on one core."""
 LEAST_SCENE: Final = 0.6
 """The least correlation of neighbouring frames of one scene; unrelated pairs of the corpus' films and games reach 0.66
 at their upper thousandth, those of rendered sets 0.43 to 0.62."""
@@ -116,7 +118,7 @@ def find_leakage(validation: Split, training: Labelled, known: Split, root: Path
                     similarity=round(float(pairs.correlation[pair]), 4),
                     mirrored=bool(pairs.mirrored[pair]),
                 )
-    repeats = _nearest(copies_within(validation.prints, mean))
+    repeats = _nearest(copies_within(validation.prints, mean, most=MOST_WITHIN))
     repeats = _taken(repeats, _kinds(repeats, validation, validation) < 2)
     series = _alike(*_once(*neighbours(of_validation, of_validation)), own, own, limit)
     exact, near, scene = (int((kind == which).sum()) for which in range(3))

@@ -47,7 +47,7 @@ def remainders(prints: Fingerprints, mean: NDArray[np.float32], *, mirrored: boo
     rest -= mean
     rest -= rest.mean(axis=(1, 2), keepdims=True)
     flat = rest.reshape(len(rest), mean.size)
-    length = np.sqrt((flat * flat).sum(axis=1, keepdims=True))
+    length = np.sqrt(np.einsum("nd,nd->n", flat, flat))[:, None]
     flat /= np.where(length > 0, length, 1)
     return np.asarray(flat, dtype=np.float32)
 
@@ -76,9 +76,12 @@ def copies(first: Fingerprints, second: Fingerprints, mean: NDArray[np.float32])
     return _joined(found)
 
 
-def copies_within(prints: Fingerprints, mean: NDArray[np.float32]) -> Pairs:
-    """All pairs of images of one set that are copies, each pair once, `first` before `second`."""
-    pairs = copies(prints, prints, mean)
+def copies_within(prints: Fingerprints, mean: NDArray[np.float32], *, most: int) -> Pairs:
+    """All pairs of the first `most` images of a set that are copies, each pair once, `first` before `second`."""
+    some = Fingerprints(
+        prints.digest[:most], prints.gradient_hash[:most], prints.cosine_hash[:most], prints.thumbnail[:most]
+    )
+    pairs = copies(some, some, mean)
     once = pairs.first < pairs.second
     return Pairs(pairs.first[once], pairs.second[once], pairs.mirrored[once], pairs.correlation[once])
 
