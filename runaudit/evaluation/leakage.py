@@ -25,7 +25,7 @@ from runaudit.runs.facts import ImageEntry
 COMPARED: Final = {"standard": 2000, "deep": 1_000_000}
 """The most training images that are compared by what they show. 2000 images of 2 megapixels take 10 s on two cores."""
 MOST_WITHIN: Final = 20_000
-"""The most validation images that are compared with each other, which takes 2 s on one core."""
+"""The most validation images that are compared with each other, which took 5 s on one busy core."""
 LEAST_SCENE: Final = 0.6
 """The least correlation of neighbouring frames of one scene; unrelated pairs of the corpus' films and games reach 0.66
 at their upper thousandth, those of rendered sets 0.43 to 0.62."""
