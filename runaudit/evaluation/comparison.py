@@ -20,7 +20,7 @@ from runaudit.evaluation.images import Pixels, decode
 from runaudit.evaluation.labels import Labelled
 from runaudit.evaluation.leakage import COMPARED, Leakage, Split, find_leakage
 from runaudit.evaluation.paired import Scores, intervention, scores, scores_of_some
-from runaudit.evaluation.pixel_change import PixelChange, blur_to, colour_change, noise_to
+from runaudit.evaluation.pixel_change import PixelChange, blur_to, colour_change, noise_to, quality_to
 from runaudit.evaluation.reconcile import Depth
 from runaudit.evaluation.selection import labelled_part, matches_part, sampled
 from runaudit.evaluation.shift import Shift, Side, find_shift
@@ -166,7 +166,7 @@ class _Pair:
                 "match_photometry",
                 "Validation images were given the tones and colours of the training images.",
             )
-        if depth == "deep" or shifted & {*COLOURS, "sharpness", "noise"}:
+        if depth == "deep" or shifted & {*COLOURS, "sharpness", "noise", "blockiness"}:
             change = self._toward_validation(shifted, all_of_it=depth == "deep")
             yield self._with(
                 self.training,
@@ -179,8 +179,8 @@ class _Pair:
     def _toward_validation(self, shifted: set[str], *, all_of_it: bool) -> PixelChange:
         first, second = _properties(self.training), _properties(self.validation)
         pixels = self._some(self.training)
-        sharp, noisy = PROPERTIES.index("sharpness"), PROPERTIES.index("noise")
-        medians = [np.median(side.values[:, [sharp, noisy]], axis=0) for side in (first, second)]
+        fine = [PROPERTIES.index(name) for name in ("sharpness", "noise", "blockiness")]
+        medians = [np.median(side.values[:, fine], axis=0) for side in (first, second)]
         colours = shifted & set(COLOURS)
         if ("noise" in shifted and medians[1][1] > medians[0][1]) or (
             "sharpness" in shifted and medians[1][0] < medians[0][0]
@@ -192,6 +192,8 @@ class _Pair:
             change = replace(change, blur=blur_to(pixels, change, float(medians[1][0])))
         if pixels and (all_of_it or "noise" in shifted) and medians[1][1] > medians[0][1]:
             change = replace(change, noise=noise_to(pixels, change, float(medians[1][1])))
+        if pixels and (all_of_it or "blockiness" in shifted) and medians[1][2] > medians[0][2]:
+            change = replace(change, quality=quality_to(pixels, change, float(medians[1][2])))
         return change
 
     def _some(self, measured: Measured) -> list[Pixels]:
@@ -238,5 +240,6 @@ def _described(change: PixelChange) -> str:
         "colours" if change.tones is not None else "",
         "sharpness" if change.blur else "",
         "noise" if change.noise else "",
+        "compression" if change.quality is not None else "",
     ]
     return " and ".join(part for part in parts if part) or "look"

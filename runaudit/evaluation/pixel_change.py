@@ -1,4 +1,4 @@
-"""A change of pixels that makes images look like others: tones, saturation, colour cast, blur, and noise."""
+"""A change of pixels that makes images look like others: tones, saturation, cast, blur, noise, and compression."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ BLURS: Final = (0.4, 0.6, 0.8, 1.0, 1.3, 1.7, 2.2, 3.0)
 LEAST_NOISE: Final = 1.0
 """Standard deviation in grey levels below which added noise would be rounded away."""
 MOST_SATURATION: Final = 4.0
-_QUALITY: Final = 92
+USUAL_QUALITY: Final = 92
+QUALITIES: Final = (75, 60, 45, 30, 20, 12, 8, 5)
 TAILS: Final = (0.001, 0.999)
 """shares of pixels beyond which there are too few to match tones by"""
 _LUMA: Final = np.array([0.114, 0.587, 0.299])
@@ -25,6 +26,7 @@ _LUMA: Final = np.array([0.114, 0.587, 0.299])
 _SATURATION: Final = PROPERTIES.index("saturation")
 _SHARPNESS: Final = PROPERTIES.index("sharpness")
 _NOISE: Final = PROPERTIES.index("noise")
+_BLOCKINESS: Final = PROPERTIES.index("blockiness")
 
 Images = Sequence[NDArray[np.uint8]]
 """a few images as decoded, on which a change is tried"""
@@ -32,11 +34,12 @@ Images = Sequence[NDArray[np.uint8]]
 
 @dataclass(frozen=True)
 class PixelChange:
-    """Tones by a table, then saturation, then a colour cast, then a Gaussian blur, then Gaussian noise.
+    """Tones by a table, then saturation, then a colour cast, then a Gaussian blur, then Gaussian noise, then JPEG.
 
     `tones` has 256 grey levels, one for each, the same for all channels; None keeps them. `saturation` multiplies the
     distance of a pixel's channels from its grey. `cast` multiplies red, green and blue. `blur` is a standard deviation
     in pixels where the longer side has LONGER_SIDE, `noise` one in grey levels; 0 leaves it out.
+    `quality` is JPEG's, 1 to 100; None leaves it out.
     """
 
     tones: tuple[int, ...] | None = None
@@ -44,6 +47,7 @@ class PixelChange:
     cast: tuple[float, float, float] = (1.0, 1.0, 1.0)
     blur: float = 0.0
     noise: float = 0.0
+    quality: int | None = None
 
     def apply(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The changed image, of (height, width, channels) as decoded: blue, green, red, or grey."""
@@ -61,7 +65,9 @@ class PixelChange:
             # Seeded by the image, so that a pass over the same images gives the same figures in any order of threads.
             generator = np.random.default_rng(int(changed[::7, ::7].sum()))
             noisy = changed + self.noise * generator.standard_normal(shape, dtype=np.float32)
-            changed = _through_jpeg(np.clip(np.rint(noisy), 0, 255).astype(np.uint8)).reshape(shape)
+            changed = np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
+        if self.noise > 0 or self.quality is not None:
+            changed = _through_jpeg(changed, self.quality or USUAL_QUALITY).reshape(shape)
         return np.asarray(changed, dtype=np.uint8)
 
 
@@ -129,12 +135,25 @@ def noise_to(some: Images, change: PixelChange, noise: float) -> float:
     return float(np.sqrt(missing)) / in_luma
 
 
-def _through_jpeg(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The image after JPEG, which halves the resolution of colours and so takes most of their noise, as files have it.
+def quality_to(some: Images, change: PixelChange, blockiness: float) -> int | None:
+    """The quality of QUALITIES after which the median blockiness of some images comes nearest; None for no JPEG."""
+    tried: tuple[int | None, ...] = (None, *QUALITIES)
+    reached = [
+        abs(float(np.median(_looks(some, replace(change, quality=quality))[0][:, _BLOCKINESS])) - blockiness)
+        for quality in tried
+    ]
+    return tried[int(np.argmin(reached))]
+
+
+def _through_jpeg(pixels: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
+    """The image after JPEG.
+
+    Noise passes through it too: JPEG halves the resolution of colours and so takes most of their noise, as files have
+    it.
 
     Of a drop of mAP50-95 by 0.075 from noise, this shows 0.074; noise in luma alone 0.009, each channel's whole 0.153.
     """
-    _, content = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
+    _, content = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])
     return np.asarray(cv2.imdecode(content, cv2.IMREAD_UNCHANGED), dtype=np.uint8)
 
 

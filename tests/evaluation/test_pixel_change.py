@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from runaudit.evaluation.image_properties import PROPERTIES, ImageProperties, joined_properties, look_at
-from runaudit.evaluation.pixel_change import PixelChange, blur_to, colour_change, noise_to
-from tests.evaluation.altered import Picture, scenes
+from runaudit.evaluation.pixel_change import PixelChange, blur_to, colour_change, noise_to, quality_to
+from tests.evaluation.altered import Picture, encoded, scenes
 
 PICTURES = scenes(24)
 FILE = np.zeros(0, np.uint8)
@@ -69,6 +69,13 @@ def test_blur_and_noise_reach_what_is_asked_for() -> None:
         15, rel=0.1
     )
     assert noise_to(PICTURES, PixelChange(), 0.5) == 0
+
+
+def test_compression_reaches_the_blockiness_of_others() -> None:
+    smooth = [cv2.GaussianBlur(picture, (0, 0), 2) for picture in PICTURES]
+    quality = quality_to(smooth, PixelChange(), mean([encoded(picture, 12) for picture in smooth], "blockiness"))
+    assert quality == 12
+    assert quality_to(smooth, PixelChange(), mean(smooth, "blockiness")) is None
 
 
 def test_noise_is_the_same_each_time() -> None:
