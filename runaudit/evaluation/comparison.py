@@ -31,6 +31,9 @@ CHANGED_IMAGES: Final = {"standard": 300, "deep": 2000}
 COLOURS: Final = ("brightness", "contrast", "saturation", "green_red", "blue_yellow")
 TRIED_ON: Final = 24
 """images on which blur and noise are tried until they match; a median of 24 is off by a fifth of its spread"""
+TRIED_PIXELS: Final = 12_000_000
+"""of all of them together, as long as LEAST_TRIED_ON are left"""
+LEAST_TRIED_ON: Final = 6
 LEAST_LEFT: Final = 20
 """validation images that must be left for a mAP without leaked ones"""
 
@@ -198,7 +201,9 @@ class _Pair:
 
     def _some(self, measured: Measured) -> list[Pixels]:
         entries = measured.passed.labelled.entries
-        positions = sampled(len(entries), TRIED_ON, self.seed)
+        typical = float(np.median([entry.width * entry.height for entry in entries]))
+        count = int(np.clip(TRIED_PIXELS / max(typical, 1), LEAST_TRIED_ON, TRIED_ON))
+        positions = sampled(len(entries), count, self.seed)
         root, channels = Path(self.subject.index.root), self.subject.network.channels
         read = (decode(root / entries[position].file, channels) for position in positions)
         return [pixels for pixels in read if pixels is not None]
