@@ -112,16 +112,21 @@ def label_quality(matches: Matches, sizes: NDArray[Any], *, seed: int = 0) -> La
             mixture.trusted,
             None if known else f"Only {mixture.trusted} labels are confirmed by sure detections; {FEWEST} are needed.",
         )
-        score = mixture.posterior[bin_of(rank)]
+        score = _believed(mixture.posterior[bin_of(rank)], mixture.ci95)
         parts.append(_suspects(kind, label, detection, score))
     lost = unsupported(matches, seen, sizes, seed=seed)
     rates["spurious"] = _spurious_rate(lost)
-    parts.append(_suspects("spurious", lost.rows, None, lost.posterior))
+    parts.append(_suspects("spurious", lost.rows, None, _believed(lost.posterior, lost.ci95)))
     rates["duplicated"] = _share(matches, copies, seed)
     joined = Suspects(
         *(np.concatenate([getattr(part, name) for part in parts]) for name in ("kind", "label", "detection", "score"))
     )
     return LabelQuality(joined.best_first(), rates, seen)
+
+
+def _believed(posterior: NDArray[np.float64], ci95: Interval | None) -> NDArray[np.float64]:
+    """The posterior, halved where the rate behind it may be 0: a few contradictions then say nothing for sure."""
+    return posterior if ci95 is not None and ci95[0] > 0 else posterior / 2
 
 
 def duplicates(matches: Matches, seen: Sightings) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
