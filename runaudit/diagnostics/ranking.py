@@ -31,6 +31,8 @@ EXPLAINS: Final[tuple[tuple[CauseId, CauseId], ...]] = (
     ("insufficient_epochs", "confidence_threshold"),
     ("learning_rate", "class_imbalance"),  # all classes fail together, the rare ones first
     ("checkpoint_integrity", "metric_mismatch"),  # an altered csv or another checkpoint is the mismatch
+    ("numerical_divergence", "metric_mismatch"),  # a network with NaN in it reproduces nothing
+    ("weight_initialization", "metric_mismatch"),  # nor does one whose layers died after it was measured
     ("class_mapping", "label_files"),  # unknown ids are why images are dropped
     ("class_mapping", "metric_mismatch"),  # a model measured by other classes' labels doesn't reproduce its figures
     ("class_mapping", "class_imbalance"),

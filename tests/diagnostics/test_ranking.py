@@ -51,6 +51,12 @@ def test_a_bad_learning_rate_explains_the_divergence():
     assert explained[1].finding.explanation.endswith("Explained by learning_rate: mend that first.")
 
 
+@pytest.mark.parametrize("cause", ["numerical_divergence", "weight_initialization"])
+def test_a_broken_network_is_why_nothing_is_reproduced(cause: CauseId):
+    results = [finding("metric_mismatch", "critical", 0.65), finding(cause, "critical")]
+    assert order(results) == [cause, "metric_mismatch"]
+
+
 def test_a_mere_warning_explains_nothing():
     results = [finding("learning_rate", "minor"), finding("numerical_divergence", "critical", 0.4)]
     assert explain_away(results) == results
