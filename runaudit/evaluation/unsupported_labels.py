@@ -23,7 +23,7 @@ STRATA: Final = 4
 """quarters of the labels by size"""
 FEWEST: Final = 50
 """labels that a quarter needs"""
-PLACED: Final = 1000
+PLACED: Final = 3000
 """boxes put at random places"""
 LEAST_VISIBLE: Final = 0.2
 """share of boxes at random places that must be without support, for spurious labels to be told at all"""
@@ -77,15 +77,15 @@ def unsupported(matches: Matches, seen: Sightings, sizes: NDArray[Any], *, seed:
     if not np.isfinite(share[best]):
         return nothing
     mine, lost = judged[stratum[judged] == best], rows[stratum[rows] == best]
-    visible = _visible(matches, seen, sizes, mine, seed)
-    if visible < LEAST_VISIBLE:
+    visible = _visible(matches, seen, sizes, judged, stratum, seed=seed)
+    if visible[best] < LEAST_VISIBLE:
         return nothing
     weak = _hardly_seen(matches, seen, mine)
-    net = max(0.0, (len(lost) - UNSEEN * len(weak)) / len(mine))
+    rate = _corrected((len(lost) - UNSEEN * len(weak)) / len(mine), visible[best])
     low, high = _interval(matches, mine, lost, weak, seed)
-    posterior = np.clip(net / np.maximum(share[stratum[rows]], 1e-9), 0, 1)
-    ends = (_corrected(low, visible), _corrected(high, visible))
-    return Unsupported(rows, posterior, _corrected(net, visible), ends, len(mine))
+    posterior = np.clip(rate * visible[stratum[rows]] / np.maximum(share[stratum[rows]], 1e-9), 0, 1)
+    ends = (_corrected(low, visible[best]), _corrected(high, visible[best]))
+    return Unsupported(rows, posterior, rate, ends, len(mine))
 
 
 def _hardly_seen(matches: Matches, seen: Sightings, labels: NDArray[np.intp]) -> NDArray[np.intp]:
@@ -97,16 +97,24 @@ def _hardly_seen(matches: Matches, seen: Sightings, labels: NDArray[np.intp]) ->
 
 def _corrected(share: float, visible: float) -> float:
     """The share of labels that are spurious if `share` of the labels outside crowds is without support."""
-    return float(min(1.0, share / visible))
+    return float(min(1.0, max(0.0, share) / visible))
 
 
-def _visible(matches: Matches, seen: Sightings, sizes: NDArray[Any], like: NDArray[np.intp], seed: int) -> float:
-    """Of boxes of the sizes of the labels `like` at random places, the share that would be without support.
+def _visible(
+    matches: Matches,
+    seen: Sightings,
+    sizes: NDArray[Any],
+    judged: NDArray[np.intp],
+    stratum: NDArray[np.intp],
+    *,
+    seed: int,
+) -> NDArray[np.float64]:
+    """Of boxes of the sizes of the labels `judged` at random places, the share that would be without support: (STRATA,).
 
     Those that would overlap a label as in a crowd are left apart, as such labels are.
     """
     generator = np.random.default_rng(seed)
-    chosen = generator.choice(like, size=PLACED)
+    chosen = generator.choice(judged, size=PLACED)
     image = generator.integers(0, len(matches.image), size=PLACED)
     extent = np.minimum(matches.gt_box[chosen, 2:] - matches.gt_box[chosen, :2], sizes[image])
     corner = generator.uniform(size=extent.shape) * (sizes[image] - extent)
@@ -116,7 +124,8 @@ def _visible(matches: Matches, seen: Sightings, sizes: NDArray[Any], like: NDArr
     supported[near.first[(near.iou >= ON) | (seen.rank[near.second] >= SURE)]] = True
     crowded = np.zeros(PLACED, dtype=bool)
     crowded[overlapping(image, box, matches.gt_image, matches.gt_box, CROWDED).first] = True
-    return float((~supported & ~crowded).sum() / max(1, (~crowded).sum()))
+    free = np.bincount(stratum[chosen[~supported & ~crowded]], minlength=STRATA)
+    return np.asarray(free / np.maximum(1, np.bincount(stratum[chosen[~crowded]], minlength=STRATA)))
 
 
 def _interval(
