@@ -37,8 +37,8 @@ class Thresholds:
     cells: float = threshold(
         2.0,
         "Side of an object over the finest stride (diagnostics.md B7, architecture issues). All are found from 1 on, "
-        "but on average over IoU 0.5 to 0.95 it is 0.84 up to 1.5, 0.91 up to 2, 0.95 up to 3 and 0.99 above: half of the "
-        "objects below 2 cost 4 to 8 points there (benchmarks/small_objects.py with 240 images and 24 epochs).",
+        "but on average over IoU 0.5 to 0.95 it is 0.84 up to 1.5, 0.91 up to 2, 0.95 up to 3 and 0.99 above: half of "
+        "the objects below 2 cost 4 to 8 points there (benchmarks/small_objects.py with 240 images and 24 epochs).",
     )
     few_cells: float = threshold(0.5, "Share of such objects from which they dominate (diagnostics.md B5).")
     at_stake: float = threshold(0.02, "The report contract's 2 points of mAP50-95, by AP of small and larger labels.")
