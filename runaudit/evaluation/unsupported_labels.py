@@ -109,7 +109,7 @@ def _visible(
     *,
     seed: int,
 ) -> NDArray[np.float64]:
-    """Of boxes of the sizes of the labels `judged` at random places, the share that would be without support: (STRATA,).
+    """The share of boxes at random places, of the sizes of `judged`, that would be without support: (STRATA,).
 
     Those that would overlap a label as in a crowd are left apart, as such labels are.
     """
