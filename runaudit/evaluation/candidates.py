@@ -20,8 +20,9 @@ USUAL_IOU: Final = (0.6, 0.7, 0.65, 0.45)
 """val.py of YOLOv5, `yolo val`, val.py on COCO, and the default of predicting"""
 MOST: Final = 8192
 """pixels a side, or images a batch, that a setting may ask for (`evaluate.MOST_IMGSZ`)"""
-DEAR: Final = 1.5
-"""canonical passes that a candidate of the depth `standard` may cost, unless the run itself names its setting"""
+DEAR: Final = {"standard": 1.5, "deep": 6.5}
+"""canonical passes that a candidate may cost at most, unless the run itself names its setting; `deep` thus tries image
+sizes up to 2.5 times the run's"""
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def _candidates(
     named = [rounded_size(size, network.stride) for size in _named_sizes(run)]
     for size in dict.fromkeys([*named, *(rounded_size(size, network.stride) for size in USUAL_IMGSZ)]):
         cost = (size / base.imgsz) ** 2
-        if size != base.imgsz and (cost <= DEAR or depth == "deep" or size in named):
+        if size != base.imgsz and (cost <= DEAR[depth] or size in named):
             yield Candidate("imgsz", {"imgsz": size}, replace(base, imgsz=size), cost=cost)
 
 

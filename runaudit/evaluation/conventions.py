@@ -37,6 +37,21 @@ class Figures:
             return False
         return self.map50 is None or other.map50 is None or abs(self.map50 - other.map50) <= MAP50_TOLERANCE
 
+    def closes(self, sought: Figures, measured: Figures) -> bool:
+        """Whether these reproduce what was sought, and leave at most half of each gap that `measured` left.
+
+        Without the second, any setting that moves figures a little would explain a gap that is just beyond tolerance.
+        """
+        if not self.reproduces(sought):
+            return False
+        pairs = [(self.map50_95, sought.map50_95, measured.map50_95, MAP50_95_TOLERANCE)]
+        if self.map50 is not None and sought.map50 is not None and measured.map50 is not None:
+            pairs.append((self.map50, sought.map50, measured.map50, MAP50_TOLERANCE))
+        return all(
+            abs(before - aim) <= tolerance or abs(now - aim) <= abs(before - aim) / 2
+            for now, aim, before, tolerance in pairs
+        )
+
     def moved(self, start: Figures, end: Figures) -> Figures:
         """These figures and the step from `start` to `end`."""
         known = self.map50 is not None and start.map50 is not None and end.map50 is not None

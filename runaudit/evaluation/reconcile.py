@@ -80,7 +80,8 @@ def reconcile(
         seed: of the sample of images.
         on_trial: told of every pass.
 
-    A setting explains the figures if with it mAP50-95 and mAP50 are both within tolerance. Passes end with the first
+    A setting explains the figures if with it mAP50-95 and mAP50 are both within tolerance, and at most half of the gap
+    is left. Passes end with the first
     that does. What was tried on a sample only explains nothing.
     """
     trials = list(_read_off(canonical, reported))
@@ -94,35 +95,44 @@ def reconcile(
     )
 
 
-def _trial(name: str, setting: dict[str, JsonValue], found: Figures, sought: Figures, images: int) -> Trial:
+@dataclass(frozen=True)
+class _Gap:
+    """What is sought, and what was measured canonically instead, over how many images."""
+
+    sought: Figures
+    measured: Figures
+    images: int
+
+
+def _trial(name: str, setting: dict[str, JsonValue], found: Figures, gap: _Gap) -> Trial:
     return Trial(
         name=name,
         setting=setting,
         map50=found.map50,
         map50_95=found.map50_95,
-        images=images,
-        explains=found.reproduces(sought),
+        images=gap.images,
+        explains=found.closes(gap.sought, gap.measured),
     )
 
 
 def _read_off(canonical: Canonical, reported: Reported) -> Iterator[Trial]:
     """Trials without a pass: another row, another convention, another confidence, classes left out of account."""
     matches, settings = canonical.passed.matches, canonical.passed.settings
-    protocol, sought, images = settings.protocol, reported.figures, len(canonical.passed.matches.image)
-    own = conventions(canonical.run)
+    protocol, sought, own = settings.protocol, reported.figures, conventions(canonical.run)
+    gap = _Gap(sought, figures(matches, protocol), len(matches.image))
     for row, figure in reported.other_rows.items():
         found = _nearest([figures(matches, protocol, convention) for convention in own], figure)
-        yield _trial("row", {"row": row}, found, figure, images)
+        yield _trial("row", {"row": row}, found, replace(gap, sought=figure))
     if "older" in own:
         convention: dict[str, JsonValue] = {"average_precision": YOLOV5.average_precision.convention}
-        yield _trial("average_precision", convention, figures(matches, protocol, "older"), sought, images)
+        yield _trial("average_precision", convention, figures(matches, protocol, "older"), gap)
     for confidence in USUAL_CONFIDENCE:
         kept = _confident(matches, confidence)
         found = _nearest([figures(kept, protocol, convention) for convention in own], sought)
-        yield _trial("conf", {"conf": confidence}, found, sought, images)
+        yield _trial("conf", {"conf": confidence}, found, gap)
     if not settings.single_cls and canonical.network.classes > 1:
         found = figures(_without_classes(matches, settings), protocol)
-        yield _trial("single_cls", {"single_cls": True}, found, sought, images)
+        yield _trial("single_cls", {"single_cls": True}, found, gap)
 
 
 def _nearest(found: list[Figures], sought: Figures) -> Figures:
@@ -196,7 +206,10 @@ def _tried(canonical: Canonical, candidate: Candidate, reported: Reported, posit
             changed = everywhere.moved(figures(part, protocol, convention), changed)
         found.append(changed)
     trial = _trial(
-        candidate.name, candidate.setting, _nearest(found, reported.figures), reported.figures, len(part.image)
+        candidate.name,
+        candidate.setting,
+        _nearest(found, reported.figures),
+        _Gap(reported.figures, figures(passed.matches, passed.settings.protocol), len(part.image)),
     )
     return trial if whole else trial.model_copy(update={"explains": False, "sampled": True})
 
@@ -224,6 +237,7 @@ def _other_splits(canonical: Canonical, reported: Reported, most_images: float) 
     """The canonical pass over test and training images, if there are not too many: a path may name another split."""
     others: tuple[Split, ...] = ("test", "train")
     settings = canonical.passed.settings
+    measured = figures(canonical.passed.matches, settings.protocol)
     for split in others:
         images = sum(entry.split == split for entry in canonical.index.images)
         if split == canonical.passed.labelled.split or not 0 < images <= most_images:
@@ -241,4 +255,4 @@ def _other_splits(canonical: Canonical, reported: Reported, most_images: float) 
             continue
         found = [figures(matches, settings.protocol, convention) for convention in conventions(canonical.run)]
         nearest = _nearest(found, reported.figures)
-        yield _trial("split", {"split": split}, nearest, reported.figures, len(matches.image))
+        yield _trial("split", {"split": split}, nearest, _Gap(reported.figures, measured, len(matches.image)))
