@@ -1,4 +1,4 @@
-"""Images looked at whole: what is found, that nothing is written, and that a decoder that breaks down costs one image."""
+"""Images looked at whole: what is found, that nothing is written, and that a decoder that fails costs one image."""
 
 from __future__ import annotations
 
