@@ -75,7 +75,8 @@ def examine(evidence: Evidence) -> CheckResult:  # noqa: PLR0911 - one answer a 
     if history.epochs[-1] <= warmup_epochs(run) or _still_warming(history):
         return _within_warmup(run, history)
     steps = steps_of(evidence)
-    if steps is not None and steps < LIMITS.steps and _best(history) < LIMITS.unlearnt:
+    measured = bool(np.isfinite(history.metric).any())
+    if measured and steps is not None and steps < LIMITS.steps and _best(history) < LIMITS.unlearnt:
         return _few_steps(history, steps)
     if _unlearnt_so_far(history):
         return _beginning(history)

@@ -350,24 +350,43 @@ def _percent(value: float | None) -> str:
 
 
 _CORRECT: Final = """\
+import shutil
 from pathlib import Path
-for path in Path('dataset/labels/val').rglob('*.txt'):
-    rows = [line.split() for line in path.read_text().splitlines() if line.strip()]
+shutil.copytree('dataset/labels', 'dataset/labels_before')
+for path in sorted(Path('dataset/labels/val').rglob('*.txt')):
     fixed = []
-    for cls, x, y, w, h, *rest in rows:
-        width, height = float(w) / {width:.4f}, float(h) / {height:.4f}
-        x, y = float(x) - {right:.4f} * width, float(y) - {down:.4f} * height
-        fixed.append(' '.join([cls, f'{{x:.6f}}', f'{{y:.6f}}', f'{{width:.6f}}', f'{{height:.6f}}', *rest]))
-    path.write_text(''.join(f'{{row}}\\n' for row in fixed))
+    for line in filter(str.strip, path.read_text().splitlines()):
+        cls, *values = line.split()
+        if len(values) != 4:
+            raise SystemExit(f'{{path}}: only rows of class, x, y, width and height can be corrected so')
+        x, y, width, height = map(float, values)
+        width, height = width / {width:.4f}, height / {height:.4f}
+        x, y = x - {right:.4f} * width, y - {down:.4f} * height
+        fixed.append(f'{{cls}} {{x:.6f}} {{y:.6f}} {{width:.6f}} {{height:.6f}}\\n')
+    path.write_text(''.join(fixed))
 """
 _DEDUPLICATE: Final = """\
+import shutil
 from pathlib import Path
-for path in Path('dataset/labels').rglob('*.txt'):
+
+def iou(a, b):
+    def side(i):
+        ends = min(a[i] + a[i + 2] / 2, b[i] + b[i + 2] / 2)
+        return max(0.0, ends - max(a[i] - a[i + 2] / 2, b[i] - b[i + 2] / 2))
+    shared = side(0) * side(1)
+    return shared / (a[2] * a[3] + b[2] * b[3] - shared)
+
+shutil.copytree('dataset/labels', 'dataset/labels_before')
+for path in sorted(Path('dataset/labels').rglob('*.txt')):
     kept = []
-    for row in [line.split() for line in path.read_text().splitlines() if line.strip()]:
-        if not any(row[0] == other[0] and iou(row[1:5], other[1:5]) >= 0.8 for other in kept):
-            kept.append(row)
-    path.write_text(''.join(' '.join(row) + '\\n' for row in kept))
+    for line in filter(str.strip, path.read_text().splitlines()):
+        cls, *values = line.split()
+        if len(values) != 4:
+            raise SystemExit(f'{path}: only rows of class, x, y, width and height can be compared so')
+        box = list(map(float, values))
+        if not any(cls == other and iou(box, theirs) >= 0.8 for other, theirs, _ in kept):
+            kept.append((cls, box, line))
+    path.write_text(''.join(f'{line}\\n' for _, _, line in kept))
 """
 _REVIEW: Final = "The report's review queue names image, box and suggestion, the likeliest first."
 _DRAW_ALIKE: Final = Remedy(

@@ -40,6 +40,14 @@ EXPLAINS: Final[tuple[tuple[CauseId, CauseId], ...]] = (
     ("annotation_errors", "metric_mismatch"),  # labels that changed since the run lower what is measured now
     ("label_files", "validation_set_too_small"),  # a split without labels is too small for no other reason
     ("label_files", "metric_mismatch"),  # objects without labels count as false detections
+    ("data_leakage", "metric_mismatch"),
+    ("metric_mismatch", "overfitting"),  # measured on other data or by other settings than the run's
+    ("metric_mismatch", "underfitting"),
+    ("class_mapping", "confidence_threshold"),  # thresholds that suit wrong labels suit no others
+    ("annotation_errors", "confidence_threshold"),
+    ("label_files", "confidence_threshold"),
+    ("distribution_shift", "confidence_threshold"),
+    ("metric_mismatch", "confidence_threshold"),
 )
 """(cause, symptom): where the cause failed, the symptom's finding is put down to it (design.md; diagnostics.md E1)."""
 

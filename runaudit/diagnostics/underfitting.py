@@ -127,6 +127,12 @@ def _finding(evidence: Evidence, training: EvaluationFacts, value: float, ends: 
 def _remedies(evidence: Evidence) -> tuple[Remedy, ...]:
     size = int(number(evidence.run.argument("imgsz"), 640.0))
     epochs = evidence.run.epochs_planned or 100
+    finer_stride = Remedy(
+        "Use a P2 head",
+        "A stride of 4 for objects of less than 16 pixels.",
+        code='model = YOLO("yolov8s-p2.yaml").load("yolov8s.pt")\n',
+        reference="https://github.com/ultralytics/ultralytics/tree/main/ultralytics/cfg/models/v8",
+    )
     return (
         Remedy(
             "Take a deeper or wider model",
@@ -137,12 +143,7 @@ def _remedies(evidence: Evidence) -> tuple[Remedy, ...]:
             "Small objects get more cells. See model_architecture for how large the objects are at this imgsz.",
             {"imgsz": size * 3 // 2 // 32 * 32},
         ),
-        Remedy(
-            "Use a P2 head",
-            "A stride of 4 for objects of less than 16 pixels.",
-            code='model = YOLO("yolov8s-p2.yaml").load("yolov8s.pt")\n',
-            reference="https://github.com/ultralytics/ultralytics/tree/main/ultralytics/cfg/models/v8",
-        ),
+        *((finer_stride,) if evidence.run.task == "detect" else ()),
         Remedy(
             f"Train for {2 * epochs} epochs with a fresh schedule",
             "Only if the curves were still rising before the rate decayed.",

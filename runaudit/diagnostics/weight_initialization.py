@@ -15,7 +15,7 @@ from runaudit.diagnostics.learning import best_metric, chance_level, has_learnt
 from runaudit.diagnostics.optimizer_steps import steps_of
 from runaudit.diagnostics.origin import Origin, origin_of
 from runaudit.diagnostics.thresholds import threshold
-from runaudit.runs.facts import CheckpointFacts, RunFacts, WeightFacts
+from runaudit.runs.facts import CheckpointFacts, RunFacts, Task, WeightFacts
 
 CAUSE: Final = "weight_initialization"
 
@@ -124,7 +124,7 @@ def _untouched(checkpoint: CheckpointFacts, health: WeightFacts) -> CheckResult:
             *_class_prior(checkpoint, health),
         ),
         impact=Impact("lowers", grade="observational"),
-        remedies=(_BEST, _PRETRAINED),
+        remedies=(_BEST, _pretrained(checkpoint.task)),
         effect=health.untouched_batch_norms / health.batch_norms,
         n=health.batch_norms,
     )
@@ -148,7 +148,7 @@ def _constant(checkpoint: CheckpointFacts, health: WeightFacts) -> CheckResult:
             *(Measurement("layer", name, source=checkpoint.source) for name in health.constant_layers[:5]),
         ),
         impact=Impact("lowers", grade="observational"),
-        remedies=(_PRETRAINED,),
+        remedies=(_pretrained(checkpoint.task),),
         effect=float(health.constant_count),
         n=checkpoint.tensors,
     )
@@ -191,7 +191,7 @@ def _initial(
             *_class_prior(checkpoint, health),
         ),
         impact=Impact("lowers", grade="observational"),
-        remedies=(_PRETRAINED, _WARM_UP) if not expected else (_RIGHT_CFG, _PRETRAINED),
+        remedies=(_pretrained(run.task), _WARM_UP) if not expected else (_RIGHT_CFG, _pretrained(run.task)),
         effect=health.initial_batch_norms / health.batch_norms,
         n=health.batch_norms,
     )
@@ -211,7 +211,7 @@ def _dead(checkpoint: CheckpointFacts, health: WeightFacts) -> CheckResult:
             ),
         ),
         impact=Impact("lowers", grade="observational"),
-        remedies=(_PRETRAINED, _WARM_UP),
+        remedies=(_pretrained(checkpoint.task), _WARM_UP),
         effect=share,
         n=health.channels,
     )
@@ -255,7 +255,7 @@ def _from_nothing(evidence: Evidence, origin: Origin, history: History | None) -
             ),
         ),
         impact=Impact("lowers", grade="observational"),
-        remedies=(_PRETRAINED, _WARM_UP),
+        remedies=(_pretrained(run.task), _WARM_UP),
         effect=None,
         n=run.epochs_run,
     )
@@ -342,14 +342,30 @@ def _class_prior(checkpoint: CheckpointFacts, health: WeightFacts) -> tuple[Meas
     return (Measurement("class biases moved by, at most", round(moved, 4), source=checkpoint.source),)
 
 
-_PRETRAINED = Remedy(
-    "Start from pretrained weights",
-    "A checkpoint trained on COCO needs a tenth of the images and epochs. Name the .pt file as the model, not its "
-    "yaml.",
-    {"model": "yolo11n.pt", "pretrained": True},
-    code="from ultralytics import YOLO\nYOLO('yolo11n.pt').train(data='data.yaml', epochs=100)\n",
-    reference="https://docs.ultralytics.com/modes/train/",
-)
+_SUFFIXES: Final[dict[Task, str]] = {
+    "detect": "",
+    "segment": "-seg",
+    "pose": "-pose",
+    "obb": "-obb",
+    "classify": "-cls",
+}
+"""how the framework names its checkpoints of each task"""
+
+
+def _pretrained(task: Task | None) -> Remedy:
+    """Starting from the framework's small checkpoint of the run's own task."""
+    name = f"yolo11n{_SUFFIXES[task or 'detect']}.pt"
+    data = "folder" if task == "classify" else "data.yaml"
+    return Remedy(
+        "Start from pretrained weights",
+        "A checkpoint trained on a large data set needs a tenth of the images and epochs. Name the .pt file as the "
+        "model, not its yaml.",
+        {"model": name, "pretrained": True},
+        code=f"from ultralytics import YOLO\nYOLO('{name}').train(data='{data}', epochs=100)\n",
+        reference="https://docs.ultralytics.com/modes/train/",
+    )
+
+
 _RIGHT_CFG = Remedy(
     "Use the model yaml that belongs to the checkpoint",
     "Of the same version and size, or none at all: the checkpoint holds its own. The training log says how many "

@@ -75,8 +75,10 @@ def _candidates(
 
 
 def _named_sizes(run: RunFacts) -> list[int]:
-    """Image sizes that the run's configuration or log name."""
+    """Image sizes that the run's configuration, checkpoint or log name: the three may differ where one was edited."""
     written = [run.argument("imgsz"), run.argument("img_size"), run.log.image_size if run.log is not None else None]
+    if run.checkpoint is not None:
+        written += [run.checkpoint.train_args.get("imgsz"), run.checkpoint.train_args.get("img_size")]
     flat = [size for entry in written for size in (entry if isinstance(entry, list) else [entry])]
     return [size for size in map(_whole, flat) if size is not None]
 

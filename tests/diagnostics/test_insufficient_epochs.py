@@ -101,6 +101,8 @@ def test_few_steps_explain_a_map_of_zero_in_many_epochs():
 def test_no_metrics_are_inconclusive():
     run = cases.with_curves(cases.run(), metrics={})
     assert examine(cases.curves_only(run)).outcome == "inconclusive"
+    few_images = replace(cases.curves_only(run), dataset=cases.dataset(train=(16, 16)))
+    assert examine(few_images).outcome == "inconclusive", "no metric is not a metric of 0"
 
 
 def test_no_curves_are_not_run():

@@ -57,6 +57,18 @@ def test_a_broken_network_is_why_nothing_is_reproduced(cause: CauseId):
     assert order(results) == [cause, "metric_mismatch"]
 
 
+@pytest.mark.parametrize("cause", ["annotation_errors", "class_mapping", "label_files", "metric_mismatch"])
+def test_thresholds_that_suit_wrong_labels_come_after_them(cause: CauseId):
+    results = [finding("confidence_threshold", "major", 0.4), finding(cause, "major", 0.05)]
+    assert order(results) == [cause, "confidence_threshold"]
+
+
+@pytest.mark.parametrize("symptom", ["overfitting", "underfitting"])
+def test_what_is_measured_on_other_data_than_the_runs_says_little_of_the_model(symptom: CauseId):
+    results = [finding(symptom, "major", 0.6), finding("metric_mismatch", "major", 0.05)]
+    assert order(results) == ["metric_mismatch", symptom]
+
+
 def test_a_mere_warning_explains_nothing():
     results = [finding("learning_rate", "minor"), finding("numerical_divergence", "critical", 0.4)]
     assert explain_away(results) == results

@@ -76,6 +76,19 @@ def test_a_start_from_nothing_that_learnt_nothing_is_major():
     assert evidence["optimizer steps"] == pytest.approx(50 * 57 / 4 + 36, abs=2)  # 36 more in warm-up
 
 
+@pytest.mark.parametrize(
+    ("task", "weights"),
+    [("detect", "yolo11n.pt"), ("segment", "yolo11n-seg.pt"), ("pose", "yolo11n-pose.pt"), ("obb", "yolo11n-obb.pt")],
+)
+def test_pretrained_weights_are_of_the_runs_task(task: str, weights: str):
+    evidence = started(NOTHING, model="yolov8n.yaml")
+    result = examine(replace(evidence, run=evidence.run.model_copy(update={"task": task})))
+    assert result.finding is not None
+    remedy = result.finding.remedies[0]
+    assert remedy.patch["model"] == weights
+    assert remedy.code is not None and weights in remedy.code
+
+
 def test_a_start_from_nothing_that_learnt_is_no_fault():
     assert examine(started(model="yolov8n.yaml", checkpoint=True)).outcome == "passed"
     assert examine(started(model="yolov8n.yaml")).outcome == "not_run"

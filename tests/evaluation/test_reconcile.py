@@ -81,6 +81,15 @@ def test_a_size_that_the_run_names_is_tried_at_depth_standard_and_others_only_if
     assert 320 in [c.settings.imgsz for c in candidates(named, subject.network, settings, "standard")]
 
 
+def test_a_size_that_only_the_checkpoint_names_is_tried(subject: Canonical) -> None:
+    checkpoint = subject.run.checkpoint
+    assert checkpoint is not None
+    trained = checkpoint.model_copy(update={"train_args": {"imgsz": 320}})
+    run = subject.run.model_copy(update={"checkpoint": trained})
+    sizes = [c.settings.imgsz for c in candidates(run, subject.network, subject.passed.settings, "standard")]
+    assert 320 in sizes
+
+
 def test_a_confidence_needs_no_pass(subject: Canonical) -> None:
     protocol = replace(subject.passed.settings.protocol, confidence=0.25)
     reported = reported_with(subject, protocol=protocol)
