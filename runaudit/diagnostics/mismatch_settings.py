@@ -20,6 +20,8 @@ _SENTENCES: Final = {
     "precision-recall curve short.",
     "single_cls": "The figures are those of a validation that takes all classes for one: boxes count as right whatever "
     "class they were given.",
+    "names": "The figures are reached when the model's class ids are mapped to the labels' ({value}): the names stood "
+    "in another order when they were measured. See class_mapping.",
     "iou": "The figures are those of a validation whose NMS threshold is {value}.",
     "max_det": "The figures are those of a validation that keeps {value} detections an image, fewer than there are "
     "labels in the fullest image.",
@@ -112,6 +114,7 @@ def remedy(run: RunFacts, cause: Explained | None) -> Remedy:
         "average_precision": "Compare figures of one version only",
         "conf": "Report mAP at conf=0.001, the default of validating",
         "single_cls": "Validate with the classes told apart (single_cls=False)",
+        "names": "Put the names of data.yaml into the order that the checkpoint was trained with",
         "split": "Report the validation split, and keep the other for what it is meant for",
         "head": "Say which head a figure was measured with, and validate with the one that is deployed",
         "imgsz": "Validate at the imgsz that is deployed",

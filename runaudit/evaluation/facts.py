@@ -53,8 +53,8 @@ class ClassMetrics(Facts):
 class Trial(Facts):
     """One setting tried to reproduce reported figures. `map50_95` is what validation gives with it.
 
-    `name` is `row`, `average_precision`, `conf`, `single_cls`, `iou`, `max_det`, `head`, `batch`, `rect`, `half`,
-    `imgsz` or `split`. `sampled`: estimated from a sample of `images` images, which explains nothing by itself.
+    `name` is `row`, `average_precision`, `conf`, `single_cls`, `names`, `iou`, `max_det`, `head`, `batch`, `rect`,
+    `half`, `imgsz` or `split`. `sampled`: estimated from a sample of `images` images, which explains nothing by itself.
     """
 
     name: str

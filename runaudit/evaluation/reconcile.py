@@ -17,6 +17,7 @@ from pydantic import JsonValue
 
 from runaudit.errors import CheckpointError, DatasetError
 from runaudit.evaluation.candidates import Candidate, candidates
+from runaudit.evaluation.class_permutation import best_permutation, class_confusion, complete
 from runaudit.evaluation.clock import Clock
 from runaudit.evaluation.conventions import Figures, conventions, figures
 from runaudit.evaluation.facts import ReconciliationFacts, Trial
@@ -25,6 +26,7 @@ from runaudit.evaluation.labels import Labelled, labelled_images
 from runaudit.evaluation.matching import Boxes, Matches, true_positives, true_positives_by_best_label
 from runaudit.evaluation.network import Network, rebuild
 from runaudit.evaluation.protocol import YOLOV5
+from runaudit.evaluation.relabelling import relabelled
 from runaudit.evaluation.rotated_boxes import similarity_of
 from runaudit.evaluation.selection import labelled_part, matches_part, sampled
 from runaudit.evaluation.validation_pass import Passed, PassSettings, run_pass
@@ -116,7 +118,7 @@ def _trial(name: str, setting: dict[str, JsonValue], found: Figures, gap: _Gap) 
 
 
 def _read_off(canonical: Canonical, reported: Reported) -> Iterator[Trial]:
-    """Trials without a pass: another row, another convention, another confidence, classes left out of account."""
+    """Trials without a pass: another row, another convention, another confidence, classes left out or permuted."""
     matches, settings = canonical.passed.matches, canonical.passed.settings
     protocol, sought, own = settings.protocol, reported.figures, conventions(canonical.run)
     gap = _Gap(sought, figures(matches, protocol), len(matches.image))
@@ -133,6 +135,12 @@ def _read_off(canonical: Canonical, reported: Reported) -> Iterator[Trial]:
     if not settings.single_cls and canonical.network.classes > 1:
         found = figures(_without_classes(matches, settings), protocol)
         yield _trial("single_cls", {"single_cls": True}, found, gap)
+        mapping = best_permutation(class_confusion(matches, canonical.network.classes)).mapping
+        if mapping and matches.gt_rotated is None:
+            moved = complete(mapping, canonical.network.classes)
+            mapped = relabelled(matches, protocol, det_cls=moved[matches.det_cls])
+            ids: dict[str, JsonValue] = {str(detected): cls for detected, cls in mapping.items()}
+            yield _trial("names", {"names": ids}, figures(mapped, protocol), gap)
 
 
 def _nearest(found: list[Figures], sought: Figures) -> Figures:

@@ -66,7 +66,7 @@ def test_what_the_framework_does_by_itself_is_minor(name: str, value: object):
     assert result.finding is not None and result.finding.severity == "minor"
 
 
-@pytest.mark.parametrize("name", ["row", "conf", "single_cls", "iou", "max_det", "head", "imgsz", "split"])
+@pytest.mark.parametrize("name", ["row", "conf", "single_cls", "names", "iou", "max_det", "head", "imgsz", "split"])
 def test_every_setting_has_its_sentence(name: str):
     result = examined(-0.05, trial(name, "this value", REPORTED, explains=True))
     assert result.finding is not None and result.finding.severity == "major"

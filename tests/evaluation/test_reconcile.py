@@ -103,6 +103,15 @@ def test_a_confidence_needs_no_pass(subject: Canonical) -> None:
     assert told == []
 
 
+def test_names_in_another_order_are_found(subject: Canonical) -> None:
+    labelled = subject.passed.labelled
+    turned = replace(labelled, cls=(labelled.cls + 1) % 4)
+    passed = run_pass(subject.network, turned, Path(subject.index.root), subject.passed.settings, clock=Clock())
+    found = reconcile(replace(subject, passed=passed), Reported(canonical(subject), {}), depth="standard")
+    assert found.explained_by == ("names",)
+    assert found.trials[-1].setting == {"names": {"0": 1, "1": 2, "2": 3, "3": 0}}
+
+
 def test_the_last_row_is_told_from_the_best(subject: Canonical) -> None:
     here = canonical(subject)
     reported = Reported(Figures(0.9, 0.8), {"the last row": here, "another": Figures(0.1, 0.05)})
