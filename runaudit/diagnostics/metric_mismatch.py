@@ -259,8 +259,8 @@ CHECK = Check(
         "epoch (train_metrics), against a tolerance and against the bootstrap interval over images. Where they differ, "
         "the settings of yolo.md A7 are tried one by one, the cheapest first: row, AP convention of the version, "
         "confidence, single_cls, names, NMS threshold, max_det, head, batch, rect, half, imgsz and split. One explains "
-        "the gap if both figures are reproduced with it. Of masks and keypoints mAP50-95 is compared beside that of the "
-        "boxes, and of a classifier top-1 accuracy."
+        "the gap if both figures are reproduced with it. Of masks and keypoints mAP50-95 is compared beside that of "
+        "the boxes, and of a classifier top-1 accuracy."
     ),
     thresholds=LIMITS,
     false_positives=(
