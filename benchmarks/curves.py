@@ -55,7 +55,7 @@ def audit_warm(run: Path, weights: Path) -> None:
     """What the ingest child does with a run at depth `curves`, in this process."""
     spec = JobSpec(run=Source(kind="folder", path=str(run)), depth="curves")
     facts = IngestFacts(run=read_run(run, weights_out=weights), dataset_absent="not asked for")
-    evidence = evidence_of(facts, None, "not asked for", spec)
+    evidence = evidence_of(facts, None, None, "not asked for", spec)
     report = build_report(
         evidence, examine_all(evidence), Policy(), depth="curves", provenance=Provenance(runaudit_version="0")
     )
