@@ -8,7 +8,8 @@ from typing import Final
 import numpy as np
 
 from runaudit.diagnostics.answers import found, not_run, passed, why_absent
-from runaudit.diagnostics.evidence import Check, CheckResult, Evidence, Impact, Measurement, Remedy
+from runaudit.diagnostics.contradicted_arguments import Contradiction, contradictions
+from runaudit.diagnostics.evidence import Check, CheckResult, Evidence, Impact, Measurement, Remedy, Severity
 from runaudit.diagnostics.recorded_rows import recorded_differences
 from runaudit.diagnostics.thresholds import threshold
 from runaudit.runs.facts import CheckpointFacts, RunFacts
@@ -26,6 +27,11 @@ class Thresholds:
         "Both files are written from the same numbers; after rounding to the csv's digits none may differ "
         "(yolo.md A4).",
     )
+    contradictions: int = threshold(
+        0,
+        "The framework writes both from one set of arguments. Of 8 corpus runs that have both, none differs but in "
+        "what the framework resolves itself (workers, save_dir, warmup_bias_lr, which are not compared).",
+    )
     metric: float = threshold(2e-4, "Twice the rounding of a csv with four digits after the point.")
 
 
@@ -36,15 +42,19 @@ def examine(evidence: Evidence) -> CheckResult:  # noqa: PLR0911 - one answer a 
     run, checkpoint = evidence.run, evidence.run.checkpoint
     if checkpoint is not None and checkpoint.foreign_globals:
         return _foreign(checkpoint)
+    contradicted = contradictions(run)
     if checkpoint is not None and checkpoint.problem is not None:
-        return _unreadable(checkpoint)
+        task = tuple(found for found in contradicted if found.key == "task")
+        return _contradicted(run, checkpoint, task) if task else _unreadable(checkpoint)
     if run.status == "inconsistent":
-        return _inconsistent(run)
+        return _inconsistent(run, contradicted)
     if checkpoint is None:
         return not_run(CAUSE, why_absent(evidence, "checkpoint"))
     compared = recorded_differences(run.curves, checkpoint) if run.curves is not None else None
     if compared is not None and compared.differing > LIMITS.differing_rows:
         return _altered(checkpoint, compared.differing, compared.compared, compared.place, compared.column)
+    if len(contradicted) > LIMITS.contradictions:
+        return _contradicted(run, checkpoint, contradicted)
     if _rows_complete(run) and not checkpoint.finished:
         return _unfinished(run, checkpoint)
     if compared is None and _other_run(run, checkpoint):
@@ -112,7 +122,7 @@ def _unreadable(checkpoint: CheckpointFacts) -> CheckResult:
     )
 
 
-def _inconsistent(run: RunFacts) -> CheckResult:
+def _inconsistent(run: RunFacts, contradicted: tuple[Contradiction, ...]) -> CheckResult:
     notes = [note for note in run.notes if note.place is not None][:10] or list(run.notes[:10])
     return found(
         CAUSE,
@@ -120,8 +130,13 @@ def _inconsistent(run: RunFacts) -> CheckResult:
         "The files of the run contradict each other",
         "They were not written by one training: a row, a count or a setting doesn't fit the others. "
         + " ".join(note.detail for note in notes[:3]),
-        evidence=tuple(Measurement(note.code, note.detail, source=note.place) for note in notes)
-        or (Measurement("epochs run", run.epochs_run, threshold=run.epochs_planned),),
+        evidence=(
+            *(
+                tuple(Measurement(note.code, note.detail, source=note.place) for note in notes)
+                or (Measurement("epochs run", run.epochs_run, threshold=run.epochs_planned),)
+            ),
+            *(contradiction.measurement for contradiction in contradicted),
+        ),
         impact=Impact("unjudgeable"),
         remedies=(
             Remedy("Hand in the folder as training wrote it", "With the results.csv and args.yaml of the same run."),
@@ -145,6 +160,41 @@ def _altered(checkpoint: CheckpointFacts, differing: int, compared: int, place: 
         remedies=(Remedy("Trust the re-validated metrics only", "The reported ones have no source."),),
         effect=float(differing),
         n=compared,
+    )
+
+
+def _contradicted(run: RunFacts, checkpoint: CheckpointFacts, contradicted: tuple[Contradiction, ...]) -> CheckResult:
+    """The configuration file says otherwise than the arguments that the checkpoint stores."""
+    files = " and ".join(run.configuration.sources) if run.configuration is not None else "args.yaml"
+    keys = ", ".join(contradiction.key for contradiction in contradicted)
+    problem = checkpoint.problem
+    severity: Severity = "minor"
+    if any(contradiction.changes_metric for contradiction in contradicted):
+        severity = "critical" if problem is not None else "major"
+    consequence = (
+        "The model is validated by what the file says, so its metric is not that of the training."
+        if severity == "major"
+        else "What is said here of the training goes by the file."
+        if severity == "minor"
+        else f"The network is taken for one of a task that it was not trained for: {problem.detail if problem else ''}"
+    )
+    return found(
+        CAUSE,
+        severity,
+        f"{files} and the checkpoint contradict each other in {keys}",
+        f"Training writes its arguments into both. Here {'; '.join(item.sentence for item in contradicted[:5])}. One "
+        f"was edited, or they are of different runs. {consequence}",
+        evidence=tuple(contradiction.measurement for contradiction in contradicted),
+        impact=Impact("unjudgeable"),
+        remedies=(
+            Remedy(
+                "Hand in the file as training wrote it",
+                "The checkpoint's own arguments, beside each value, are rarely edited: mostly they are the true ones.",
+                {item.key: item.stored for item in contradicted if item.key not in ("data", "img_size")},
+            ),
+        ),
+        effect=float(len(contradicted)),
+        n=len(contradicted),
     )
 
 
@@ -207,12 +257,16 @@ CHECK = Check(
     statistic=(
         "Names in the checkpoint's pickle outside the known frameworks; whether it can be read and was finished; "
         "its own copy "
-        "of the rows (train_results) against results.csv, epoch by epoch; contradictions that reading the run found."
+        "of the rows (train_results) against results.csv, epoch by epoch; its own copy of the arguments (train_args) "
+        "against args.yaml or opt.yaml; contradictions that reading the run found."
     ),
     thresholds=LIMITS,
     false_positives=(
         "A custom but harmless module is foreign code as well.",
         "A checkpoint of save_period is never stripped.",
+        "A resumed run may be given another imgsz, batch, patience or number of epochs: these are not compared there.",
+        "What the framework changes after it has written the file: AutoBatch, halved batches, imgsz rounded up to the "
+        "stride, epochs of a plan in hours.",
     ),
     references=("yolo.md A4 and B; security.md A",),
     examine=examine,

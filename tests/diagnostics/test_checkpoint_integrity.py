@@ -119,3 +119,106 @@ def test_files_that_contradict_each_other_are_major_without_a_checkpoint():
 
 def test_no_checkpoint_is_not_run():
     assert examine(cases.curves_only(cases.run())).reason == cases.ABSENT["checkpoint"]
+
+
+def contradicted(written: dict[str, Any], stored: dict[str, Any], **changes: Any) -> Any:
+    """The answer for a run whose args.yaml says `written` and whose checkpoint says `stored`."""
+    run = cases.run(arguments=written)
+    assert run.configuration is not None
+    places = {key: f"args.yaml:{line}" for line, key in enumerate(run.configuration.values, start=1)}
+    configuration = run.configuration.model_copy(update={"places": places})
+    arguments = dict(run.configuration.values) | stored
+    run = run.model_copy(
+        update={"configuration": configuration, "checkpoint": cases.checkpoint(train_args=arguments)} | changes
+    )
+    return examine(replace(cases.healthy(), run=run))
+
+
+@pytest.mark.parametrize(
+    ("key", "written", "stored"),
+    [("imgsz", 320, 640), ("task", "detect", "segment"), ("single_cls", False, True)],
+)
+def test_arguments_that_change_the_metric_and_contradict_the_checkpoint_are_major(key: str, written: Any, stored: Any):
+    result = contradicted({key: written}, {key: stored})
+    assert result.finding is not None and result.finding.severity == "major"
+    first = result.finding.evidence[0]
+    assert (first.name, first.threshold) == (f"{key} in args.yaml", str(stored))
+    assert first.source is not None and first.source.startswith("args.yaml:")
+    assert str(stored) in result.finding.title + result.finding.explanation
+
+
+@pytest.mark.parametrize(
+    ("key", "written", "stored"),
+    [
+        ("epochs", 300, 100),
+        ("batch", 64, 12),
+        ("optimizer", "AdamW", "SGD"),
+        ("lr0", 0.001, 0.01),
+        ("data", "/data/cats.yaml", "C:\\sets\\dogs.yaml"),
+        ("seed", 1, 0),
+    ],
+)
+def test_training_arguments_that_contradict_the_checkpoint_are_minor(key: str, written: Any, stored: Any):
+    result = contradicted({key: written}, {key: stored})
+    assert result.outcome == "warned" and result.finding is not None
+    assert result.finding.evidence[0].name == f"{key} in args.yaml"
+
+
+@pytest.mark.parametrize(
+    ("written", "stored"),
+    [
+        ({"imgsz": 500}, {"imgsz": 512}),  # rounded up to the stride
+        ({"imgsz": "640"}, {"imgsz": 640}),
+        ({"imgsz": [640, 480]}, {"imgsz": 640}),
+        ({"batch": -1}, {"batch": 22}),  # AutoBatch
+        ({"batch": 0.7}, {"batch": 22}),
+        ({"batch": 64}, {"batch": 16}),  # halved twice after running out of memory
+        ({"epochs": 100, "time": 1.5}, {"epochs": 37, "time": 1.5}),
+        ({"lr0": 0.01}, {"lr0": 0.010000000000000002}),
+        ({"lr0": "1e-3"}, {"lr0": 0.001}),
+        ({"data": "/kaggle/input/set/data.yaml"}, {"data": "D:\\set\\data.yaml"}),
+        ({"data": "https://host/coco8.zip"}, {"data": "/datasets/coco8/data.yaml"}),
+        ({"optimizer": "SGD"}, {"optimizer": "sgd"}),
+        ({"save_dir": "a", "name": "x", "device": "0", "workers": 8, "mosaic": 1.0, "warmup_bias_lr": 0.1},
+         {"save_dir": "b", "name": "y", "device": "cpu", "workers": 0, "mosaic": 0.0, "warmup_bias_lr": 0.0}),
+        ({"single_cls": None}, {"single_cls": False}),
+    ],
+)  # fmt: skip
+def test_what_the_framework_itself_changes_in_its_arguments_is_no_contradiction(written: Any, stored: Any):
+    assert contradicted(written, stored).outcome == "passed"
+
+
+def test_arguments_that_may_be_given_anew_with_a_resume_are_no_contradiction():
+    resumed = (Note(code="run_resumed", detail="The clock restarts.", place="results.csv:20"),)
+    anew = {"imgsz": 320, "batch": 8, "epochs": 200, "patience": 5}
+    assert contradicted(anew, {"imgsz": 640, "batch": 10, "epochs": 100, "patience": 100}, notes=resumed).outcome == (
+        "passed"
+    )
+    assert contradicted({"task": "detect"}, {"task": "segment"}, notes=resumed).outcome == "failed"
+
+
+def test_hyperparameters_of_yolov5_are_compared_with_those_in_the_checkpoints_options():
+    run = cases.run(arguments={"lr0": 0.02})
+    stored = {"imgsz": 640, "hyp": {"lr0": 0.01, "momentum": 0.937}}
+    run = run.model_copy(update={"framework": "yolov5", "checkpoint": cases.checkpoint(train_args=stored)})
+    result = examine(replace(cases.healthy(), run=run))
+    assert result.outcome == "warned" and result.finding is not None
+    assert [item.name for item in result.finding.evidence] == ["lr0 in args.yaml"]
+
+
+def test_a_contradicted_task_is_told_rather_than_that_the_network_does_not_fit_it():
+    problem = Note(code="checkpoint_unreadable", detail="The head is of another task.", place="weights/best.pt")
+    run = cases.run(arguments={"task": "segment"})
+    run = run.model_copy(
+        update={"checkpoint": cases.checkpoint(problem=problem, weights=None, train_args={"task": "detect"})}
+    )
+    result = examine(replace(cases.healthy(), run=run))
+    assert result.finding is not None and result.finding.severity == "critical"
+    assert "task" in result.finding.title and "The head is of another task." in result.finding.explanation
+
+
+def test_contradictions_stand_beside_rows_that_contradict_the_plan():
+    notes = (Note(code="epochs_beyond_plan", detail="50 epochs were planned.", place="results.csv:52"),)
+    result = contradicted({"epochs": 50}, {"epochs": 100}, status="inconsistent", notes=notes)
+    assert result.finding is not None
+    assert "epochs in args.yaml" in [item.name for item in result.finding.evidence]
