@@ -134,7 +134,14 @@ def summary(case: Case, report: Report, baselines: dict[str, list[str]], seconds
         "verdict": report.verdict,
         "headline": report.headline,
         "findings": [
-            {"cause": finding.cause, "severity": finding.severity, "impact": finding.impact.value}
+            {
+                "cause": finding.cause,
+                "severity": finding.severity,
+                "direction": finding.impact.direction,
+                "impact": finding.impact.value,
+                "ci95": finding.impact.ci95,
+                "grade": finding.impact.grade,
+            }
             for finding in report.findings
         ],
         "outcomes": outcomes,

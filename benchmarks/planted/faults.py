@@ -393,6 +393,96 @@ def _half_the_images(_run: Path, data: Path, _severity: int, _rng: np.random.Gen
         (data / "labels" / "val" / f"{image.stem}.txt").unlink()
 
 
+def _few_dead_channels(run: Path, _data: Path, _severity: int, _rng: np.random.Generator) -> None:
+    """One channel of each layer of the deep half at zero, as pruned by training itself."""
+
+    def change(name: str, tensor: Any) -> Any:
+        if ".bn.weight" in name and 4 <= int(name.split(".")[1]) < 8 and len(tensor) >= 32:
+            tensor = tensor.clone()
+            tensor[tensor.abs().argmin()] = 0
+        return tensor
+
+    edit_checkpoint(run / "weights" / "best.pt", change)
+
+
+def _slightly_unsure(run: Path, _data: Path, _severity: int, _rng: np.random.Generator) -> None:
+    """The class layers' bias a little lower: the best threshold moves, and the default still serves."""
+
+    def change(name: str, tensor: Any) -> Any:
+        return tensor - 0.2 if ".cv3." in name and name.endswith(".2.bias") else tensor
+
+    edit_checkpoint(run / "weights" / "best.pt", change)
+
+
+def _rounded(run: Path, _data: Path, _severity: int, _rng: np.random.Generator) -> None:
+    """results.csv with two decimals, as a person who copies a table leaves it."""
+    rewrite_metrics(run, lambda _column, value: round(value, 2))
+
+
+def _moved(run: Path, _data: Path, _severity: int, _rng: np.random.Generator) -> None:
+    """args.yaml that names other places and another machine than the checkpoint: the folder was moved."""
+    file = run / "args.yaml"
+    replaced = {
+        "workers": "8",
+        "device": "'0'",
+        "name": "exp7",
+        "project": "runs/detect",
+        "save_dir": "runs/detect/exp7",
+    }
+    lines = [line.split(":", 1) for line in file.read_text().splitlines()]
+    file.write_text("".join(f"{key}: {replaced.get(key, value.strip())}\n" for key, value in lines))
+
+
+def _upright(_run: Path, data: Path, _severity: int, _rng: np.random.Generator) -> None:
+    """An orientation tag that says that nothing has to be turned."""
+    for file in _images(data):
+        picture = Image.open(file).convert("RGB")
+        exif = Image.Exif()
+        exif[0x0112] = 1
+        picture.save(file, quality=92, exif=exif)
+
+
+def _log_of_a_full_card(run: Path, _data: Path, _severity: int, _rng: np.random.Generator) -> None:
+    """A console log of a GPU that was nearly full, and sufficed."""
+    lines = [
+        "Ultralytics 8.4.190 Python-3.11.7 torch-2.10.0 CUDA:0 (NVIDIA RTX A4000, 16376MiB)",
+        "AMP: checks passed",
+        "      Epoch    GPU_mem   box_loss   cls_loss   dfl_loss  Instances       Size",
+        *(
+            f"     {epoch:3d}/40      15.1G      1.312      1.113      1.002         88        128"
+            for epoch in (1, 2, 40)
+        ),
+        "40 epochs completed in 0.031 hours.",
+    ]
+    (run / "train.log").write_text("\n".join(lines) + "\n")
+
+
+def _loss_spike(run: Path, _data: Path, _severity: int, _rng: np.random.Generator) -> None:
+    """One epoch in the first third with twice the loss, from which the run recovered."""
+    with (run / "results.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    row = rows[len(rows) // 3]
+    for column in row:
+        if column.strip().startswith("train/"):
+            row[column] = f"{2 * float(row[column]):.5f}"
+    with (run / "results.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _renamed_synonyms(_run: Path, data: Path, _severity: int, _rng: np.random.Generator) -> None:
+    """The same classes under other spellings: capitals and underscores."""
+    file = data / "data.yaml"
+    lines = [
+        f"  {line.split(':')[0].strip()}: {line.split(':')[1].strip().title().replace(' ', '_')}"
+        if line[:1] == " "
+        else line
+        for line in file.read_text().splitlines()
+    ]
+    file.write_text("\n".join(lines) + "\n")
+
+
 CONTROLS: Final = (
     Fault("", "slightly-darker", _slightly_darker, "nothing"),
     Fault("", "a-little-noise", _a_little_noise, "nothing"),
@@ -400,8 +490,40 @@ CONTROLS: Final = (
     Fault("", "png", _as_png, "nothing"),
     Fault("", "twins", _twins_within_validation, "nothing"),
     Fault("", "half", _half_the_images, "nothing"),
+    Fault("", "few-dead-channels", _few_dead_channels, "nothing", seen=False),
+    Fault("", "slightly-unsure", _slightly_unsure, "nothing", seen=False),
+    Fault("", "rounded", _rounded, "nothing", seen=False),
+    Fault("", "moved", _moved, "nothing", seen=False),
+    Fault("", "upright", _upright, "nothing"),
+    Fault("", "full-card", _log_of_a_full_card, "nothing", seen=False),
+    Fault("", "loss-spike", _loss_spike, "nothing", seen=False),
+    Fault("", "respelt", _renamed_synonyms, "nothing", seen=False),
 )
 """healthy runs that look a little like faulty ones; nothing may be found that matters"""
+CONFUSABLE: Final[dict[str, tuple[str, ...]]] = {
+    "class_imbalance": ("cells",),
+    "distribution_shift": ("slightly-darker",),
+    "annotation_errors": ("a-little-noise",),
+    "data_leakage": ("twins",),
+    "class_mapping": ("respelt",),
+    "label_files": ("backgrounds",),
+    "image_format": ("png", "upright"),
+    "validation_set_too_small": ("half",),
+    "overfitting": ("few-images",),
+    "underfitting": ("traffic",),
+    "learning_rate": ("short", "loss-spike"),
+    "batch_size": ("batch-16",),
+    "insufficient_epochs": ("short", "long"),
+    "hardware_limits": ("full-card",),
+    "numerical_divergence": ("loss-spike",),
+    "weight_initialization": ("few-dead-channels",),
+    "model_architecture": ("imgsz-112",),
+    "augmentation": ("flip-harmless",),
+    "confidence_threshold": ("slightly-unsure",),
+    "metric_mismatch": ("rounded",),
+    "checkpoint_integrity": ("moved",),
+}
+"""cause -> the controls (or data sets, or clean trainings) that a careless rule would take for it"""
 LEAKS: Final = (
     Fault("data_leakage", "exact", _leak_exactly, "inflates"),
     Fault("data_leakage", "recompressed", _leak_recompressed, "inflates"),

@@ -102,6 +102,8 @@ def printed(pairs: Sequence[tuple[Case, Audited]], by_name: dict[str, Audited]) 
         "",
         *_baselines(faulty, clean),
         "",
+        *_coverage(faulty, by_name),
+        "",
         f"{'cause':26} {'found at all':28} {'among the first 3':28} precision (first)",
     ]
     found: dict[str, list[bool]] = defaultdict(list)
@@ -119,6 +121,35 @@ def printed(pairs: Sequence[tuple[Case, Audited]], by_name: dict[str, Audited]) 
         for cause in sorted({*found, *named})
     ]
     return lines
+
+
+def _coverage(faulty: Sequence[tuple[Case, Audited]], by_name: dict[str, Audited]) -> list[str]:
+    """How the mAP that a right finding says is at stake compares with what the pair without the fault has more.
+
+    The pair is the run with the fix applied: trained again with the setting put right, or measured on the data put
+    right. Only findings that are the planted cause, state an interval of mAP50-95, and whose fault lowers or inflates it.
+    """
+    inside, errors = [], []
+    for case, audited in faulty:
+        pair = by_name.get(case.paired or "")
+        if (
+            pair is None
+            or case.measure not in ("lowers", "inflates")
+            or None in (pair["map50_95"], audited["map50_95"])
+        ):
+            continue
+        for finding in audited["findings"]:
+            if finding["cause"] == case.expected and finding.get("ci95") is not None:
+                brought = _loss(audited, pair) if finding["direction"] == "lowers" else -_loss(audited, pair)
+                inside.append(finding["ci95"][0] <= brought <= finding["ci95"][1])
+                errors.append(abs(finding["impact"] - brought))
+    if not inside:
+        return ["predicted gain: no finding with an interval has a pair"]
+    errors.sort()
+    return [
+        f"predicted gain within its interval after the fix  {rate(sum(inside), len(inside))}, "
+        f"median error {errors[len(errors) // 2]:.3f}, largest {errors[-1]:.3f}"
+    ]
 
 
 def _baselines(faulty: Sequence[tuple[Case, Audited]], clean: Sequence[tuple[Case, Audited]]) -> list[str]:
