@@ -127,7 +127,8 @@ def _coverage(faulty: Sequence[tuple[Case, Audited]], by_name: dict[str, Audited
     """How the mAP that a right finding says is at stake compares with what the pair without the fault has more.
 
     The pair is the run with the fix applied: trained again with the setting put right, or measured on the data put
-    right. Only findings that are the planted cause, state an interval of mAP50-95, and whose fault lowers or inflates it.
+    right. Only findings that are the planted cause and state an interval of mAP50-95 count, of faults that lower or
+    inflate it.
     """
     inside, errors = [], []
     for case, audited in faulty:
