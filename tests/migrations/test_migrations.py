@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from runaudit_service.store.models import (
     Artifact,
     Audit,
     AuditArtifact,
+    AuditTerm,
     Base,
     Event,
     IdempotencyKey,
@@ -32,6 +34,8 @@ from runaudit_service.store.models import (
 )
 
 ROOT = Path(__file__).parents[2]
+CREATED_AT = datetime(2026, 11, 24, tzinfo=UTC)
+TERMS = ("cause:overfitting", "label:branch:main")
 
 
 @pytest.fixture
@@ -58,7 +62,15 @@ def fill(engine: Engine) -> None:
         artifact = Artifact(tenant_id=tenant.id, sha256="0" * 64, bytes=2**40, file_name="run.zip")
         session.add_all([project, key, artifact])
         session.flush()
-        audit = Audit(tenant_id=tenant.id, project_id=project.id, fingerprint="f", auditor_version="1")
+        audit = Audit(
+            tenant_id=tenant.id,
+            project_id=project.id,
+            fingerprint="f",
+            auditor_version="1",
+            created_at=CREATED_AT,
+            causes=["overfitting"],
+            labels={"branch": "main"},
+        )
         session.add(audit)
         session.flush()
         session.add_all(
@@ -67,6 +79,10 @@ def fill(engine: Engine) -> None:
                 Job(audit_id=audit.id, kind="audit", queue="gpu"),
                 ReportRow(audit_id=audit.id, schema_version="1", body={"verdict": "pass"}, fence=1),
                 Event(tenant_id=tenant.id, audit_id=audit.id, type="audit.queued"),
+                *(
+                    AuditTerm(tenant_id=tenant.id, term=term, created_at=CREATED_AT, audit_id=audit.id)
+                    for term in TERMS
+                ),
                 IdempotencyKey(api_key_id=key.id, operation="POST /", key="1", expires_at=text("now()")),
             ]
         )
@@ -143,6 +159,18 @@ def test_artifacts_that_no_audit_uses_are_released_when_the_column_comes(
     with Session(engine) as session:
         released = {row.sha256[0]: row.released_at is not None for row in session.scalars(select(Artifact))}
     assert released == {"0": False, "1": True}
+
+
+def test_the_terms_of_audits_are_found_when_their_table_comes(empty_postgres_url: str, engine: Engine) -> None:
+    migrate.upgrade(empty_postgres_url)
+    fill(engine)
+    engine.dispose()
+    migrate.downgrade(empty_postgres_url, "0003")
+    migrate.upgrade(empty_postgres_url)
+    with Session(engine) as session:
+        rows = session.scalars(select(AuditTerm).order_by(AuditTerm.term)).all()
+    assert tuple(row.term for row in rows) == TERMS
+    assert {row.created_at for row in rows} == {CREATED_AT}
 
 
 def test_a_failed_migration_leaves_nothing(empty_postgres_url: str, engine: Engine) -> None:

@@ -74,15 +74,22 @@ class Tenant(Base):
 
 
 class Project(Base):
-    """A named group of audits with a default policy and a secret that signs its callbacks."""
+    """A named group of audits with a default policy and a secret that signs its callbacks.
+
+    `retention_days`: audits that ended longer ago are deleted; NULL keeps them for ever.
+    """
 
     __tablename__ = "projects"
-    __table_args__ = (UniqueConstraint("tenant_id", "name"),)
+    __table_args__ = (
+        UniqueConstraint("tenant_id", "name"),
+        CheckConstraint("retention_days > 0", name="retention_days"),
+    )
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
     tenant_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("tenants.id"))
     name: Mapped[str]
     default_policy: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
     signing_secret: Mapped[str | None]
+    retention_days: Mapped[int | None] = mapped_column(Integer)
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
@@ -125,18 +132,42 @@ class Artifact(Base):
 
 
 class Audit(Base):
-    """One examination of one run artifact, with its data. `version` grows with each change that a client can see."""
+    """One examination of one run artifact, with its data. `version` grows with each change that a client can see.
+
+    `baseline` is what the policy's baseline audit measured, taken when this audit was handed in, so that it may be
+    deleted meanwhile. The indexes that end in (created_at, id) hold what history may be filtered by, in its order.
+    """
 
     __tablename__ = "audits"
     __table_args__ = (
         CheckConstraint(_one_of("state", AUDIT_STATES), name="state"),
         CheckConstraint("(state IN ('succeeded','failed','cancelled')) = (ended_at IS NOT NULL)", name="ended"),
         Index("ix_audits_tenant_id_created_at_id", "tenant_id", text("created_at DESC"), text("id DESC")),
+        Index("ix_audits_project_id_created_at_id", "project_id", "created_at", "id"),
+        Index("ix_audits_tenant_id_state_created_at_id", "tenant_id", "state", "created_at", "id"),
+        Index(
+            "ix_audits_tenant_id_verdict_created_at_id",
+            "tenant_id",
+            "verdict",
+            "created_at",
+            "id",
+            postgresql_where=text("verdict IS NOT NULL"),
+        ),
+        Index(
+            "ix_audits_tenant_id_framework_created_at_id",
+            "tenant_id",
+            "framework",
+            "created_at",
+            "id",
+            postgresql_where=text("framework IS NOT NULL"),
+        ),
         Index("ix_audits_tenant_id_fingerprint", "tenant_id", "fingerprint"),
+        # An audit that is deleted is looked for among those that name it.
+        Index("ix_audits_rerun_of", "rerun_of", postgresql_where=text("rerun_of IS NOT NULL")),
     )
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
     tenant_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("tenants.id"))
-    project_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("projects.id"), index=True)
+    project_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("projects.id"))
     run_name: Mapped[str | None]
     state: Mapped[str] = mapped_column(server_default="queued")
     verdict: Mapped[str | None]
@@ -145,6 +176,7 @@ class Audit(Base):
     framework: Mapped[str | None]
     depth: Mapped[str] = mapped_column(server_default="standard")
     policy: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
+    baseline: Mapped[dict[str, Any] | None]
     labels: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
     environment: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
     callback_url: Mapped[str | None]
@@ -161,6 +193,22 @@ class Audit(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     started_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
+
+
+class AuditTerm(Base):
+    """Something that an audit can be found by and has several of: `cause:overfitting`, `label:branch:main`.
+
+    The primary key holds the audits of a term in the order of history, so that a page of the rarest and of the most
+    frequent one cost the same. Whoever writes `causes` or `labels` of an audit writes these rows with them.
+    """
+
+    __tablename__ = "audit_terms"
+    tenant_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("tenants.id"), primary_key=True)
+    term: Mapped[str] = mapped_column(primary_key=True)
+    created_at: Mapped[datetime] = mapped_column(primary_key=True)
+    audit_id: Mapped[uuid.UUID] = mapped_column(
+        ForeignKey("audits.id", ondelete="CASCADE"), primary_key=True, index=True
+    )
 
 
 class AuditArtifact(Base):

@@ -18,6 +18,8 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Engine, TextClause, text
 
+from runaudit_service.store.terms import ADD_TERMS, cause_term
+
 Queue = Literal["cpu", "gpu", "egress"]
 Problem = dict[str, Any]
 
@@ -387,6 +389,8 @@ def _end(
     if connection.execute(_END_AUDIT, audit).one_or_none() is None:
         connection.execute(_FOLLOW_AUDIT, {"job_id": claim.job_id})
         return False
+    terms = sorted({cause_term(cause) for cause in result.causes}) if result else []
+    connection.execute(ADD_TERMS, {"audit_id": claim.audit_id, "terms": terms})
     _tell(connection, claim.audit_id, f"audit.{state}")
     return True
 

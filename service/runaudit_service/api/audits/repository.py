@@ -18,6 +18,7 @@ from runaudit_service.api.pagination import Position
 from runaudit_service.store.blobs import Blob
 from runaudit_service.store.models import Artifact, Audit, AuditArtifact, Event, Job, Project, ReportRow, new_id
 from runaudit_service.store.removal import HOLD_BLOB
+from runaudit_service.store.terms import ADD_TERMS, label_terms
 
 
 @dataclass(frozen=True)
@@ -148,6 +149,9 @@ class AuditRepository:
         self._session.add(job)
         await self.tell(audit, "audit.queued")
         await self._session.refresh(audit)
+        if audit.labels:
+            terms = sorted(label_terms(audit.labels))
+            await self._session.execute(ADD_TERMS, {"audit_id": audit.id, "terms": terms})
 
     async def tell(self, audit: Audit, event: str) -> None:
         """Write an event of the audit."""
