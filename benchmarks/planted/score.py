@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.planted.cases import Case, cases
+from benchmarks.planted.faults import CONFUSABLE
+from runaudit.causes import CAUSES
 
 LEAST_LOSS: Final = 0.02
 """of mAP50-95: the report contract's two points"""
@@ -123,6 +125,44 @@ def printed(pairs: Sequence[tuple[Case, Audited]], by_name: dict[str, Audited]) 
     return lines
 
 
+def by_cause(pairs: Sequence[tuple[Case, Audited]], by_name: dict[str, Audited]) -> dict[str, dict[str, list[int]]]:
+    """For each cause, as [hits, of]: verified faults found at all, among the first three, and first; clean runs with a
+    critical or major finding of it, and with any; and controls that look like it with any finding of it."""
+    facts: dict[str, dict[str, list[int]]] = {}
+    for cause in CAUSES:
+        faulty = [
+            (case, audited)
+            for case, audited in pairs
+            if case.expected == cause and verified(case, audited, by_name.get(case.paired or ""))
+        ]
+        clean = [(case, audited) for case, audited in pairs if case.expected is None]
+        similar = [(case, audited) for case, audited in clean if looks_like(case, cause)]
+        facts[cause] = {
+            "found": _share([bool(set(ranked(audited)) & case.accepted) for case, audited in faulty]),
+            "among_three": _share([bool(set(ranked(audited)[:3]) & case.accepted) for case, audited in faulty]),
+            "first": _share([bool(set(ranked(audited)[:1]) & case.accepted) for case, audited in faulty]),
+            "grave_alarms": _share([cause in _grave(audited) for _, audited in clean]),
+            "any_alarms": _share([cause in ranked(audited) for _, audited in clean]),
+            "confusable_alarms": _share([cause in ranked(audited) for _, audited in similar]),
+        }
+    return facts
+
+
+def looks_like(case: Case, cause: str) -> bool:
+    """Whether a clean case is one that a careless rule would take for the cause."""
+    kinds = CONFUSABLE[cause]
+    planted = case.fault.variant if case.fault is not None else ""
+    return planted in kinds or case.training.variant in kinds or case.training.base in kinds
+
+
+def _share(hits: list[bool]) -> list[int]:
+    return [sum(hits), len(hits)]
+
+
+def _grave(audited: Audited) -> list[str]:
+    return [finding["cause"] for finding in audited["findings"] if finding["severity"] in GRAVE]
+
+
 def _coverage(faulty: Sequence[tuple[Case, Audited]], by_name: dict[str, Audited]) -> list[str]:
     """How the mAP that a right finding says is at stake compares with what the pair without the fault has more.
 
@@ -171,16 +211,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("audited", type=Path)
     parser.add_argument("--all", action="store_true", help="the part that sets thresholds too")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="also write what the pages of the checks state")
     parser.add_argument("--misses", action="store_true", help="name each fault that is not first, and each alarm")
     options = parser.parse_args()
     by_name = {line["case"]: line for line in map(json.loads, options.audited.read_text().splitlines())}
     pairs = [(case, by_name[case.name]) for case in cases() if case.name in by_name and (options.all or case.held_out)]
     print("\n".join(printed(pairs, by_name)))
+    if options.write:
+        options.write.write_text(json.dumps(by_cause(pairs, by_name), indent=1) + "\n")
     if options.misses:
         for case, audited in pairs:
             top = ranked(audited)[:4]
-            grave = [finding["cause"] for finding in audited["findings"] if finding["severity"] in GRAVE]
-            wrong = bool(grave) if case.expected is None else not top or top[0] not in case.accepted
+            wrong = bool(_grave(audited)) if case.expected is None else not top or top[0] not in case.accepted
             if wrong:
                 print(f"{case.name}: {', '.join(top) or 'nothing'}")
 

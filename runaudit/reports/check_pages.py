@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import sys
+from functools import cache
 from pathlib import Path
+from typing import Final
 
 from runaudit.diagnostics.catalogue import CHECKS
+from runaudit.diagnostics.counting import wilson_interval
 from runaudit.diagnostics.evidence import Check
 from runaudit.diagnostics.thresholds import SOURCE
+
+SCORES_FILE: Final = Path(__file__).with_name("planted_scores.json")
+"""written by `python -m benchmarks.planted.score OUT.jsonl --write ...`"""
 
 
 def page(check: Check) -> str:
@@ -18,8 +25,48 @@ def page(check: Check) -> str:
     lines += ["| threshold | value | what set it |", "|---|---|---|"]
     lines += [f"| `{name}` | {value} | {_cell(source)} |" for name, value, source in thresholds(check)]
     lines += ["", "## What else looks like it", "", *(f"- {mode}" for mode in check.false_positives)]
+    lines += _scores(check)
     lines += ["", "## References", "", *(f"- {reference}" for reference in check.references)]
     return "\n".join(lines) + "\n"
+
+
+def _scores(check: Check) -> list[str]:
+    """What the benchmark of planted faults measured of the check; nothing where it was not measured."""
+    scores = _planted_scores().get(check.cause)
+    if scores is None:
+        return []
+    return [
+        "",
+        "## How often it is right",
+        "",
+        "On the held-out data sets of the benchmark of planted faults (benchmarks/planted, docs/benchmark.md), with "
+        "Wilson's 95 % interval:",
+        "",
+        *(f"- {sentence}: {_rate(*scores[name])}" for name, sentence in _SCORES.items()),
+    ]
+
+
+_SCORES: Final = {
+    "found": "planted faults of this cause that it, or an equivalent cause, names",
+    "among_three": "among the first three findings",
+    "first": "as the first finding",
+    "grave_alarms": "clean runs with a critical or major finding of it",
+    "any_alarms": "clean runs with any finding of it",
+    "confusable_alarms": "clean runs that look like it, with any finding of it",
+}
+
+
+@cache
+def _planted_scores() -> dict[str, dict[str, tuple[int, int]]]:
+    scores: dict[str, dict[str, tuple[int, int]]] = json.loads(SCORES_FILE.read_text(encoding="utf-8"))
+    return scores
+
+
+def _rate(hits: int, of: int) -> str:
+    if not of:
+        return "not measured"
+    low, high = wilson_interval(hits, of)
+    return f"{hits} of {of} ({low:.2f} to {high:.2f})"
 
 
 def thresholds(check: Check) -> list[tuple[str, str, str]]:
