@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Final, Literal, get_args
 
 from runaudit_service.api.audits.repository import AuditRecord
-from runaudit_service.api.audits.schemas import ArtifactRef, AuditBody, Links, Progress
 from runaudit_service.api.errors import NotAcceptableError
+from runaudit_service.store.audit_body import COLUMNS, ArtifactRef, AuditBody, audit_body
 from runaudit_service.store.models import TERMINAL_STATES, Audit
 
 # An audit takes seconds at least, and a poll costs about 1 ms (research/service.md F).
@@ -24,31 +24,11 @@ def has_ended(audit: Audit) -> bool:
 
 def body_of(record: AuditRecord) -> AuditBody:
     """The audit as clients see it."""
-    audit = record.audit
-    place = f"/v1/audits/{audit.id}"
-    return AuditBody.model_validate(
-        {
-            "id": audit.id,
-            "project": record.project,
-            "run_name": audit.run_name,
-            "state": audit.state,
-            "verdict": audit.verdict,
-            "headline": audit.headline,
-            "progress": _progress(audit),
-            "created_at": audit.created_at,
-            "started_at": audit.started_at,
-            "ended_at": audit.ended_at,
-            "attempt": audit.attempt,
-            "labels": audit.labels,
-            "artifacts": [
-                ArtifactRef(role=given.role, sha256=given.sha256, bytes=given.bytes, path=given.path)
-                for given in record.inputs
-            ],
-            "error": audit.error,
-            "rerun_of": audit.rerun_of,
-            "links": Links(self=place, report=f"{place}/report", events=f"{place}/events"),
-        }
-    )
+    row = {name: getattr(record.audit, name) for name in COLUMNS}
+    artifacts = [
+        ArtifactRef(role=given.role, sha256=given.sha256, bytes=given.bytes, path=given.path) for given in record.inputs
+    ]
+    return audit_body(row, record.project, artifacts)
 
 
 def headers_of(record: AuditRecord) -> dict[str, str]:
@@ -92,16 +72,6 @@ def report_format(wanted: str | None, accept: str | None) -> ReportFormat:
         f"There is no format {wanted!r}; the formats are {', '.join(get_args(ReportFormat))}.",
         code="report_format_unknown",
         place="?format",
-    )
-
-
-def _progress(audit: Audit) -> Progress:
-    counted = min(audit.progress_done / audit.progress_total, 1.0) if audit.progress_total > 0 else 0.0
-    return Progress(
-        stage=audit.progress_stage,
-        fraction=1.0 if audit.state == "succeeded" else counted,
-        done=audit.progress_done,
-        total=audit.progress_total,
     )
 
 

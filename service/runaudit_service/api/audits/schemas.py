@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-import uuid
-from datetime import UTC, datetime
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import (
     AfterValidator,
-    AwareDatetime,
     BaseModel,
     ConfigDict,
     Field,
     JsonValue,
-    SerializerFunctionWrapHandler,
     StringConstraints,
-    model_serializer,
     model_validator,
 )
 
@@ -26,20 +21,13 @@ from runaudit.diagnostics.evidence import Depth
 from runaudit.diagnostics.policy import Policy
 from runaudit.reports.schema import Verdict
 from runaudit.runs.facts import Framework
+from runaudit_service.store.audit_body import AuditBody, Instant, Role, State
 
-State = Literal["queued", "fetching", "running", "succeeded", "failed", "cancelled"]
-Role = Literal["run", "data"]
+# Imported from here by those who know the other schemas of this module.
+__all__ = ["AuditBody", "Instant", "Role", "State"]
+
 MAX_LABELS: Final = 32
 MAX_ENVIRONMENT_BYTES: Final = 256 * 1024
-
-
-def _utc(moment: datetime) -> datetime:
-    """The same moment in UTC, which is written with Z."""
-    try:
-        return moment.astimezone(UTC)
-    except OverflowError:
-        # The first and the last hours that a datetime can hold, in a time zone that puts UTC beyond them.
-        raise ValueError("must lie in the years 1 to 9999 in UTC") from None
 
 
 def _printable(text: str) -> str:
@@ -73,7 +61,6 @@ def _without_nul(policy: Policy) -> Policy:
     return policy
 
 
-Instant = Annotated[AwareDatetime, AfterValidator(_utc)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_printable)]
 LabelKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_./-]{1,63}$")]
 LabelValue = Annotated[str, StringConstraints(max_length=256), AfterValidator(_printable)]
@@ -137,89 +124,6 @@ class AuditRequest(RequestModel):
     )
     callback_url: str | None = Field(default=None, description="not served yet: `callback_not_supported_yet`")
     force: bool = Field(default=False, description="audit again even if the same was audited before")
-
-
-class Progress(BaseModel):
-    """How far the audit is in its current stage."""
-
-    stage: str
-    fraction: float = Field(ge=0, le=1, description="of this stage; 0 where it can't be counted, 1 after success")
-    done: int = Field(description="images or files of this stage")
-    total: int
-
-
-class ArtifactRef(BaseModel):
-    """What the audit looks at. A data set that lies below a data root has a path and neither digest nor size."""
-
-    role: Role
-    sha256: str | None
-    bytes: int | None
-    path: str | None = Field(default=None, description="only of a data set that is read by path")
-
-    @model_serializer(mode="wrap")
-    def _without_empty_path(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        body: dict[str, Any] = handler(self)
-        if self.path is None:
-            del body["path"]
-        return body
-
-
-class Links(BaseModel):
-    """Where to go on from here, relative to the service."""
-
-    self: str
-    report: str
-    events: str
-
-
-class AuditBody(BaseModel):
-    """One audit. A failed one is told in `error`, a problem document; the call itself still answers 200."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "id": "019abf3e-6d5f-7c1e-8b1a-2f6f0a3f9b10",
-                    "project": "default",
-                    "run_name": "yolo11n-batch32",
-                    "state": "succeeded",
-                    "verdict": "fail",
-                    "headline": "The learning rate made training diverge at epoch 3.",
-                    "progress": {"stage": "report", "fraction": 1.0, "done": 1, "total": 1},
-                    "created_at": "2026-11-24T08:15:00.000000Z",
-                    "started_at": "2026-11-24T08:15:01.000000Z",
-                    "ended_at": "2026-11-24T08:15:31.000000Z",
-                    "attempt": 1,
-                    "labels": {"branch": "main"},
-                    "artifacts": [{"role": "run", "sha256": "9f86d081" * 8, "bytes": 5242880}],
-                    "error": None,
-                    "rerun_of": None,
-                    "links": {
-                        "self": "/v1/audits/019abf3e-6d5f-7c1e-8b1a-2f6f0a3f9b10",
-                        "report": "/v1/audits/019abf3e-6d5f-7c1e-8b1a-2f6f0a3f9b10/report",
-                        "events": "/v1/audits/019abf3e-6d5f-7c1e-8b1a-2f6f0a3f9b10/events",
-                    },
-                }
-            ]
-        }
-    )
-
-    id: uuid.UUID
-    project: str
-    run_name: str | None
-    state: State
-    verdict: Verdict | None
-    headline: str | None
-    progress: Progress
-    created_at: Instant
-    started_at: Instant | None
-    ended_at: Instant | None
-    attempt: int = Field(description="how often a worker has begun it")
-    labels: dict[str, str]
-    artifacts: list[ArtifactRef]
-    error: dict[str, Any] | None = Field(description="a problem document, of a failed audit")
-    rerun_of: uuid.UUID | None
-    links: Links
 
 
 class AuditList(BaseModel):
