@@ -100,10 +100,17 @@ EXAMPLE: Final = Training(
 
 
 def trainings() -> list[Training]:
-    """All runs, those first that the others are held against."""
+    """All runs. Stopped in the middle, it should have some of every fault, and what each is held against."""
     faulty = [training for base, family in PAIRS.items() for training in _faulty(base, family)]
-    # Stopped in the middle, it should have some of every fault: the middle severity first.
-    return [*_clean(), *sorted(faulty, key=lambda training: (2, 3, 1).index(training.severity))]
+    return sorted([*_clean(), *faulty], key=_turn)
+
+
+def _turn(training: Training) -> int:
+    """What faults are held against, the middle severity, other clean runs, then the other severities."""
+    if training.cause is not None:
+        return (2, 3, 1).index(training.severity) * 2 + 1
+    paired = training.family == PAIRS[training.base] and training.variant in ("", "long")
+    return 0 if paired else 2
 
 
 def _clean() -> Iterator[Training]:
