@@ -26,6 +26,7 @@ from runaudit.evaluation.network import Network
 from runaudit.evaluation.polygons import CORNER_POINTS, OUTLINE_POINTS, polygons_in_batch
 from runaudit.evaluation.protocol import Protocol
 from runaudit.evaluation.rotated_boxes import by_probabilistic_iou, hulls, in_image, rotated_labels
+from runaudit.evaluation.touching_boxes import MOST_FOUND, TooCrowdedError
 
 
 @dataclass(frozen=True)
@@ -180,13 +181,15 @@ def _by_keypoints(found: Detections, keypoints: NDArray[np.float32], batch: _Bat
 
 
 def _by_masks(found: Detections, prototypes: Any, batch: _Batch) -> Similarity:
-    """Mask IoU, computed image by image; a pair is then looked up."""
+    """Mask IoU, computed image by image; a pair is then looked up. Raises TooCrowdedError."""
     images = np.arange(len(batch.images) + 1)
     det_start, gt_start = np.searchsorted(found.image, images), np.searchsorted(batch.image, images)
     boxes = torch.from_numpy(found.box).to(found.extra.device)
     overlaps = []
     for image, placement in enumerate(batch.placements):
         detections, labels = slice(*det_start[image : image + 2]), int(gt_start[image + 1] - gt_start[image])
+        if int(np.diff(det_start)[image]) * labels > MOST_FOUND:
+            raise TooCrowdedError(image)
         polygons = list(polygons_in_batch(batch.labelled, int(batch.images[image]), placement, OUTLINE_POINTS))
         owner = label_map(polygons, batch.shape)
         overlap = mask_iou(prototypes[image], found.extra[detections], boxes[detections], owner, labels)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from runaudit.evaluation.matching import box_iou
-
-PAIRS_AT_A_TIME: Final = 2**20
-"""pairs whose IoU is computed at a time; about 60 MiB"""
+from runaudit.evaluation.touching_boxes import Crowd, Pairs, gathered, touching
 
 
 @dataclass(frozen=True)
@@ -44,29 +42,17 @@ def overlapping(
         first_box, second_box: (n, 4) and (m, 4) as x1, y1, x2, y2.
         least: in (0, 1].
 
-    Memory is bounded by PAIRS_AT_A_TIME and the number of pairs found.
+    Memory is bounded by the number of pairs found. Raises TooCrowdedError, see `touching_boxes`.
     """
-    order = np.argsort(second_image, kind="stable")
-    sorted_image = second_image[order]
-    begin = np.searchsorted(sorted_image, first_image, side="left")
-    count = np.searchsorted(sorted_image, first_image, side="right") - begin
-    total = np.cumsum(count)
-    parts = []
-    start = 0
-    while start < len(first_image):
-        before = total[start - 1] if start else 0
-        end = max(start + 1, int(np.searchsorted(total, before + PAIRS_AT_A_TIME, side="right")))
-        counts = count[start:end]
-        first = np.repeat(np.arange(start, end), counts)
-        within = np.arange(len(first)) - np.repeat(np.cumsum(counts) - counts, counts)
-        second = order[np.repeat(begin[start:end], counts) + within]
+    wanted = np.float32(least)
+
+    def enough(pairs: Pairs) -> tuple[NDArray[Any], ...]:
+        first, second = pairs
         iou = box_iou(first_box[first], second_box[second])
-        enough = np.flatnonzero(iou >= least)
-        parts.append((first[enough], second[enough], iou[enough]))
-        start = end
-    if not parts:
-        return BoxPairs(np.empty(0, np.intp), np.empty(0, np.intp), np.empty(0, np.float32))
-    return BoxPairs(*(np.concatenate([part[column] for part in parts]) for column in range(3)))
+        kept = np.flatnonzero(iou >= wanted)
+        return first[kept], second[kept], iou[kept]
+
+    return BoxPairs(*gathered(touching(Crowd(first_image, first_box), Crowd(second_image, second_box), least), enough))
 
 
 def among(image: NDArray[Any], box: NDArray[np.float32], least: float) -> BoxPairs:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runaudit.errors import DatasetError
+from runaudit.evaluation.touching_boxes import MOST_FOUND
 from runaudit.runs.facts import ImageEntry, ImageIndex, Split, Task
 from runaudit.runs.label_arrays import read_labels, starts_of, stretches
 
@@ -143,6 +144,16 @@ def without_keypoints(split: Split) -> DatasetError:
         f"The labels of the split `{split}` were read without keypoints: data.yaml has no usable `kpt_shape` (how many "
         "points, and 2 or 3 values of each).",
         code="labels_without_geometry",
+    )
+
+
+def too_crowded(file: str, split: Split) -> DatasetError:
+    """The error for an image on which too many boxes lie on each other (`touching_boxes`)."""
+    return DatasetError(
+        f"So many boxes of the image {file} (split `{split}`) lie on each other that their overlaps can't be examined: "
+        f"more than {MOST_FOUND} pairs. Check its labels: no picture shows so many objects in one place.",
+        code="boxes_too_crowded",
+        place=file,
     )
 
 

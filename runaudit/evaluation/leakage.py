@@ -11,14 +11,15 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from runaudit.evaluation.box_pairs import overlapping
 from runaudit.evaluation.facts import Interval, LeakageFacts, LeakedPair
 from runaudit.evaluation.fingerprinting import digests, file_sizes, fingerprints
 from runaudit.evaluation.image_properties import Fingerprints
 from runaudit.evaluation.labels import Labelled
-from runaudit.evaluation.matching import box_iou
 from runaudit.evaluation.near_duplicates import Pairs, copies, copies_within, mean_thumbnail, remainders
 from runaudit.evaluation.selection import labelled_part, sampled
 from runaudit.evaluation.sequences import frames, neighbours, taken
+from runaudit.evaluation.touching_boxes import TooCrowdedError
 from runaudit.evaluation.validation_pass import Passed
 from runaudit.runs.facts import ImageEntry
 
@@ -33,6 +34,7 @@ SCENE_QUANTILE: Final = 0.999
 _RANDOM_PAIRS: Final = 10_000
 SAME_BOXES: Final = 0.5
 """Copies carry the same labels: at least this share of boxes overlaps one of the other's by an IoU of 0.5."""
+SAME_IOU: Final = 0.5
 _NEAREST: Final = 5
 _EXAMPLES: Final = 20
 _NAMED: Final = 100
@@ -225,9 +227,12 @@ def _labels_agree(first: Labelled, one: int, second: Labelled, two: int, *, mirr
         return True
     if not min(len(boxes), len(others)):
         return False
-    overlap = box_iou(np.repeat(boxes, len(others), axis=0), np.tile(others, (len(boxes), 1)))
-    fewer = overlap.reshape(len(boxes), len(others)).max(axis=0 if len(others) <= len(boxes) else 1)
-    return bool((fewer >= 0.5).sum() >= SAME_BOXES * most)
+    try:
+        pairs = overlapping(np.zeros(len(boxes)), boxes, np.zeros(len(others)), others, SAME_IOU)
+    except TooCrowdedError:
+        return False
+    same = np.unique(pairs.second if len(others) <= len(boxes) else pairs.first)
+    return len(same) >= SAME_BOXES * most
 
 
 def _scene_limit(training: NDArray[np.float32], seed: int) -> float:

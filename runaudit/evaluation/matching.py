@@ -10,6 +10,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from runaudit.evaluation.touching_boxes import Crowd, Pairs, TooCrowdedError, every_pair, gathered, touching
+
 IOU_THRESHOLDS: Final[NDArray[np.float32]] = np.linspace(0.5, 0.95, 10, dtype=np.float64).astype(np.float32)
 """0.50, 0.55, ..., 0.95 in single precision, as the framework compares them"""
 _EPSILON: Final = np.float32(1e-7)
@@ -148,18 +150,23 @@ def _candidate_pairs(
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
     """Detection, label and IoU (or `similarity`) of each pair of one image and class that reaches the least threshold.
 
-    Pairs are ordered by detection, then by label.
+    Pairs are ordered by detection, then by label. Raises TooCrowdedError with the image, see `touching_boxes`.
     """
-    det_group, gt_group = detections.group, labels.group
-    by_group = np.argsort(gt_group, kind="stable")
-    first = np.searchsorted(gt_group[by_group], det_group, side="left")
-    count = np.searchsorted(gt_group[by_group], det_group, side="right") - first
-    detection = np.repeat(np.arange(len(det_group)), count)
-    offset = np.arange(len(detection)) - np.repeat(np.cumsum(count) - count, count)
-    label = by_group[np.repeat(first, count) + offset]
-    iou = similarity(detection, label) if similarity else box_iou(labels.box[label], detections.box[detection])
-    enough = iou >= IOU_THRESHOLDS[0]
-    return detection[enough], label[enough], iou[enough]
+    first, second = Crowd(detections.group, detections.box), Crowd(labels.group, labels.box)
+    # Masks and keypoints may be alike where boxes are not.
+    pairs = every_pair(first, second) if similarity else touching(first, second, float(IOU_THRESHOLDS[0]))
+
+    def enough(pairs: Pairs) -> tuple[NDArray[Any], ...]:
+        detection, label = pairs
+        iou = similarity(detection, label) if similarity else box_iou(labels.box[label], detections.box[detection])
+        kept = np.flatnonzero(iou >= IOU_THRESHOLDS[0])
+        return detection[kept], label[kept], iou[kept]
+
+    try:
+        detection, label, iou = gathered(pairs, enough)
+    except TooCrowdedError as error:
+        raise TooCrowdedError(error.group >> 32) from None
+    return detection, label, iou
 
 
 def _rounds(detection: NDArray[np.intp], det_group: NDArray[np.int64]) -> NDArray[np.intp]:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from runaudit.evaluation.matching import Matches, Similarity
-
-_PAIRS: Final = 2**20
-"""pairs that are looked at together: some 100 MiB"""
+from runaudit.evaluation.touching_boxes import Crowd, gathered, touching
 
 
 @dataclass(frozen=True)
@@ -44,30 +40,11 @@ def overlaps(matches: Matches, similarity: Similarity | None = None) -> Overlaps
     """Find the overlapping pairs, block by block of images, so that memory is bounded by the pairs that overlap.
 
     IoU is computed in double precision from the boxes' sides, as pycocotools does. With `similarity` that takes its
-    place, for the pairs whose boxes overlap.
+    place, for the pairs whose boxes overlap. Raises TooCrowdedError, see `touching_boxes`.
     """
-    parts = [_overlapping(matches, det, gt, similarity) for det, gt in _blocks(matches)]
-    if not parts:
-        parts = [(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0))]
-    detection, label, iou = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+    blocks = touching(Crowd(matches.det_image, matches.det_box), Crowd(matches.gt_image, matches.gt_box))
+    detection, label, iou = gathered(blocks, lambda pairs: _overlapping(matches, *pairs, similarity))
     return Overlaps(detection, label, iou, matches.det_cls[detection] == matches.gt_cls[label])
-
-
-def _blocks(matches: Matches) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """All pairs of a detection and a label of one image, (p,) each, a block of images at a time."""
-    images = len(matches.image)
-    by_image = np.argsort(matches.gt_image, kind="stable")
-    labels = np.bincount(matches.gt_image, minlength=images)
-    start = np.cumsum(labels) - labels
-    # The detections of an image stand together; those of images without labels have no pairs.
-    count = labels[matches.det_image]
-    begins = np.r_[0, np.cumsum(count)]
-    cuts = np.searchsorted(begins, np.arange(0, begins[-1] + _PAIRS, _PAIRS), side="left")
-    for first, last in pairwise(np.unique(np.minimum(cuts, len(count)))):
-        mine = count[first:last]
-        detection = np.repeat(np.arange(first, last), mine)
-        offset = np.arange(len(detection)) - np.repeat(begins[first:last] - begins[first], mine)
-        yield detection, by_image[np.repeat(start[matches.det_image[first:last]], mine) + offset]
 
 
 def _overlapping(

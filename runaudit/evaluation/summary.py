@@ -16,13 +16,14 @@ from runaudit.evaluation.facts import BoxMetrics, ClassMetrics, EvaluationFacts,
 from runaudit.evaluation.framework import framework
 from runaudit.evaluation.inference import describe_device
 from runaudit.evaluation.keypoints import scales
-from runaudit.evaluation.labels import Labelled, no_labels
+from runaudit.evaluation.labels import Labelled, no_labels, too_crowded
 from runaudit.evaluation.masks import RATIO
 from runaudit.evaluation.matching import Matches
 from runaudit.evaluation.network import Network
 from runaudit.evaluation.polygons import OUTLINE_POINTS
 from runaudit.evaluation.rotated_boxes import similarity_of
 from runaudit.evaluation.statistics import statistics
+from runaudit.evaluation.touching_boxes import TooCrowdedError
 from runaudit.evaluation.validation_pass import Passed, PassSettings
 from runaudit.runs.facts import CheckpointFacts, Task
 
@@ -49,7 +50,8 @@ def summarize(
 ) -> Measured:
     """Metrics by the protocol of the pass, with bootstrap intervals.
 
-    Raises DatasetError `no_labelled_validation_images` if no image that could be decoded has a label.
+    Raises DatasetError `no_labelled_validation_images` if no image that could be decoded has a label, or
+    `boxes_too_crowded`.
     """
     matches, settings, labelled = passed.matches, passed.settings, passed.labelled
     protocol = settings.protocol
@@ -62,13 +64,16 @@ def summarize(
     with clock.stage("bootstrap"):
         samples = bootstrap(matches, replicates=replicates, seed=seed, kind=protocol.average_precision)
     with clock.stage("statistics"):
-        found = statistics(
-            matches,
-            confidence=protocol.confidence,
-            replicates=replicates,
-            seed=seed,
-            similarity=similarity_of(matches),
-        )
+        try:
+            found = statistics(
+                matches,
+                confidence=protocol.confidence,
+                replicates=replicates,
+                seed=seed,
+                similarity=similarity_of(matches),
+            )
+        except TooCrowdedError as error:
+            raise too_crowded(passed.file_of(error.group), labelled.split) from error
     further, geometry = None, FURTHER.get(network.task)
     ci95 = intervals(samples)
     if geometry is not None and matches.tp_further is not None:

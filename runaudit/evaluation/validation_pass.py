@@ -18,11 +18,12 @@ from runaudit.evaluation.clock import Clock
 from runaudit.evaluation.image_properties import ImageLook, ImageProperties, joined_properties
 from runaudit.evaluation.images import LoadedBatch, load_batches
 from runaudit.evaluation.inference import MOST_THREADS, raw_predictions, suppressed
-from runaudit.evaluation.labels import Labelled, no_labels, require_geometry
+from runaudit.evaluation.labels import Labelled, no_labels, require_geometry, too_crowded
 from runaudit.evaluation.matching import Matches
 from runaudit.evaluation.network import Network
 from runaudit.evaluation.pixel_change import PixelChange
 from runaudit.evaluation.protocol import Protocol
+from runaudit.evaluation.touching_boxes import TooCrowdedError
 from runaudit.runs.facts import Note
 
 OnImages = Callable[[int, int], None]
@@ -60,6 +61,11 @@ class Passed:
     labelled: Labelled
     properties: ImageProperties | None = None
 
+    def file_of(self, image: int) -> str:
+        """The file of an image of the matches, by its position there."""
+        where = np.flatnonzero(self.labelled.entry == self.matches.image[image])
+        return self.labelled.entries[int(where[0])].file
+
 
 def run_pass(
     network: Network,
@@ -82,8 +88,8 @@ def run_pass(
         on_images: called before the first and after each batch.
         looks: whether the images' properties are wanted.
 
-    Raises DatasetError `no_labelled_validation_images` if no image can be decoded, or what `require_geometry` raises
-    for labels that lack what the network's task is measured by.
+    Raises DatasetError `no_labelled_validation_images` if no image can be decoded, `boxes_too_crowded`, or what
+    `require_geometry` raises for labels that lack what the network's task is measured by.
     """
     require_geometry(labelled, network.task, network.keypoint_shape)
     sizes = np.array([(entry.height, entry.width) for entry in labelled.entries], dtype=np.int64)
@@ -151,7 +157,13 @@ def _match_batch(
     with clock.stage("match"):
         if settings.single_cls:
             found = replace(found, cls=np.zeros_like(found.cls))
-        return matches_of_batch(found, output.prototypes, labelled, loaded, network=network, protocol=settings.protocol)
+        try:
+            return matches_of_batch(
+                found, output.prototypes, labelled, loaded, network=network, protocol=settings.protocol
+            )
+        except TooCrowdedError as error:
+            file = labelled.entries[loaded.images[error.group]].file
+            raise too_crowded(file, labelled.split) from error
 
 
 @dataclass

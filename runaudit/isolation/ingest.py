@@ -121,6 +121,8 @@ def read_annotators(spec: JobSpec, dataset: DatasetFacts, folder: JobFolder, rep
     Raises DatasetError: labels that were handed in must belong to the images.
     """
     from runaudit.evaluation.annotator_agreement import OWN, LabelSet, agreements  # noqa: PLC0415
+    from runaudit.evaluation.labels import too_crowded  # noqa: PLC0415
+    from runaudit.evaluation.touching_boxes import TooCrowdedError  # noqa: PLC0415
     from runaudit.runs.annotators import read_annotator, write_annotator  # noqa: PLC0415
     from runaudit.runs.label_arrays import read_labels  # noqa: PLC0415
 
@@ -139,7 +141,11 @@ def read_annotators(spec: JobSpec, dataset: DatasetFacts, folder: JobFolder, rep
         )
         write_annotator(folder.annotator(name), labels)
         sets[name] = LabelSet.of(labels.labels, labels.annotated, index)
-    agreement = agreements(sets, len(dataset.names))
+    try:
+        agreement = agreements(sets, len(dataset.names))
+    except TooCrowdedError as error:
+        crowded = index.images[error.group]
+        raise too_crowded(crowded.file, crowded.split) from error
     return dataset.model_copy(update={"annotators": found, "agreement": agreement})
 
 

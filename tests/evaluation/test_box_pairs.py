@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runaudit.evaluation import box_pairs
+from runaudit.evaluation import touching_boxes
 from runaudit.evaluation.box_pairs import among, largest, overlapping
 from runaudit.evaluation.matching import box_iou
 
@@ -22,7 +22,7 @@ def test_equal_to_all_pairs(seed: int, first: int, second: int, at_a_time: int):
     rng = np.random.default_rng(seed)
     (image, box), (other_image, other_box) = boxes(rng, first), boxes(rng, second)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(box_pairs, "PAIRS_AT_A_TIME", at_a_time)
+        patch.setattr(touching_boxes, "PAIRS_AT_A_TIME", at_a_time)
         pairs = overlapping(image, box, other_image, other_box, 0.2)
     expected = {
         (row, column): float(box_iou(box[row : row + 1], other_box[column : column + 1])[0])

@@ -82,7 +82,7 @@ def test_a_similarity_takes_the_place_of_iou() -> None:
 def test_pairs_found_block_by_block_are_all_there(monkeypatch: pytest.MonkeyPatch) -> None:
     matches = by_chance(3, 30, 25, 3)
     whole = overlaps(matches)
-    monkeypatch.setattr("runaudit.evaluation.overlaps._PAIRS", 50)
+    monkeypatch.setattr("runaudit.evaluation.touching_boxes.PAIRS_AT_A_TIME", 50)
     parts = overlaps(matches)
     assert np.array_equal(whole.detection, parts.detection)
     assert np.array_equal(whole.label, parts.label)
