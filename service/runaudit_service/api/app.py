@@ -13,6 +13,7 @@ from fastapi.middleware import Middleware
 from runaudit import __version__
 from runaudit_service.api import errors, health
 from runaudit_service.api.audits import endpoints as audits
+from runaudit_service.api.audits import history_endpoints as history
 from runaudit_service.api.audits.watch import Watcher
 from runaudit_service.api.database import Database
 from runaudit_service.api.keys import endpoints as keys
@@ -67,7 +68,8 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.resources = resources
     errors.install(app)
-    for module in (audits, keys, projects, health):
+    # History first: `/v1/audits/export` is no audit's id.
+    for module in (history, audits, keys, projects, health):
         app.include_router(module.router)
     describe(app)
     return app

@@ -15,10 +15,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from runaudit.reports.markdown import render_markdown
 from runaudit.reports.schema import Report
-from runaudit_service.api import pagination
 from runaudit_service.api.audits import representations, sources
 from runaudit_service.api.audits.repository import AuditRecord, AuditRepository
-from runaudit_service.api.audits.schemas import AuditBody, AuditFilter, AuditList, AuditRequest, Role
+from runaudit_service.api.audits.schemas import AuditBody, AuditRequest, Role
 from runaudit_service.api.audits.service import AuditService, Stored, Submitted
 from runaudit_service.api.auth import Caller, Reader, Writer
 from runaudit_service.api.bodies import JSON_TYPE, content_type, parse_json, read_json
@@ -136,27 +135,6 @@ async def create_audit(
             answer = _answer(submitted)
             await claim.keep(session, payload, answer)
     return _queued(submitted, answer, shared, background)
-
-
-@router.get(
-    "",
-    operation_id="list_audits",
-    summary="The history of audits",
-    responses=responses(401, 403, 422, 503),
-)
-async def list_audits(caller: Reader, shared: Shared, wanted: Annotated[AuditFilter, Query()]) -> AuditList:
-    """Newest first, a page at a time: pass `next_page_token` as `page_token` until it is empty."""
-    filters = wanted.model_dump(mode="json", exclude={"page_size", "page_token"})
-    size = min(wanted.page_size, pagination.MAX_PAGE_SIZE)
-    after = pagination.decode(wanted.page_token, filters, caller.cursor_secret) if wanted.page_token else None
-    async with shared.database.reading() as session:
-        # One more than asked for tells whether there is a next page.
-        records = await AuditRepository(session, caller.tenant_id).page(wanted, after, size + 1)
-    token = ""
-    if len(records) > size:
-        last = records[size - 1].audit
-        token = pagination.encode(pagination.Position(last.created_at, last.id), filters, caller.cursor_secret)
-    return AuditList(items=[representations.body_of(record) for record in records[:size]], next_page_token=token)
 
 
 @router.get(

@@ -6,15 +6,14 @@ import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
-from sqlalchemy import Text, delete, func, select, tuple_, update
+from sqlalchemy import Text, delete, func, select, update
 from sqlalchemy import cast as sql_cast
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from runaudit_service.api.audits.schemas import AuditFilter, Role
-from runaudit_service.api.pagination import Position
+from runaudit_service.api.audits.schemas import Role
 from runaudit_service.store.blobs import Blob
 from runaudit_service.store.models import Artifact, Audit, AuditArtifact, Event, Job, Project, ReportRow, new_id
 from runaudit_service.store.removal import HOLD_BLOB
@@ -56,29 +55,12 @@ class AuditRepository:
             .where(Audit.id == audit_id, Audit.tenant_id == self._tenant_id)
         )
         row = (await self._session.execute(query)).one_or_none()
-        return (await self._with_inputs([row]))[0] if row is not None else None
+        return (await self.with_inputs([row]))[0] if row is not None else None
 
     async def version(self, audit_id: uuid.UUID) -> int | None:
         """Only the version of the audit: what a conditional GET needs."""
         query = select(Audit.version).where(Audit.id == audit_id, Audit.tenant_id == self._tenant_id)
         return cast("int | None", await self._session.scalar(query))
-
-    async def page(self, wanted: AuditFilter, after: Position | None, size: int) -> list[AuditRecord]:
-        """Up to `size` audits in the wanted order, beginning after a position."""
-        query = (
-            select(Audit, Project.name)
-            .join(Project, Project.id == Audit.project_id)
-            .where(Audit.tenant_id == self._tenant_id, *_conditions(wanted))
-        )
-        key = tuple_(Audit.created_at, Audit.id)
-        if wanted.sort == "created_at":
-            query = query.order_by(Audit.created_at, Audit.id)
-        else:
-            query = query.order_by(Audit.created_at.desc(), Audit.id.desc())
-        if after is not None:
-            last = (after.created_at, after.id)
-            query = query.where(key > last if wanted.sort == "created_at" else key < last)
-        return await self._with_inputs((await self._session.execute(query.limit(size))).all())
 
     async def earlier(self, project_id: uuid.UUID, fingerprint: str) -> AuditRecord | None:
         """The newest audit of the same things in this project that did not fail and was not cancelled.
@@ -181,7 +163,8 @@ class AuditRepository:
             await self._session.execute(released.values(released_at=func.now()))
         await self._session.execute(delete(Audit).where(Audit.id == audit_id, Audit.tenant_id == self._tenant_id))
 
-    async def _with_inputs(self, rows: Sequence[tuple[Audit, str]]) -> list[AuditRecord]:
+    async def with_inputs(self, rows: Sequence[tuple[Audit, str]]) -> list[AuditRecord]:
+        """Audits and the names of their projects as records."""
         query = (
             select(AuditArtifact, Artifact)
             .outerjoin(Artifact, Artifact.id == AuditArtifact.artifact_id)
@@ -200,25 +183,3 @@ def _input(use: AuditArtifact, artifact: Artifact | None) -> Input:
     if artifact is None:
         return Input(role, path=use.path)
     return Input(role, artifact.sha256, artifact.bytes, artifact_id=artifact.id)
-
-
-def _conditions(wanted: AuditFilter) -> list[Any]:
-    conditions: list[Any] = []
-    if wanted.project:
-        conditions.append(Project.name.in_(wanted.project))
-    if wanted.state:
-        conditions.append(Audit.state.in_(wanted.state))
-    if wanted.verdict:
-        conditions.append(Audit.verdict.in_(wanted.verdict))
-    if wanted.cause:
-        conditions.append(Audit.causes.overlap(wanted.cause))
-    if wanted.framework:
-        conditions.append(Audit.framework.in_(wanted.framework))
-    for label in wanted.label:
-        key, _, value = label.partition(":")
-        conditions.append(Audit.labels.contains({key: value}))
-    if wanted.created_after is not None:
-        conditions.append(Audit.created_at > wanted.created_after)
-    if wanted.created_before is not None:
-        conditions.append(Audit.created_at < wanted.created_before)
-    return conditions

@@ -133,8 +133,8 @@ class AuditList(BaseModel):
     next_page_token: str
 
 
-class AuditFilter(RequestModel):
-    """What to list. A filter given several times takes any of its values; `label` needs all of them."""
+class AuditSelection(RequestModel):
+    """Which audits, in which order. A filter given several times takes any of its values; `label` needs all of them."""
 
     project: list[Name] = Field(default=[], max_length=50)
     state: list[State] = Field(default=[], max_length=50)
@@ -145,5 +145,15 @@ class AuditFilter(RequestModel):
     created_after: Instant | None = Field(default=None, description="this moment is not in")
     created_before: Instant | None = Field(default=None, description="this moment is not in")
     sort: Literal["-created_at", "created_at"] = "-created_at"
+
+    @property
+    def ascending(self) -> bool:
+        """The oldest first."""
+        return self.sort == "created_at"
+
+
+class AuditFilter(AuditSelection):
+    """A page of a selection."""
+
     page_size: int = Field(default=50, ge=1, description="at most 200; more is taken as 200")
     page_token: str = Field(default="", max_length=1000)
