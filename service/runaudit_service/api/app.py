@@ -26,6 +26,7 @@ from runaudit_service.store.bell import Bell
 from runaudit_service.store.blobs import BlobStore
 from runaudit_service.store.database import async_engine
 from runaudit_service.store.settings import Settings
+from runaudit_service.store.tenancy import API_ROLE
 
 DESCRIPTION: Final = """\
 Audits finished YOLO training runs: re-validates the model, says why it fails validation and what would fix it.
@@ -37,7 +38,7 @@ Errors are problem documents (RFC 9457) with a stable `code`. Ids are UUIDs of v
 
 def create_app(settings: Settings) -> FastAPI:
     """The API on these settings. Connects when it is used first, so it starts while the database is away."""
-    database = Database(async_engine(settings.database_url))
+    database = Database(async_engine(settings.database_url, role=API_ROLE))
     resources = Resources(
         settings=settings,
         database=database,

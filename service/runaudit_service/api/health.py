@@ -70,7 +70,7 @@ async def readiness(shared: Shared) -> Ready:
 )
 async def metrics(shared: Shared) -> Response:
     """Queue depth and age, audits by state and verdict, and this process' requests."""
-    async with shared.database.reading() as session:
+    async with shared.database.overview() as session:
         store = await store_metrics(session)
     return Response(
         generate_latest(store) + generate_latest(shared.http_metrics.registry), media_type=CONTENT_TYPE_LATEST

@@ -9,6 +9,7 @@ from typing import Final
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from runaudit_service.api.database import act_for
 from runaudit_service.api.errors import REQUEST_ID_HEADER
 from runaudit_service.api.metrics import HttpMetrics
 from runaudit_service.store.models import new_id
@@ -30,6 +31,8 @@ class RequestContext:
         sent = Headers(scope=scope).get(REQUEST_ID_HEADER, "")
         request_id = sent if _REQUEST_ID.fullmatch(sent) else new_id().hex
         scope.setdefault("state", {})["request_id"] = request_id
+        # Whoever called in this context before, nobody is known yet.
+        act_for(None)
         # Until an answer begins, the request has failed.
         status = 500
 

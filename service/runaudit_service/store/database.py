@@ -22,14 +22,17 @@ def sqlalchemy_url(database_url: str) -> URL:
     return make_url(database_url).set(drivername="postgresql+psycopg")
 
 
-def async_engine(database_url: str, *, pool_size: int = 10) -> AsyncEngine:
-    """An engine for asyncio; connections that died are replaced without an error."""
+def async_engine(database_url: str, *, pool_size: int = 10, role: str = "") -> AsyncEngine:
+    """An engine for asyncio; connections that died are replaced without an error.
+
+    Its connections work as `role`, which they can't leave by RESET ROLE: it is a setting of the connection itself.
+    """
     return create_async_engine(
         sqlalchemy_url(database_url),
         pool_size=pool_size,
         max_overflow=10,
         pool_pre_ping=True,
-        connect_args=_IMPATIENCE,
+        connect_args=_IMPATIENCE | ({"options": f"-c role={role}"} if role else {}),
     )
 
 
