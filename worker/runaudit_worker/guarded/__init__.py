@@ -17,7 +17,8 @@ credentials of the environment. Each exchange has an end in time, and each answe
 Their sentences name a host, never a URL.
 """
 
-from runaudit_worker.guarded.addresses import AddressRule, resolve
+from runaudit_service.store.address_rule import AddressRule
+from runaudit_worker.guarded.addresses import resolve
 from runaudit_worker.guarded.client import Answer, AsyncGuardedClient, GuardedClient, StreamedAnswer
 from runaudit_worker.guarded.errors import EgressError, EgressFailedError, EgressRefusedError
 

@@ -17,15 +17,15 @@ import httpcore
 import httpx
 
 from runaudit import __version__
+from runaudit_service.store.address_rule import AddressRule
 from runaudit_service.store.web_address import Network, UrlNotAllowedError, WebAddress
-from runaudit_worker.guarded.addresses import AddressRule, Resolver, resolve
+from runaudit_worker.guarded.addresses import Resolver, resolve
 from runaudit_worker.guarded.connections import CONNECT_SECONDS, AsyncGuardedBackend, Gate, GuardedBackend, Patience
 from runaudit_worker.guarded.errors import EgressError, EgressFailedError, EgressRefusedError
 
 IDLE_SECONDS: Final = 30.0
 """how long a server may say nothing"""
 KEEP_ALIVE_SECONDS: Final = 5.0
-_RESOLVING_THREADS: Final = 16
 _BODY_METHODS: Final = frozenset({"POST", "PUT", "PATCH"})
 
 
@@ -189,7 +189,9 @@ class AsyncGuardedClient(_Guard):
         connections: int = 64,
     ) -> None:
         super().__init__(allow=allow, allow_http=allow_http, ports=ports, ca_file=ca_file, resolver=resolver)
-        self._resolving = ThreadPoolExecutor(_RESOLVING_THREADS, thread_name_prefix="resolve")
+        # One for each connection, and as many for those that were given up: a resolver goes on when nobody waits any
+        # more, and must not keep the others waiting.
+        self._resolving = ThreadPoolExecutor(2 * connections, thread_name_prefix="resolve")
         self._pool = httpcore.AsyncConnectionPool(
             ssl_context=self._tls,
             network_backend=AsyncGuardedBackend(self._gate, self._resolving),

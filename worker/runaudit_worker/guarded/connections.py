@@ -15,7 +15,8 @@ from typing import Any, Final
 import httpcore
 
 from runaudit.errors import CancelledError
-from runaudit_worker.guarded.addresses import AddressRule, Resolver, permitted_addresses
+from runaudit_service.store.address_rule import AddressRule
+from runaudit_worker.guarded.addresses import Resolver, permitted_addresses
 from runaudit_worker.guarded.errors import EgressError, EgressFailedError
 
 CONNECT_SECONDS: Final = 10.0
