@@ -40,13 +40,17 @@ def examine(evidence: Evidence) -> CheckResult:
         return inconclusive(
             CAUSE,
             f"The annotators agree (objects at least {lowest.found:.2f}), but the labels were not held against the "
-            f"model: " + (why_absent(evidence, "evaluation") if evaluation is None else _NOT_REVIEWED),
+            f"model: " + (why_absent(evidence, "evaluation") if evaluation is None else _why_not_reviewed(evidence)),
             effect=lowest.found,
             n=lowest.images,
         )
     if evaluation is None:
         return not_run(CAUSE, why_absent(evidence, "evaluation"))
-    return inconclusive(CAUSE, _NOT_REVIEWED)
+    return inconclusive(CAUSE, _why_not_reviewed(evidence))
+
+
+def _why_not_reviewed(evidence: Evidence) -> str:
+    return evidence.absent.get("labels", _NOT_REVIEWED)
 
 
 def _without_issue(quality: LabelQualityFacts) -> CheckResult:

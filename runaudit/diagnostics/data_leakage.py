@@ -38,7 +38,7 @@ LIMITS = Thresholds()
 def examine(evidence: Evidence) -> CheckResult:
     leakage = evidence.leakage
     if leakage is None:
-        return not_run(CAUSE, why_absent(evidence, "training"))
+        return not_run(CAUSE, evidence.absent.get("leakage") or why_absent(evidence, "training"))
     copies = leakage.exact + leakage.near
     if copies:
         return _copies(leakage, named(evidence, "without_leaked_images"))

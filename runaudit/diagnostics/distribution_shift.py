@@ -7,7 +7,7 @@ from typing import Final
 
 from runaudit.diagnostics.answers import found, inconclusive, not_run, passed, why_absent
 from runaudit.diagnostics.evidence import Check, CheckResult, Evidence, Impact, Measurement, Severity
-from runaudit.diagnostics.interventions import named, surely
+from runaudit.diagnostics.interventions import named, surely, why_failed
 from runaudit.diagnostics.shift_remedies import remedies
 from runaudit.diagnostics.thresholds import threshold
 from runaudit.evaluation.facts import Interval, PropertyShift, ShiftFacts
@@ -97,7 +97,7 @@ def _finding(evidence: Evidence, shift: ShiftFacts, shifted: tuple[PropertyShift
         title,
         f"A classifier that sees light, colours, sharpness and layout tells the splits apart with an area of "
         f"{shift.area:.2f} (0.5 is guessing, chance reaches {_null(shift)}). "
-        + (cost.said if cost is not None else "What the difference costs could not be measured by changing the images.")
+        + (cost.said if cost is not None else _not_measured(evidence))
         + _half(evidence),
         evidence=(
             *(
@@ -149,6 +149,12 @@ def _cost(evidence: Evidence) -> _Cost | None:
             )
         )
     return max(costs, key=lambda cost: (cost.sure, cost.value), default=None)
+
+
+def _not_measured(evidence: Evidence) -> str:
+    why = why_failed(evidence, "match_photometry", "training_images_like_validation")
+    said = "What the difference costs could not be measured by changing the images. "
+    return said if why is None else f"{said}{why.replace('It ', 'That ', 1)} "
 
 
 def _half(evidence: Evidence) -> str:

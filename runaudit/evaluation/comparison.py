@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runaudit.errors import DatasetError
+from runaudit.evaluation.attempts import Attempts
 from runaudit.evaluation.bootstrap import bootstrap
 from runaudit.evaluation.clock import Clock
 from runaudit.evaluation.evaluate import Subject
@@ -42,7 +42,7 @@ LEAST_LEFT: Final = 20
 class Comparison:
     """The facts of both passes together."""
 
-    leakage: LeakageFacts
+    leakage: LeakageFacts | None
     shift: ShiftFacts | None
     interventions: tuple[InterventionFacts, ...]
 
@@ -56,6 +56,7 @@ def compare(
     depth: Depth,
     replicates: int,
     seed: int,
+    attempts: Attempts,
 ) -> Comparison:
     """Hold both passes against each other.
 
@@ -66,19 +67,33 @@ def compare(
         everything: all training images and their labels.
         depth: `deep` compares all images and changes pixels even where no shift was found.
         replicates, seed: of the draws.
+        attempts: told of what failed (`leakage`, `shift`, `intervention NAME`); the rest goes on.
     """
     root = Path(subject.index.root)
     pair = _Pair(subject, validation, training, replicates, seed)
     of_validation, of_training = Split.of(validation.passed), Split.of(training.passed)
-    leakage = find_leakage(of_validation, everything, of_training, root, most=COMPARED[depth], seed=seed)
-    shift = find_shift(_side(training, of_training, None), _side(validation, of_validation, leakage), seed=seed)
-    found = [
-        pair.training_images(leakage),
-        pair.without_leaked(leakage),
-        pair.like_training(shift),
-        *pair.changed(shift, depth),
-    ]
-    return Comparison(leakage.facts, shift.facts if shift else None, tuple(one for one in found if one is not None))
+    leakage = attempts.at(
+        "leakage",
+        lambda: find_leakage(of_validation, everything, of_training, root, most=COMPARED[depth], seed=seed),
+    )
+    shift = attempts.at(
+        "shift",
+        lambda: find_shift(_side(training, of_training, None), _side(validation, of_validation, leakage), seed=seed),
+    )
+    kept = ~leakage.leaked if leakage is not None else np.ones(len(of_validation.entries), dtype=bool)
+    tried = {
+        "training_images": lambda: pair.training_images(kept),
+        "without_leaked_images": lambda: pair.without_leaked(kept),
+        "images_like_training": lambda: pair.like_training(shift),
+        "match_photometry": lambda: pair.like_training_pixels(shift, depth),
+        "training_images_like_validation": lambda: pair.like_validation_pixels(shift, depth),
+    }
+    found = [attempts.at(f"intervention {name}", change) for name, change in tried.items()]
+    return Comparison(
+        leakage.facts if leakage is not None else None,
+        shift.facts if shift is not None else None,
+        tuple(one for one in found if one is not None),
+    )
 
 
 def _side(measured: Measured, split: Split, leakage: Leakage | None) -> Side:
@@ -112,9 +127,8 @@ class _Pair:
         kind = self.training.passed.settings.protocol.average_precision
         return scores(self.training.matches, kind, drawn=self.training.replicates)
 
-    def training_images(self, leakage: Leakage) -> InterventionFacts | None:
-        """Against validation images of which no copy stands in training: leaked ones would hide a gap."""
-        kept = ~leakage.leaked
+    def training_images(self, kept: NDArray[np.bool_]) -> InterventionFacts | None:
+        """Against validation images of which no copy stands in training (`kept`): leaked ones would hide a gap."""
         without = not kept.all() and self._enough(kept)
         return intervention(
             "training_images",
@@ -125,9 +139,8 @@ class _Pair:
             self.trained,
         )
 
-    def without_leaked(self, leakage: Leakage) -> InterventionFacts | None:
-        """None if nothing leaked, or less than LEAST_LEFT labelled images are left."""
-        kept = ~leakage.leaked
+    def without_leaked(self, kept: NDArray[np.bool_]) -> InterventionFacts | None:
+        """Of images of which no copy stands in training (`kept`); None if that is all or less than LEAST_LEFT."""
         if kept.all() or not self._enough(kept):
             return None
         return intervention(
@@ -154,30 +167,30 @@ class _Pair:
             self._kept(kept),
         )
 
-    def changed(self, shift: Shift | None, depth: Depth) -> Iterator[InterventionFacts | None]:
-        """Passes with changed pixels, where a property shifted; at depth `deep` in any case."""
-        shifted = {one.name for one in shift.facts.properties if one.shifted} if shift is not None else set()
-        most = CHANGED_IMAGES[depth]
-        if depth == "deep" or shifted & set(COLOURS):
-            change = colour_change(
-                _properties(self.validation), _properties(self.training), self._some(self.validation)
-            )
-            yield self._with(
-                self.validation,
-                change,
-                most,
-                "match_photometry",
-                "Validation images were given the tones and colours of the training images.",
-            )
-        if depth == "deep" or shifted & {*COLOURS, "sharpness", "noise", "blockiness"}:
-            change = self._toward_validation(shifted, all_of_it=depth == "deep")
-            yield self._with(
-                self.training,
-                change,
-                most,
-                "training_images_like_validation",
-                "Training images were given the validation images' " + _described(change) + ".",
-            )
+    def like_training_pixels(self, shift: Shift | None, depth: Depth) -> InterventionFacts | None:
+        """A pass with changed pixels, where a colour shifted; at depth `deep` in any case."""
+        if depth != "deep" and not _shifted(shift) & set(COLOURS):
+            return None
+        return self._with(
+            self.validation,
+            colour_change(_properties(self.validation), _properties(self.training), self._some(self.validation)),
+            CHANGED_IMAGES[depth],
+            "match_photometry",
+            "Validation images were given the tones and colours of the training images.",
+        )
+
+    def like_validation_pixels(self, shift: Shift | None, depth: Depth) -> InterventionFacts | None:
+        """The same of training images, where a property of pixels shifted."""
+        if depth != "deep" and not _shifted(shift) & {*COLOURS, "sharpness", "noise", "blockiness"}:
+            return None
+        change = self._toward_validation(_shifted(shift), all_of_it=depth == "deep")
+        return self._with(
+            self.training,
+            change,
+            CHANGED_IMAGES[depth],
+            "training_images_like_validation",
+            "Training images were given the validation images' " + _described(change) + ".",
+        )
 
     def _toward_validation(self, shifted: set[str], *, all_of_it: bool) -> PixelChange:
         first, second = _properties(self.training), _properties(self.validation)
@@ -238,6 +251,10 @@ class _Pair:
     def _enough(self, kept: NDArray[np.bool_]) -> bool:
         labelled = np.unique(self.validation.matches.gt_image)
         return int(kept[labelled].sum()) >= LEAST_LEFT
+
+
+def _shifted(shift: Shift | None) -> set[str]:
+    return {one.name for one in shift.facts.properties if one.shifted} if shift is not None else set()
 
 
 def _described(change: PixelChange) -> str:

@@ -8,16 +8,18 @@ from pathlib import Path
 from typing import Final
 
 from runaudit.errors import DatasetError
+from runaudit.evaluation.attempts import Attempts
 from runaudit.evaluation.bootstrap import REPLICATES
 from runaudit.evaluation.clock import Clock
 from runaudit.evaluation.comparison import compare
 from runaudit.evaluation.evaluate import OnProgress, Subject, loaded_subject
 from runaudit.evaluation.facts import EvaluationFacts, ExaminationFacts
 from runaudit.evaluation.label_review import LabelReview, review_labels
-from runaudit.evaluation.labels import Labelled
+from runaudit.evaluation.labels import Labelled, too_crowded
 from runaudit.evaluation.reconcile import Canonical, Depth, Reported, reconcile
 from runaudit.evaluation.selection import labelled_part, sampled
 from runaudit.evaluation.summary import Measured
+from runaudit.evaluation.touching_boxes import TooCrowdedError
 from runaudit.evaluation.validation_pass import PassSettings
 from runaudit.runs.facts import ImageIndex, RunFacts
 
@@ -55,8 +57,9 @@ def examine(
         on_progress: told of the images of both passes together.
         unreproduced: says what the run reported where that differs from the measured facts; settings are then tried.
 
-    Raises what `evaluate.measure` raises, for the validation split only: a training split that can't be used is told
-    of in `absent`.
+    Raises what `evaluate.measure` raises, for the validation split only: whatever else can't be done, or runs out of
+    memory, is told of in `absent`, by its name (`training`, `labels`, `leakage`, `shift`, `intervention NAME`,
+    `trial NAME`), and the rest goes on.
     """
     report = on_progress or (lambda stage, done, total: None)
     clock = Clock()
@@ -78,34 +81,46 @@ def examine(
         clock=clock,
         on_images=lambda done, _: report("validate", done, total),
     )
+    attempts = Attempts({} if why_none is None else {"training": why_none})
     training = None
     if part is not None:
-        try:
-            training = subject.measured(
-                part,
-                _wide_enough(settings, subject.canonical_settings(part)),
+        drawn = part
+        training = attempts.at(
+            "training",
+            lambda: subject.measured(
+                drawn,
+                _wide_enough(settings, subject.canonical_settings(drawn)),
                 replicates=replicates,
                 seed=seed + 1,
                 clock=Clock(),
                 on_images=lambda done, _: report("validate", count + done, total),
-            )
-        except DatasetError as error:
-            why_none = error.detail
+            ),
+        )
     facts = validation.facts
     reported = unreproduced(facts) if unreproduced is not None else None
     if reported is not None:
         canonical = Canonical(run, weights, index, labels, subject.network, validation.passed)
-        facts = facts.model_copy(update={"reconciliation": reconcile(canonical, reported, depth=depth, seed=seed)})
-    reviewed = _labels_reviewed(subject, validation, seed=seed)
+        found = reconcile(canonical, reported, depth=depth, seed=seed, attempts=attempts)
+        facts = facts.model_copy(update={"reconciliation": found})
+    reviewed = attempts.at("labels", lambda: _labels_reviewed(subject, validation, attempts, seed=seed))
     if reviewed is not None:
         facts = facts.model_copy(update={"label_quality": reviewed.facts})
     compared = None
     if training is not None and everything is not None:
         with clock.stage("compare"):
-            compared = compare(subject, validation, training, everything, depth=depth, replicates=replicates, seed=seed)
-    absent = {} if why_none is None else {"training": why_none}
+            compared = compare(
+                subject,
+                validation,
+                training,
+                everything,
+                depth=depth,
+                replicates=replicates,
+                seed=seed,
+                attempts=attempts,
+            )
+    absent = attempts.not_run
     if compared is not None and compared.shift is None:
-        absent["shift"] = ONE_SCENE
+        absent.setdefault("shift", ONE_SCENE)
     seconds = facts.seconds | {"compare": round(clock.seconds.get("compare", 0.0), 4)}
     if training is not None:
         seconds["training"] = round(sum(training.facts.seconds.values()), 4)
@@ -122,20 +137,24 @@ def examine(
     )
 
 
-def _labels_reviewed(subject: Subject, validation: Measured, *, seed: int) -> LabelReview | None:
+def _labels_reviewed(subject: Subject, validation: Measured, attempts: Attempts, *, seed: int) -> LabelReview | None:
     """What the detections say of the labels; None for rotated boxes, of which only the upright hulls could be held
-    against each other."""
+    against each other. Raises DatasetError `boxes_too_crowded`."""
     passed = validation.passed
     if validation.facts.task == "obb":
         return None
-    return review_labels(
-        passed.matches,
-        passed.settings.protocol,
-        subject.index,
-        classes=subject.network.classes,
-        single_cls=passed.settings.single_cls,
-        seed=seed,
-    )
+    try:
+        return review_labels(
+            passed.matches,
+            passed.settings.protocol,
+            subject.index,
+            classes=subject.network.classes,
+            single_cls=passed.settings.single_cls,
+            seed=seed,
+            attempts=attempts,
+        )
+    except TooCrowdedError as error:
+        raise too_crowded(passed.file_of(error.group), passed.labelled.split) from error
 
 
 def _training_split(subject: Subject, labels: Path) -> tuple[Labelled | None, str | None]:

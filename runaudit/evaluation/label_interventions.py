@@ -9,17 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from runaudit.evaluation.attempts import Attempts
 from runaudit.evaluation.average_precision import detection_metrics
-from runaudit.evaluation.bootstrap import bootstrap, interval
+from runaudit.evaluation.bootstrap import bootstrap, difference_interval, interval
 from runaudit.evaluation.box_offsets import Residuals, corrected, habit
 from runaudit.evaluation.box_pairs import overlapping
 from runaudit.evaluation.class_permutation import complete
+from runaudit.evaluation.distinct_images import distinct_images
 from runaudit.evaluation.facts import InterventionFacts
 from runaudit.evaluation.label_quality import LabelQuality, Suspects
 from runaudit.evaluation.matching import Matches
@@ -66,8 +68,9 @@ class Baseline:
     def compared(self, name: str, description: str, grade: Grade, after: Matches) -> InterventionFacts:
         """What `after`, of the same images, has more; replicates draw the same images of both."""
         value = self.map50_95(after)
-        ends = interval(self._replicates(after) - self.replicates)
         difference = value - self.value
+        samples = self._replicates(after) - self.replicates
+        ends = difference_interval(interval(samples), difference, distinct_images(self.matches))
         return InterventionFacts(
             name=name,
             description=description,
@@ -128,8 +131,14 @@ def habit_corrected(base: Baseline, found: Residuals) -> InterventionFacts | Non
     )
 
 
-def suspects_changed(base: Baseline, quality: LabelQuality) -> tuple[InterventionFacts, ...]:
-    """mAP with suspects left out and with suspects corrected, each beside its sham; () without a probable suspect."""
+def suspects_changed(
+    base: Baseline, quality: LabelQuality, attempts: Attempts | None = None
+) -> tuple[InterventionFacts, ...]:
+    """mAP with suspects left out and with suspects corrected, each beside its sham; () without a probable suspect.
+
+    `attempts` is told of those that failed.
+    """
+    attempts = attempts or Attempts()
     suspects = _probable(quality.suspects)
     count = len(suspects.score)
     if not count:
@@ -159,7 +168,15 @@ def suspects_changed(base: Baseline, quality: LabelQuality) -> tuple[Interventio
             lambda: _adjusted(base, taken_over, quality.seen.seen_by[taken_over]),
         ),
     )
-    return tuple(base.compared(name, said, "oracle", change()) for name, said, change in entries)
+    done = (
+        attempts.at(f"intervention {name}", partial(_compared, base, name, said, change))
+        for name, said, change in entries
+    )
+    return tuple(one for one in done if one is not None)
+
+
+def _compared(base: Baseline, name: str, description: str, change: Callable[[], Matches]) -> InterventionFacts:
+    return base.compared(name, description, "oracle", change())
 
 
 def left_out(base: Baseline, suspects: Suspects) -> Matches:

@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from runaudit.evaluation.attempts import Attempts
 from runaudit.evaluation.box_offsets import Habit, Residuals, habit, residuals
 from runaudit.evaluation.class_permutation import Permutation, best_permutation, class_confusion, complete
 from runaudit.evaluation.facts import InterventionFacts
@@ -50,7 +51,14 @@ class LabelReview:
 
 
 def review_labels(
-    matches: Matches, protocol: Protocol, index: ImageIndex, *, classes: int, single_cls: bool = False, seed: int = 0
+    matches: Matches,
+    protocol: Protocol,
+    index: ImageIndex,
+    *,
+    classes: int,
+    single_cls: bool = False,
+    seed: int = 0,
+    attempts: Attempts | None = None,
 ) -> LabelReview:
     """Review the labels that `matches` were made with.
 
@@ -59,25 +67,31 @@ def review_labels(
         classes: that the network knows.
         single_cls: all classes were counted as one.
         seed: of intervals and shams.
+        attempts: told of interventions that failed, as `intervention NAME`; the others go on.
+
+    Raises TooCrowdedError, see `touching_boxes`.
     """
+    attempts = attempts or Attempts()
     entries = [index.images[position] for position in matches.image]
     sizes = np.array([(entry.width, entry.height) for entry in entries], dtype=np.int64).reshape(-1, 2)
     base = Baseline.of(matches, protocol, seed)
     interventions: list[InterventionFacts] = []
     several = classes > 1 and not single_cls
     confusion = class_confusion(base.matches, classes)
-    permutation = _permuted(base, confusion, interventions) if several else None
+    permutation = None
+    if several:
+        permutation = attempts.at("intervention class_agnostic", lambda: _permuted(base, confusion, interventions))
     if permutation is not None and permutation.gain > 0:
         # Seen through permuted ids every label looks swapped.
         mapped = complete(permutation.mapping, classes)[base.matches.det_cls]
         base = Baseline(relabelled(base.matches, protocol, det_cls=mapped), protocol, seed)
     quality = label_quality(base.matches, sizes, seed=seed)
-    interventions.extend(suspects_changed(base, quality))
+    interventions.extend(suspects_changed(base, quality, attempts))
     habits: tuple[BoxHabitFacts, ...] = ()
     if quality.why_not is None:
         found = residuals(base.matches, quality.seen, sizes)
         habits = _habits(base.matches, found)
-        changed = habit_corrected(base, found)
+        changed = attempts.at("intervention box_habit_corrected", lambda: habit_corrected(base, found))
         interventions.extend([changed] if changed is not None else [])
     facts = LabelQualityFacts(
         rates=tuple(_rate(base.matches, quality, number) for number in range(len(KINDS))),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal
 
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from pydantic import JsonValue
 
 from runaudit.errors import CheckpointError, DatasetError
+from runaudit.evaluation.attempts import Attempts
 from runaudit.evaluation.candidates import Candidate, candidates
 from runaudit.evaluation.class_permutation import best_permutation, class_confusion, complete
 from runaudit.evaluation.clock import Clock
@@ -71,7 +73,13 @@ class Canonical:
 
 
 def reconcile(
-    canonical: Canonical, reported: Reported, *, depth: Depth, seed: int = 0, on_trial: OnTrial | None = None
+    canonical: Canonical,
+    reported: Reported,
+    *,
+    depth: Depth,
+    seed: int = 0,
+    on_trial: OnTrial | None = None,
+    attempts: Attempts | None = None,
 ) -> ReconciliationFacts:
     """Look for what makes the measured figures those that were reported.
 
@@ -81,14 +89,16 @@ def reconcile(
         depth: how many passes may be spent (SCREENS, CONFIRMED, OTHER_SPLIT_IMAGES).
         seed: of the sample of images.
         on_trial: told of every pass.
+        attempts: told of passes that failed, as `trial NAME`; the others go on.
 
     A setting explains the figures if with it mAP50-95 and mAP50 are both within tolerance, and at most half of the gap
     is left. Passes end with the first
     that does. What was tried on a sample only explains nothing.
     """
-    trials = list(_read_off(canonical, reported))
+    attempts = attempts or Attempts()
+    trials = attempts.at("trial without a pass", lambda: list(_read_off(canonical, reported))) or []
     if not any(trial.explains for trial in trials):
-        trials += _passes(canonical, reported, depth, seed, on_trial)
+        trials += _passes(canonical, reported, depth, seed, on_trial=on_trial, attempts=attempts)
     return ReconciliationFacts(
         reported_map50=reported.figures.map50,
         reported_map50_95=reported.figures.map50_95,
@@ -162,7 +172,13 @@ def _without_classes(matches: Matches, settings: PassSettings) -> Matches:
 
 
 def _passes(
-    canonical: Canonical, reported: Reported, depth: Depth, seed: int, on_trial: OnTrial | None
+    canonical: Canonical,
+    reported: Reported,
+    depth: Depth,
+    seed: int,
+    *,
+    on_trial: OnTrial | None,
+    attempts: Attempts,
 ) -> Iterator[Trial]:
     """Trials that need a pass: over a sample, then, of those that came near, over all images; other splits last."""
     evaluated = np.flatnonzero(np.isin(canonical.passed.labelled.entry, canonical.passed.matches.image))
@@ -171,7 +187,7 @@ def _passes(
     report, most = on_trial or (lambda done, total: None), len(tried) + CONFIRMED[depth]
     near: list[tuple[float, Candidate]] = []
     for done, candidate in enumerate(tried, start=1):
-        trial = _tried(canonical, candidate, reported, sample)
+        trial = attempts.at(f"trial {candidate.name}", partial(_tried, canonical, candidate, reported, sample))
         if trial is None:
             continue
         near.append((abs(trial.map50_95 - reported.figures.map50_95), candidate))
@@ -184,13 +200,14 @@ def _passes(
     for done, (left, candidate) in enumerate(sorted(near, key=lambda item: item[0])[: CONFIRMED[depth]], start=1):
         if len(sample) == len(evaluated) or left > NEARER * gap:
             break
-        trial = _tried(canonical, candidate, reported, evaluated)
+        trial = attempts.at(f"trial {candidate.name}", partial(_tried, canonical, candidate, reported, evaluated))
         report(len(tried) + done, most)
         if trial is not None:
             yield trial
             if trial.explains:
                 return
-    yield from _other_splits(canonical, reported, OTHER_SPLIT_IMAGES[depth] * len(evaluated))
+    most_images = OTHER_SPLIT_IMAGES[depth] * len(evaluated)
+    yield from attempts.at("trial split", lambda: list(_other_splits(canonical, reported, most_images))) or ()
 
 
 def _tried(canonical: Canonical, candidate: Candidate, reported: Reported, positions: NDArray[np.intp]) -> Trial | None:

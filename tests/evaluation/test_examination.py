@@ -199,3 +199,28 @@ def test_without_a_training_split_nothing_is_compared(examined: Callable[..., Ex
     assert found.facts.absent == {"training": NO_TRAINING_SPLIT}
     for check in (data_leakage.CHECK, distribution_shift.CHECK, underfitting.CHECK):
         assert (found.asks(check).outcome, found.asks(check).reason) == ("not_run", NO_TRAINING_SPLIT)
+
+
+def test_what_runs_out_of_memory_is_left_out_and_the_rest_goes_on(
+    examined: Callable[..., Examined], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def short_of_memory(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("runaudit.evaluation.comparison.find_leakage", short_of_memory)
+    monkeypatch.setattr("runaudit.evaluation.comparison.colour_change", short_of_memory)
+    monkeypatch.setattr("runaudit.evaluation.label_review.class_blind", short_of_memory)
+    found = examined(altered(lambda pixels: pixels * 0.2, "val"))
+    assert found.facts.shift is not None and found.facts.leakage is None
+    assert {one.name for one in found.facts.interventions} >= {"training_images", "images_like_training"}
+    assert set(found.facts.absent) == {
+        "leakage",
+        "intervention class_agnostic",
+        "intervention match_photometry",
+        "intervention training_images_like_validation",
+    }
+    assert set(found.facts.absent.values()) == {"It ran out of memory."}
+    answer = found.asks(data_leakage.CHECK)
+    assert (answer.outcome, answer.reason) == ("not_run", "It ran out of memory.")
+    shift = found.asks(distribution_shift.CHECK).finding
+    assert shift is not None and "That ran out of memory." in shift.explanation

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from examples.shapes import render
+from runaudit.evaluation.attempts import Attempts
 from runaudit.evaluation.candidates import candidates
 from runaudit.evaluation.clock import Clock
 from runaudit.evaluation.conventions import Figures, conventions, figures
@@ -183,3 +184,17 @@ def test_conventions_follow_the_version(subject: Canonical, version: str | None,
 
 def test_yolov5_has_its_own(subject: Canonical) -> None:
     assert conventions(subject.run.model_copy(update={"framework": "yolov5"})) == ("current",)
+
+
+def test_a_trial_that_runs_out_of_memory_leaves_the_others(subject: Canonical, monkeypatch: pytest.MonkeyPatch) -> None:
+    def short_of_memory(network: Any, labelled: Any, root: Any, settings: PassSettings, **more: Any) -> Any:
+        if settings.imgsz > IMGSZ:
+            raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")
+        return run_pass(network, labelled, root, settings, **more)
+
+    reported = reported_with(subject, imgsz=96)
+    monkeypatch.setattr("runaudit.evaluation.reconcile.run_pass", short_of_memory)
+    attempts = Attempts()
+    found = reconcile(subject, reported, depth="deep", attempts=attempts)
+    assert attempts.not_run == {"trial imgsz": "It ran out of memory."}
+    assert "batch" in {trial.name for trial in found.trials}
