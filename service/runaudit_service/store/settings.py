@@ -7,8 +7,11 @@ import sys
 from functools import lru_cache
 from pathlib import Path
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from runaudit_service.store.address_rule import AddressRule
+from runaudit_service.store.web_address import networks
 
 
 class Settings(BaseSettings):
@@ -35,6 +38,20 @@ class Settings(BaseSettings):
         default="", description="folders, separated by the path separator, below which data sets may be read by path"
     )
     max_upload_bytes: int = Field(default=20 * 2**30, ge=1, description="largest artifact that is taken in")
+    upload_dir: Path | None = Field(
+        default=None,
+        description="where resumable uploads wait until they are whole, shared by all API replicas; "
+        "empty: `uploads` of the blobs' folder",
+    )
+    upload_expiry_seconds: float = Field(
+        default=86400, gt=0, description="how long a resumable upload is kept after its last bytes came"
+    )
+    body_idle_seconds: float = Field(
+        default=30, gt=0, description="how long a client may send nothing of a body that it has begun"
+    )
+    disk_reserve_bytes: int = Field(
+        default=2**30, ge=0, description="room on the artifacts' disk that uploads leave free; else they get a 507"
+    )
     artifact_grace_seconds: float = Field(
         default=86400, ge=0, description="how long an artifact stays once the last audit that used it was deleted"
     )
@@ -48,6 +65,17 @@ class Settings(BaseSettings):
     port: int = Field(
         default=8000, ge=0, le=65535, description="port that `runaudit serve` listens on; 0: any free one"
     )
+    public_url: str = Field(
+        default="", description="where people reach the service, for links in messages; empty: http://HOST:PORT"
+    )
+    webhook_allow_cidrs: str = Field(
+        default="",
+        description="addresses beside public ones that webhooks may go to, as networks with commas: 10.1.0.0/16, fd00::/8",
+    )
+    webhook_allow_http: bool = Field(default=False, description="whether webhooks may go to http:// URLs")
+    webhook_keep_days: float = Field(
+        default=30, gt=0, description="how long deliveries of webhooks are told of, and can be made again"
+    )
     concurrency: int = Field(default=1, ge=1, description="audits that one worker process runs at a time")
     grace_seconds: float = Field(
         default=20, ge=0, description="how long a worker told to stop waits for its audits before it hands them back"
@@ -59,6 +87,11 @@ class Settings(BaseSettings):
         return Path(self.blob_url.removeprefix("file://")) if self.blob_url else self.data_dir / "blobs"
 
     @property
+    def staging_dir(self) -> Path:
+        """The folder of resumable uploads that are not whole yet."""
+        return self.upload_dir or self.blob_dir / "uploads"
+
+    @property
     def job_dir(self) -> Path:
         """The folder below which workers make job folders."""
         return self.work_dir or self.data_dir / "work"
@@ -67,6 +100,22 @@ class Settings(BaseSettings):
     def cache_dir(self) -> Path:
         """The folder of the data cache."""
         return self.data_cache_dir or self.data_dir / "cache"
+
+    @field_validator("webhook_allow_cidrs")
+    @classmethod
+    def _networks_can_be_read(cls, value: str) -> str:
+        networks(value)
+        return value
+
+    @property
+    def webhook_rule(self) -> AddressRule:
+        """Where webhooks may go."""
+        return AddressRule(networks(self.webhook_allow_cidrs))
+
+    @property
+    def base_url(self) -> str:
+        """Where people reach the service, without a slash at the end."""
+        return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
 
     @property
     def data_root_dirs(self) -> tuple[Path, ...]:
