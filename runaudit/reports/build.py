@@ -12,6 +12,7 @@ from runaudit.diagnostics.verdict import decide, headline
 from runaudit.evaluation.facts import BoxMetrics, ClassMetrics, EvaluationFacts, InterventionFacts
 from runaudit.reports import labels, schema, statistics
 from runaudit.reports.classification import classification_validation
+from runaudit.reports.figures import with_figures
 from runaudit.reports.plain_values import finite, interval, json_value, names, notes, scalar, text
 from runaudit.runs.facts import AnnotatorFacts, Column, Curves, DatasetFacts, RunFacts, SplitFacts
 
@@ -29,7 +30,7 @@ def build_report(
     ranked = rank(explained)
     outcomes = judge(policy, evidence.evaluation, unmeasured=_no_map(evidence))
     verdict = decide(ranked, outcomes, evidence.evaluation or evidence.classification, depth)
-    return schema.Report(
+    report = schema.Report(
         verdict=verdict,
         headline=text(headline(verdict, ranked, explained, outcomes, evidence)),
         run=_run(evidence.run),
@@ -46,6 +47,7 @@ def build_report(
         interventions=[_intervention(change) for change in evidence.interventions],
         provenance=provenance,
     )
+    return with_figures(report)
 
 
 def _no_map(evidence: Evidence) -> str:

@@ -33,7 +33,6 @@ def classification_validation(
             "split": text(measured.split),
             "images": measured.images,
             "images_of_unknown_classes": measured.left_out,
-            "replicates": measured.replicates,
         },
     )
 

@@ -28,6 +28,9 @@ _HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"}
 
 def visible(value: str) -> str:
     """One line of visible characters: terminal sequences are removed, other control characters become a space."""
+    if value.isprintable():
+        # The most of all strings: no character of _INVISIBLE is printable.
+        return " ".join(value.split())
     without = _ANSI.sub("", value)
     shown = "".join(" " if unicodedata.category(character) in _INVISIBLE else character for character in without)
     return " ".join(shown.split())
