@@ -7,7 +7,7 @@ import sys
 from functools import lru_cache
 from pathlib import Path
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from runaudit_service.store.address_rule import AddressRule
@@ -76,6 +76,38 @@ class Settings(BaseSettings):
     webhook_keep_days: float = Field(
         default=30, gt=0, description="how long deliveries of webhooks are told of, and can be made again"
     )
+    fetch_allow_cidrs: str = Field(
+        default="",
+        description="addresses beside public ones that artifacts may be fetched from, as networks with commas",
+    )
+    fetch_allow_http: bool = Field(default=False, description="whether artifacts may be fetched from http:// URLs")
+    fetch_ca_file: Path | None = Field(
+        default=None, description="certificates (PEM) of authorities that fetching trusts beside the public ones"
+    )
+    fetch_seconds: float = Field(default=3600, gt=0, description="how long fetching one artifact may take")
+    fetch_s3_buckets: str = Field(
+        default="", description="buckets, with commas, from which artifacts may be fetched by s3://; empty: none"
+    )
+    fetch_s3_endpoint: str = Field(
+        default="", description="where these buckets are; empty: https://s3.REGION.amazonaws.com"
+    )
+    fetch_s3_region: str = Field(default="us-east-1", description="the region of these buckets")
+    fetch_s3_access_key: str = Field(default="", description="access key for them; empty: they are public")
+    fetch_s3_secret_key: SecretStr | None = Field(default=None, description="the access key's secret")
+    fetch_gs_buckets: str = Field(
+        default="", description="buckets, with commas, from which artifacts may be fetched by gs://; empty: none"
+    )
+    fetch_gs_endpoint: str = Field(
+        default="https://storage.googleapis.com", description="where these buckets are"
+    )
+    fetch_gs_access_key: str = Field(default="", description="HMAC access key for them; empty: they are public")
+    fetch_gs_secret_key: SecretStr | None = Field(default=None, description="the HMAC key's secret")
+    mlflow_tracking_uri: str = Field(
+        default="", description="the MLflow tracking server whose artifacts may be fetched (http:// or https://)"
+    )
+    mlflow_tracking_token: SecretStr | None = Field(default=None, description="bearer token for it")
+    mlflow_tracking_username: str = Field(default="", description="user name for it, where it has basic auth")
+    mlflow_tracking_password: SecretStr | None = Field(default=None, description="the user's password")
     concurrency: int = Field(default=1, ge=1, description="audits that one worker process runs at a time")
     grace_seconds: float = Field(
         default=20, ge=0, description="how long a worker told to stop waits for its audits before it hands them back"
@@ -101,7 +133,7 @@ class Settings(BaseSettings):
         """The folder of the data cache."""
         return self.data_cache_dir or self.data_dir / "cache"
 
-    @field_validator("webhook_allow_cidrs")
+    @field_validator("webhook_allow_cidrs", "fetch_allow_cidrs")
     @classmethod
     def _networks_can_be_read(cls, value: str) -> str:
         networks(value)
@@ -111,6 +143,11 @@ class Settings(BaseSettings):
     def webhook_rule(self) -> AddressRule:
         """Where webhooks may go."""
         return AddressRule(networks(self.webhook_allow_cidrs))
+
+    @property
+    def fetch_rule(self) -> AddressRule:
+        """What artifacts may be fetched from."""
+        return AddressRule(networks(self.fetch_allow_cidrs))
 
     @property
     def base_url(self) -> str:
