@@ -97,9 +97,7 @@ class Settings(BaseSettings):
     fetch_gs_buckets: str = Field(
         default="", description="buckets, with commas, from which artifacts may be fetched by gs://; empty: none"
     )
-    fetch_gs_endpoint: str = Field(
-        default="https://storage.googleapis.com", description="where these buckets are"
-    )
+    fetch_gs_endpoint: str = Field(default="https://storage.googleapis.com", description="where these buckets are")
     fetch_gs_access_key: str = Field(default="", description="HMAC access key for them; empty: they are public")
     fetch_gs_secret_key: SecretStr | None = Field(default=None, description="the HMAC key's secret")
     mlflow_tracking_uri: str = Field(
