@@ -70,7 +70,7 @@ class Settings(BaseSettings):
     )
     webhook_allow_cidrs: str = Field(
         default="",
-        description="addresses beside public ones that webhooks may go to: networks with commas (10.1.0.0/16, fd00::/8)",
+        description="addresses beside public ones that webhooks may go to: networks with commas, 10.1.0.0/16,fd00::/8",
     )
     webhook_allow_http: bool = Field(default=False, description="whether webhooks may go to http:// URLs")
     webhook_keep_days: float = Field(
