@@ -27,7 +27,7 @@ SUFFIXES: Final[dict[Rendering, str]] = {
 """what a file of a rendering is called; GitHub and Visual Studio know SARIF by its suffix"""
 
 
-def render(report: Report, rendering: Rendering) -> str:  # noqa: PLR0911 - one answer a rendering
+def render(report: Report, rendering: Rendering) -> str:
     """The report in one of its renderings; the same report gives the same text."""
     # Loaded when asked for: SARIF brings every check's page with it, and most callers want one rendering.
     match rendering:

@@ -33,6 +33,7 @@ def filled(text: Callable[[], str], *, entries: int = 1) -> Report:
         finding | {"rank": rank, "cause": CAUSES[rank - 1], "severity": severity}
         for rank, severity in enumerate(severities, start=1)
     ]
+    document["findings"][0]["impact"] = finding["impact"] | {"metric": "map50_95"}
     rule = document["policy"][0]
     document["policy"] = [rule | {"outcome": outcome} for outcome in ("met", "broken", "inconclusive", "not_run")]
     # A classifier has no boxes: a report has the metrics of one or of the other.
