@@ -17,7 +17,6 @@ from runaudit.commands.inputs import (
     label_sources,
     read_policy,
     require_extra,
-    require_format,
     run_source,
 )
 from runaudit.commands.outcome import EXIT_OF_SIGNAL, FailOn, exit_code
@@ -54,7 +53,6 @@ def check(  # noqa: PLR0917 - typer makes options of them
     Exit codes: 0 pass, 1 a finding at or above --fail-on or a broken policy, 2 usage or unreadable input,
     3 the audit itself failed.
     """
-    require_format(format)
     if depth is not DepthOption.curves:
         require_extra("audit", AUDIT_MODULES, f"check --depth {depth}")
     from runaudit.isolation.job import JobSpec  # noqa: PLC0415
@@ -104,13 +102,8 @@ def _audit(spec: JobSpec, preparation: Preparation) -> Report:
 
 
 def _render(report: Report, format: Format) -> str:
-    if format is Format.json:
-        return report.model_dump_json(indent=2)
-    if format is Format.markdown:
-        from runaudit.reports.markdown import render_markdown  # noqa: PLC0415
+    from runaudit.reports.renderings import render  # noqa: PLC0415
 
-        return render_markdown(report)
-    from runaudit.reports.text import render_text  # noqa: PLC0415
-
-    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    return render_text(report)
+    if format is Format.text:
+        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    return render(report, format.value)

@@ -35,7 +35,6 @@ class DepthOption(StrEnum):
     deep = "deep"
 
 
-RENDERED: Final = frozenset({Format.text, Format.json, Format.markdown})
 AUDIT_MODULES: Final = ("torch", "torchvision", "ultralytics", "safetensors", "PIL", "cv2")
 _KINDS: Final = {
     stat.S_IFIFO: "a pipe",
@@ -52,15 +51,6 @@ def require_extra(extra: str, modules: Iterable[str], purpose: str) -> None:
     if missing:
         raise UsageError(
             f"{purpose} needs {', '.join(missing)}; install with: pip install 'runaudit[{extra}]'", code="extra_missing"
-        )
-
-
-def require_format(format: Format) -> None:
-    """Raises UsageError for a rendering that this version does not have."""
-    if format not in RENDERED:
-        raise UsageError(
-            f"--format {format} is not there yet; use one of {', '.join(sorted(RENDERED))}",
-            code="format_not_supported_yet",
         )
 
 
