@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from runaudit.diagnostics.answers import found, passed
+from runaudit.diagnostics.answers import found, inconclusive, passed
 from runaudit.diagnostics.evidence import CheckResult, Impact, Measurement, Remedy, Severity
 from runaudit.diagnostics.thresholds import threshold
 from runaudit.evaluation.facts import ClassificationFacts, Interval
@@ -28,6 +28,7 @@ class Thresholds:
 
 
 LIMITS = Thresholds()
+WITHIN_INTERVAL: Final = "within the interval"
 
 
 def compare_accuracy(measured: ClassificationFacts, reported: float, source: str) -> CheckResult:
@@ -38,6 +39,9 @@ def compare_accuracy(measured: ClassificationFacts, reported: float, source: str
     spread = None if interval is None else (interval[0] - reported, interval[1] - reported)
     figures = f"{measured.top1:.4f} measured on {measured.images} images, {reported:.4f} reported in {source}"
     how = reproduces(measured, reported)
+    if how == WITHIN_INTERVAL and abs(difference) >= LIMITS.critical:
+        reason = f"{figures}: so large a gap is within the interval, and the images are too few to tell."
+        return inconclusive(CAUSE, reason, effect=difference, ci95=spread, n=measured.images)
     if how is not None:
         reason = f"Re-validation reproduces the reported top-1 accuracy ({figures}: {how})."
         return passed(CAUSE, reason, effect=difference, ci95=spread, n=measured.images)
@@ -76,7 +80,7 @@ def reproduces(measured: ClassificationFacts, reported: float) -> str | None:
         return "within tolerance"
     interval = measured.ci95.get("top1")
     within = interval is not None and interval[0] <= reported <= interval[1]
-    return "within the interval" if within and measured.images < LIMITS.large_set else None
+    return WITHIN_INTERVAL if within and measured.images < LIMITS.large_set else None
 
 
 @dataclass(frozen=True)

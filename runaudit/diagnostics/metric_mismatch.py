@@ -17,7 +17,7 @@ from runaudit.diagnostics.further_mismatch import Thresholds as FurtherThreshold
 from runaudit.diagnostics.further_mismatch import further_finding, further_gaps
 from runaudit.diagnostics.mismatch_settings import cut_short, explained, remedy, trial_measurements, tried_sentence
 from runaudit.diagnostics.thresholds import threshold
-from runaudit.evaluation.facts import EvaluationFacts
+from runaudit.evaluation.facts import LARGE_SET, MAP50_95_TOLERANCE, MAP50_TOLERANCE, EvaluationFacts
 from runaudit.runs.facts import RunFacts
 
 CAUSE: Final = "metric_mismatch"
@@ -25,9 +25,15 @@ CAUSE: Final = "metric_mismatch"
 
 @dataclass(frozen=True)
 class Thresholds:
-    map50_95: float = threshold(0.005, "yolo.md A7: gaps that users report for identical settings are 0.001 to 0.005.")
-    map50: float = threshold(0.01, "yolo.md A7.")
-    large_set: int = threshold(500, "yolo.md A7: instances from which the tolerances hold as they stand.")
+    map50_95: float = threshold(
+        MAP50_95_TOLERANCE, "yolo.md A7: gaps that users report for identical settings are 0.001 to 0.005."
+    )
+    map50: float = threshold(MAP50_TOLERANCE, "yolo.md A7.")
+    large_set: int = threshold(
+        LARGE_SET,
+        "yolo.md A7: instances from which the tolerances hold as they stand. On fewer they are the half width of the "
+        "interval over images, for the settings that are tried as well.",
+    )
     major: float = threshold(0.02, "yolo.md A7 (find the reason beyond it) and the report contract's 2 points.")
     critical: float = threshold(
         0.1,
@@ -106,13 +112,13 @@ def differs(evaluation: EvaluationFacts, reported: dict[str, float]) -> bool:
 
 def _reproduced(evaluation: EvaluationFacts, reported: dict[str, float]) -> tuple[bool, str]:
     """Whether the reported figures are reproduced, and how they are."""
-    measured, interval = evaluation.metrics, evaluation.ci95.get("map50_95")
-    gap50 = measured.map50 - reported["map50"] if "map50" in reported else 0.0
-    if abs(measured.map50_95 - reported["map50_95"]) <= LIMITS.map50_95 and abs(gap50) <= LIMITS.map50:
+    measured, tolerance = evaluation.metrics, evaluation.tolerance
+    gap = abs(measured.map50_95 - reported["map50_95"])
+    gap50 = abs(measured.map50 - reported["map50"]) if "map50" in reported else 0.0
+    if gap <= LIMITS.map50_95 and gap50 <= LIMITS.map50:
         return True, "within tolerance"
-    within = interval is not None and interval[0] <= reported["map50_95"] <= interval[1]
     how = f"within the interval of {evaluation.instances} instances"
-    return within and evaluation.instances < LIMITS.large_set, how
+    return gap <= tolerance.map50_95 and gap50 <= tolerance.map50, how
 
 
 def other_rows(run: RunFacts) -> dict[str, dict[str, float]]:
@@ -171,6 +177,15 @@ def _compare(evaluation: EvaluationFacts, run: RunFacts, reported_figures: Repor
     off = next((gap for gap in gaps if not gap.reproduced), None)
     if reproduced and off is not None:
         return further_finding(off, evaluation, _severity(abs(off.difference), beyond=off.beyond))
+    if reproduced and abs(difference) >= LIMITS.critical:
+        return inconclusive(
+            CAUSE,
+            f"{figures}: so large a gap is within the interval of {evaluation.instances} instances, which are too few "
+            "to tell.",
+            effect=difference,
+            ci95=spread,
+            n=evaluation.instances,
+        )
     if reproduced:
         return passed(
             CAUSE,

@@ -16,11 +16,11 @@ from pydantic import JsonValue
 
 from runaudit.errors import CheckpointError, DatasetError
 from runaudit.evaluation.batches import MOST_BATCH_PIXELS
-from runaudit.evaluation.bootstrap import REPLICATES
 from runaudit.evaluation.classification_images import BATCH, classifier_batches
 from runaudit.evaluation.classification_metrics import accuracy, accuracy_intervals, class_accuracies, confusions
 from runaudit.evaluation.classification_network import Classifier, rebuild_classifier
 from runaudit.evaluation.clock import Clock
+from runaudit.evaluation.distinct_images import distinct_files
 from runaudit.evaluation.evaluate import OnProgress, image_size
 from runaudit.evaluation.facts import AccuracyTrial, ClassificationFacts
 from runaudit.evaluation.framework import framework
@@ -43,8 +43,6 @@ def evaluate_classifier(
     device: str = "auto",
     on_progress: OnProgress | None = None,
     split: Split = "val",
-    replicates: int = REPLICATES,
-    seed: int = 0,
 ) -> ClassificationFacts:
     """Validate the run's checkpoint on a split of class folders, with the run's imgsz and batches of 16, in float32.
 
@@ -57,7 +55,6 @@ def evaluate_classifier(
         device: `auto`, `cpu` or `cuda:N`.
         on_progress: called before the network is loaded, and before the first and after each batch.
         split: the split to validate on.
-        replicates, seed: of the bootstrap behind the intervals.
 
     Raises CheckpointError (see `rebuild_classifier`; `checkpoint_unreadable` if the run has none), DatasetError
     `no_labelled_validation_images`, or InputError `imgsz_invalid`.
@@ -81,21 +78,21 @@ def evaluate_classifier(
         raise _nothing_to_measure(split, chosen.left_out)
     first = passed.ranked[:, 0]
     measured = accuracy(passed.ranked, target)
-    with clock.stage("bootstrap"):
-        ci95 = accuracy_intervals(passed.ranked, target, replicates=replicates, seed=seed)
+    with clock.stage("intervals"):
+        distinct = distinct_files(Path(index.root) / chosen.entries[row].file for row in passed.images)
     return ClassificationFacts(
         split=split,
         images=len(target),
         top1=measured.top1,
         top5=measured.top5,
-        ci95=ci95,
-        replicates=replicates,
+        ci95=accuracy_intervals(measured, distinct),
+        distinct_images=distinct,
         per_class=class_accuracies(first, target, run.checkpoint.names, classifier.classes),
         confusions=confusions(first, target, run.checkpoint.names, classifier.classes),
         left_out=chosen.left_out,
         aligned=alignment.by,
         own_order_top1=_own_order_top1(first, chosen, passed.images),
-        settings=_settings(classifier, imgsz, alignment, seed=seed),
+        settings=_settings(classifier, imgsz, alignment),
         device=describe_device(classifier.device),
         seconds={name: round(seconds, 4) for name, seconds in clock.seconds.items()},
         skipped=passed.skipped,
@@ -119,7 +116,7 @@ def examine_classifier(
     Raises what `evaluate_classifier` raises, for the validation split only.
     """
 
-    def measured(split: Split, report: OnProgress | None, replicates: int) -> ClassificationFacts:
+    def measured(split: Split, report: OnProgress | None) -> ClassificationFacts:
         return evaluate_classifier(
             run,
             weights=weights,
@@ -129,14 +126,13 @@ def examine_classifier(
             device=device,
             on_progress=report,
             split=split,
-            replicates=replicates,
         )
 
-    facts = measured("val", on_progress, REPLICATES)
+    facts = measured("val", on_progress)
     if not any(entry.split == "test" for entry in index.images) or not unreproduced(facts):
         return facts
     try:
-        test = measured("test", None, 0)
+        test = measured("test", None)
     except DatasetError:
         return facts
     trials = [AccuracyTrial(name="test", top1=test.top1, images=test.images)]
@@ -290,7 +286,7 @@ def _ranked(classifier: Classifier, pixels: torch.Tensor) -> NDArray[np.int32]:
     return ranked
 
 
-def _settings(classifier: Classifier, imgsz: int, alignment: Alignment, *, seed: int) -> dict[str, JsonValue]:
+def _settings(classifier: Classifier, imgsz: int, alignment: Alignment) -> dict[str, JsonValue]:
     """All that the figures depend on."""
     return {
         "protocol": "ultralytics",
@@ -306,6 +302,5 @@ def _settings(classifier: Classifier, imgsz: int, alignment: Alignment, *, seed:
         "fused": True,
         "tf32": classifier.device.type == "cuda" and bool(torch.backends.cudnn.allow_tf32),
         "augment": False,
-        "bootstrap_seed": seed,
-        "bootstrap_unit": "image",
+        "interval": "wilson",
     }

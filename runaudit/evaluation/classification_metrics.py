@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from runaudit.evaluation.bootstrap import COVERAGE, image_draws, interval
 from runaudit.evaluation.facts import ClassAccuracy, Confusion, Interval
+from runaudit.evaluation.proportions import wilson_interval, wilson_of_share
 
 MOST_CONFUSIONS: Final = 20
 """pairs of classes that are told of"""
-_Z: Final = NormalDist().inv_cdf((1 + COVERAGE) / 2)
 
 
 @dataclass(frozen=True)
@@ -38,33 +35,10 @@ def accuracy(ranked: NDArray[np.int32], target: NDArray[np.int32]) -> Accuracy:
     return Accuracy(top1=float(hit[:, 0].mean()), top5=float(hit.any(axis=1).mean()))
 
 
-def accuracy_intervals(
-    ranked: NDArray[np.int32], target: NDArray[np.int32], *, replicates: int, seed: int
-) -> dict[str, Interval]:
-    """Percentile intervals of both by bootstrap over images, under `top1` and `top5`; see `accuracy`."""
-    hit = ranked == target[:, None]
-    hits = np.stack([hit[:, 0], hit.any(axis=1)]).astype(np.float64)
-    samples = np.array([hits[:, draw].mean(axis=1) for draw in image_draws(len(target), replicates, seed)])
-    named = {name: interval(samples[:, column]) for column, name in enumerate(("top1", "top5")) if len(samples)}
+def accuracy_intervals(measured: Accuracy, images: int) -> dict[str, Interval]:
+    """Wilson's 95 % intervals of both, under `top1` and `top5`; each of `images` is one trial, copies left out."""
+    named = {"top1": wilson_of_share(measured.top1, images), "top5": wilson_of_share(measured.top5, images)}
     return {name: found for name, found in named.items() if found is not None}
-
-
-def wilson_interval(successes: int, trials: int) -> Interval | None:
-    """Wilson's 95 % score interval of a proportion, in [0, 1]; None without trials.
-
-    Unlike the normal approximation it has a width where all or none succeed. Source: Wilson, Probable inference, the
-    law of succession, and statistical inference, JASA 22 (1927); Brown, Cai and DasGupta, Statistical Science 16
-    (2001).
-    """
-    if trials <= 0:
-        return None
-    share, squared = successes / trials, _Z**2
-    centre = (share + squared / (2 * trials)) / (1 + squared / trials)
-    half = _Z / (1 + squared / trials) * math.sqrt(share * (1 - share) / trials + squared / (4 * trials**2))
-    # The ends are exact where all or none succeed; rounding would leave them a little off.
-    lower = 0.0 if successes == 0 else max(0.0, centre - half)
-    upper = 1.0 if successes == trials else min(1.0, centre + half)
-    return lower, upper
 
 
 def class_accuracies(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from runaudit.evaluation.average_precision import detection_metrics
+from runaudit.evaluation.facts import STRICT, Tolerance
 from runaudit.evaluation.matching import Boxes, Matches, true_positives_by_best_label
 from runaudit.evaluation.protocol import YOLOV5, Protocol
 from runaudit.evaluation.rotated_boxes import similarity_of
@@ -14,10 +15,6 @@ from runaudit.runs.facts import RunFacts
 
 Convention = Literal["current", "older"]
 """`current`: the canonical protocol's own. `older`: what YOLOv5 does, and ultralytics did up to 8.4.0 at least."""
-
-MAP50_95_TOLERANCE: Final = 0.005
-MAP50_TOLERANCE: Final = 0.01
-"""Within these a figure is reproduced (research page yolo.md, A7: gaps that users report for identical settings)."""
 
 _OLDER_UP_TO: Final = (8, 4, 0)
 _CURRENT_FROM: Final = (8, 4, 190)
@@ -31,25 +28,25 @@ class Figures:
     map50: float | None
     map50_95: float
 
-    def reproduces(self, other: Figures) -> bool:
+    def reproduces(self, other: Figures, tolerance: Tolerance = STRICT) -> bool:
         """Whether both agree within the tolerances."""
-        if abs(self.map50_95 - other.map50_95) > MAP50_95_TOLERANCE:
+        if abs(self.map50_95 - other.map50_95) > tolerance.map50_95:
             return False
-        return self.map50 is None or other.map50 is None or abs(self.map50 - other.map50) <= MAP50_TOLERANCE
+        return self.map50 is None or other.map50 is None or abs(self.map50 - other.map50) <= tolerance.map50
 
-    def closes(self, sought: Figures, measured: Figures) -> bool:
+    def closes(self, sought: Figures, measured: Figures, tolerance: Tolerance = STRICT) -> bool:
         """Whether these reproduce what was sought, and leave at most half of each gap that `measured` left.
 
         Without the second, any setting that moves figures a little would explain a gap that is just beyond tolerance.
         """
-        if not self.reproduces(sought):
+        if not self.reproduces(sought, tolerance):
             return False
-        pairs = [(self.map50_95, sought.map50_95, measured.map50_95, MAP50_95_TOLERANCE)]
+        pairs = [(self.map50_95, sought.map50_95, measured.map50_95, tolerance.map50_95)]
         if self.map50 is not None and sought.map50 is not None and measured.map50 is not None:
-            pairs.append((self.map50, sought.map50, measured.map50, MAP50_TOLERANCE))
+            pairs.append((self.map50, sought.map50, measured.map50, tolerance.map50))
         return all(
-            abs(before - aim) <= tolerance or abs(now - aim) <= abs(before - aim) / 2
-            for now, aim, before, tolerance in pairs
+            abs(before - aim) <= allowed or abs(now - aim) <= abs(before - aim) / 2
+            for now, aim, before, allowed in pairs
         )
 
     def moved(self, start: Figures, end: Figures) -> Figures:

@@ -75,12 +75,31 @@ class ReconciliationFacts(Facts):
     explained_by: tuple[str, ...]
 
 
+MAP50_95_TOLERANCE: Final = 0.005
+MAP50_TOLERANCE: Final = 0.01
+"""Within these a figure is reproduced (research page yolo.md, A7: gaps that users report for identical settings)."""
+LARGE_SET: Final = 500
+"""instances from which the tolerances hold as they stand (yolo.md A7)"""
+
+
+class Tolerance(Facts):
+    """How far two figures of mAP50-95 and of mAP50 may lie apart and still count as the same, in [0, 1]."""
+
+    map50_95: float = MAP50_95_TOLERANCE
+    map50: float = MAP50_TOLERANCE
+
+
+STRICT: Final = Tolerance()
+"""that of a large set"""
+
+
 class EvaluationFacts(Facts):
     """Re-validation of one checkpoint on one split.
 
     `metrics` are by boxes, of the task obb by rotated ones; `further` has those by masks or keypoints beside them.
     `ci95` has the keys `map50` and `map50_95`, and `mask_map50` and so on for `further`: percentile intervals of
-    `replicates` bootstrap replicates, resampled by image. `confidence_threshold` is where the mean F1 of the boxes over
+    `replicates` bootstrap replicates, resampled by image, wider where few images differ (`bootstrap.metric_interval`);
+    `distinct_images` counts the labelled images that do. `confidence_threshold` is where the mean F1 of the boxes over
     classes is highest. `skipped` notes images that could not be decoded.
     """
 
@@ -92,6 +111,7 @@ class EvaluationFacts(Facts):
     further: dict[FurtherGeometry, BoxMetrics] = {}
     ci95: dict[str, Interval]
     replicates: int
+    distinct_images: int | None = None
     confidence_threshold: float
     per_class: tuple[ClassMetrics, ...]
     settings: dict[str, JsonValue]
@@ -108,6 +128,19 @@ class EvaluationFacts(Facts):
     """set where the figures differed from those reported"""
     label_quality: LabelQualityFacts | None = None
     """of the validation split's labels, None where they were not reviewed"""
+
+    @property
+    def tolerance(self) -> Tolerance:
+        """What reproduces a figure, for the check and for reconciling alike: on a set of fewer than LARGE_SET instances
+        the half width of its interval, where that is more (yolo.md A7).
+        """
+        if self.instances >= LARGE_SET:
+            return STRICT
+        half = {name: (ends[1] - ends[0]) / 2 for name, ends in self.ci95.items()}
+        return Tolerance(
+            map50_95=max(MAP50_95_TOLERANCE, half.get("map50_95", 0.0)),
+            map50=max(MAP50_TOLERANCE, half.get("map50", 0.0)),
+        )
 
 
 class InterventionFacts(Facts):
@@ -264,8 +297,8 @@ class AccuracyTrial(Facts):
 class ClassificationFacts(Facts):
     """Re-validation of a classifier on one split.
 
-    `top1` and `top5` are shares of images in [0, 1]; `ci95` has the same keys: percentile intervals of `replicates`
-    bootstrap replicates, resampled by image. `confusions` are the pairs of classes that are mistaken most often, the
+    `top1` and `top5` are shares of images in [0, 1]; `ci95` has the same keys: Wilson's intervals, in which copies of
+    one file count as one of `distinct_images`. `confusions` are the pairs of classes that are mistaken most often, the
     worst first. `left_out` counts images of folders that the model has no class for; the framework leaves them out too.
     `aligned` says whether folders were matched with the model's classes by name, or by their place in the order where
     no name is the same. `own_order_top1` is top-1 with ids counted in the split's own folders, as older versions do;
@@ -278,7 +311,7 @@ class ClassificationFacts(Facts):
     top1: float
     top5: float
     ci95: dict[str, Interval]
-    replicates: int
+    distinct_images: int | None = None
     per_class: tuple[ClassAccuracy, ...]
     confusions: tuple[Confusion, ...] = ()
     left_out: int = 0

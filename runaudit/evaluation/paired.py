@@ -8,8 +8,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from runaudit.evaluation.average_precision import detection_metrics
-from runaudit.evaluation.bootstrap import Bootstrap, bootstrap, interval
+from runaudit.evaluation.average_precision import DetectionMetrics, detection_metrics
+from runaudit.evaluation.bootstrap import Bootstrap, bootstrap, difference_interval, interval
 from runaudit.evaluation.facts import Interval, InterventionFacts
 from runaudit.evaluation.matching import Matches
 from runaudit.evaluation.protocol import AveragePrecision
@@ -20,12 +20,16 @@ Grade = Literal["intervention", "oracle", "observational"]
 
 @dataclass(frozen=True)
 class Scores:
-    """mAP50-95 of some images by class, and of their replicates: `average` (k,) and `replicates` (b, k)."""
+    """mAP50-95 of some images by class, and of their replicates: `average` (k,) and `replicates` (b, k).
+
+    `distinct` counts the labelled images that differ.
+    """
 
     classes: NDArray[np.int64]
     average: NDArray[np.float64]
     replicates: NDArray[np.float64]
     images: int
+    distinct: int
 
     def of_classes(self, classes: NDArray[np.int64]) -> tuple[float, NDArray[np.float64]]:
         """The mean over some classes that all have labels here, and that of each replicate over those it drew."""
@@ -40,7 +44,12 @@ class Scores:
 def scores(matches: Matches, kind: AveragePrecision, *, drawn: Bootstrap) -> Scores:
     """The scores of a pass whose replicates have been drawn."""
     metrics = detection_metrics(matches.tp, matches.det_conf, matches.det_cls, matches.gt_cls, kind=kind)
-    return Scores(metrics.classes, metrics.average_precision.mean(axis=1), drawn.class_map50_95, len(matches.image))
+    return _scores(metrics, drawn, len(matches.image))
+
+
+def _scores(metrics: DetectionMetrics, drawn: Bootstrap, images: int) -> Scores:
+    average = metrics.average_precision.mean(axis=1)
+    return Scores(metrics.classes, average, drawn.class_map50_95, images, drawn.distinct)
 
 
 def scores_of_some(
@@ -54,7 +63,7 @@ def scores_of_some(
     part = matches_part(matches, kept)
     metrics = detection_metrics(part.tp, part.det_conf, part.det_cls, part.gt_cls, kind=kind)
     drawn = bootstrap(within, replicates=replicates, seed=seed, kind=kind)
-    return Scores(metrics.classes, metrics.average_precision.mean(axis=1), drawn.class_map50_95, int(kept.sum()))
+    return _scores(metrics, drawn, int(kept.sum()))
 
 
 def difference(before: Scores, after: Scores) -> tuple[float, float, Interval | None] | None:
@@ -68,7 +77,8 @@ def difference(before: Scores, after: Scores) -> tuple[float, float, Interval | 
         return None
     first, first_drawn = before.of_classes(classes)
     second, second_drawn = after.of_classes(classes)
-    return first, second, interval(second_drawn - first_drawn)
+    distinct = min(before.distinct, after.distinct)
+    return first, second, difference_interval(interval(second_drawn - first_drawn), second - first, distinct)
 
 
 def intervention(name: str, description: str, grade: Grade, before: Scores, after: Scores) -> InterventionFacts | None:

@@ -22,7 +22,7 @@ from runaudit.evaluation.candidates import Candidate, candidates
 from runaudit.evaluation.class_permutation import best_permutation, class_confusion, complete
 from runaudit.evaluation.clock import Clock
 from runaudit.evaluation.conventions import Figures, conventions, figures
-from runaudit.evaluation.facts import ReconciliationFacts, Trial
+from runaudit.evaluation.facts import STRICT, ReconciliationFacts, Tolerance, Trial
 from runaudit.evaluation.inference import threads, worker_threads
 from runaudit.evaluation.labels import Labelled, labelled_images
 from runaudit.evaluation.matching import Boxes, Matches, true_positives, true_positives_by_best_label
@@ -54,10 +54,14 @@ OnTrial = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Reported:
-    """What the run reported of the audited checkpoint, and rows that may have been taken for it: name -> figures."""
+    """What the run reported of the audited checkpoint, and rows that may have been taken for it: name -> figures.
+
+    `tolerance` is what reproduces a figure on these images (`EvaluationFacts.tolerance`).
+    """
 
     figures: Figures
     other_rows: dict[str, Figures]
+    tolerance: Tolerance = STRICT
 
 
 @dataclass(frozen=True)
@@ -114,6 +118,7 @@ class _Gap:
     sought: Figures
     measured: Figures
     images: int
+    tolerance: Tolerance
 
 
 def _trial(name: str, setting: dict[str, JsonValue], found: Figures, gap: _Gap) -> Trial:
@@ -123,7 +128,7 @@ def _trial(name: str, setting: dict[str, JsonValue], found: Figures, gap: _Gap) 
         map50=found.map50,
         map50_95=found.map50_95,
         images=gap.images,
-        explains=found.closes(gap.sought, gap.measured),
+        explains=found.closes(gap.sought, gap.measured, gap.tolerance),
     )
 
 
@@ -131,7 +136,7 @@ def _read_off(canonical: Canonical, reported: Reported) -> Iterator[Trial]:
     """Trials without a pass: another row, another convention, another confidence, classes left out or permuted."""
     matches, settings = canonical.passed.matches, canonical.passed.settings
     protocol, sought, own = settings.protocol, reported.figures, conventions(canonical.run)
-    gap = _Gap(sought, figures(matches, protocol), len(matches.image))
+    gap = _Gap(sought, figures(matches, protocol), len(matches.image), reported.tolerance)
     for row, figure in reported.other_rows.items():
         found = _nearest([figures(matches, protocol, convention) for convention in own], figure)
         yield _trial("row", {"row": row}, found, replace(gap, sought=figure))
@@ -234,7 +239,12 @@ def _tried(canonical: Canonical, candidate: Candidate, reported: Reported, posit
         candidate.name,
         candidate.setting,
         _nearest(found, reported.figures),
-        _Gap(reported.figures, figures(passed.matches, passed.settings.protocol), len(part.image)),
+        _Gap(
+            reported.figures,
+            figures(passed.matches, passed.settings.protocol),
+            len(part.image),
+            reported.tolerance,
+        ),
     )
     return trial if whole else trial.model_copy(update={"explains": False, "sampled": True})
 
@@ -280,4 +290,5 @@ def _other_splits(canonical: Canonical, reported: Reported, most_images: float) 
             continue
         found = [figures(matches, settings.protocol, convention) for convention in conventions(canonical.run)]
         nearest = _nearest(found, reported.figures)
-        yield _trial("split", {"split": split}, nearest, _Gap(reported.figures, measured, len(matches.image)))
+        gap = _Gap(reported.figures, measured, len(matches.image), reported.tolerance)
+        yield _trial("split", {"split": split}, nearest, gap)

@@ -8,6 +8,7 @@ from typing import Any, Final, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from runaudit.evaluation.bootstrap import FEW_IMAGES, difference_interval, metric_interval
 from runaudit.evaluation.calibration import (
     LOCALIZATION_BINS,
     PRECISION_BINS,
@@ -31,13 +32,15 @@ from runaudit.evaluation.detection_facts import (
     ThresholdChoice,
     ThresholdFacts,
 )
+from runaudit.evaluation.distinct_images import distinct_by_class, distinct_images
 from runaudit.evaluation.error_fixes import FIXES, KINDS
 from runaudit.evaluation.error_types import BACKGROUND, FOREGROUND, MOST_DETECTIONS, ErrorTypes, error_types
+from runaudit.evaluation.facts import Interval
 from runaudit.evaluation.localization_recall_precision import FOREGROUND as TAU
 from runaudit.evaluation.localization_recall_precision import OptimalError, optimal_error
 from runaudit.evaluation.matching import Matches, Similarity
 from runaudit.evaluation.overlaps import overlaps
-from runaudit.evaluation.thresholds import DEFAULT, Choice, Thresholds, thresholds
+from runaudit.evaluation.thresholds import DEFAULT, GRID, Choice, Thresholds, thresholds
 
 MOST_CONFUSIONS: Final = 100
 """pairs of classes kept, the most frequent ones"""
@@ -68,7 +71,7 @@ def statistics(
     Errors are counted at the threshold of the best F1. Calibration is told of detections that a user would be given:
     from the default threshold on, or from the best one where that is lower.
     """
-    pairs = overlaps(matches, similarity)
+    pairs, distinct = overlaps(matches, similarity), distinct_images(matches)
     coco = coco_metrics(matches, pairs)
     chosen = thresholds(matches, replicates=replicates, seed=seed)
     calibrated = calibration(
@@ -86,16 +89,24 @@ def statistics(
             threshold=chosen.overall.threshold,
             replicates=replicates,
             seed=seed,
+            distinct=distinct,
         ),
         per_size=_per_size(coco),
         thresholds=_thresholds(chosen, matches),
-        calibration=_calibration(calibrated) if calibrated is not None else None,
+        calibration=_calibration(calibrated, distinct) if calibrated is not None else None,
         lrp=_lrp(optimal_error(matches, coco)),
     )
 
 
 def _error_types(
-    matches: Matches, found: ErrorTypes, *, confidence: float, threshold: float, replicates: int, seed: int
+    matches: Matches,
+    found: ErrorTypes,
+    *,
+    confidence: float,
+    threshold: float,
+    replicates: int,
+    seed: int,
+    distinct: int,
 ) -> ErrorTypesFacts:
     intervals = found.fixes.gain_intervals(replicates=replicates, seed=seed)
     counts, at_threshold = found.counts(matches.det_conf), found.counts(matches.det_conf, threshold)
@@ -116,7 +127,7 @@ def _error_types(
             ErrorCost(
                 kind=kind,
                 d_ap=found.d_ap(kind),
-                d_ap_ci95=intervals.get(kind),
+                d_ap_ci95=_gain_interval(intervals.get(kind), found.d_ap(kind), distinct),
                 count=counts[kind],
                 count_at_threshold=at_threshold[kind],
             )
@@ -136,6 +147,12 @@ def _error_types(
         ),
         confused=len(wrong),
     )
+
+
+def _gain_interval(ends: Interval | None, gain: float, distinct: int) -> Interval | None:
+    """The interval of a gain, which is never below 0."""
+    widened = difference_interval(ends, gain, distinct)
+    return None if widened is None else (max(0.0, widened[0]), widened[1])
 
 
 def _number(value: float | np.floating[Any]) -> float | None:
@@ -161,12 +178,17 @@ def _per_size(coco: CocoMetrics) -> tuple[SizeMetrics, ...]:
 
 def _thresholds(chosen: Thresholds, matches: Matches) -> ThresholdFacts:
     instances = np.bincount(np.searchsorted(chosen.classes, matches.gt_cls))
+    distinct = distinct_by_class(matches, chosen.classes)
     return ThresholdFacts(
         default=DEFAULT,
-        overall=_choice(chosen.overall),
+        overall=_choice(chosen.overall, distinct_images(matches)),
         per_class=tuple(
-            ClassThreshold(class_id=int(class_id), instances=int(count), choice=_choice(best) if best.f1 > 0 else None)
-            for class_id, count, best in zip(chosen.classes, instances, chosen.by_class, strict=True)
+            ClassThreshold(
+                class_id=int(class_id),
+                instances=int(count),
+                choice=_choice(best, int(images)) if best.f1 > 0 else None,
+            )
+            for class_id, count, images, best in zip(chosen.classes, instances, distinct, chosen.by_class, strict=True)
         ),
         cross_fitted=chosen.cross_fitted,
         cross_fitted_by_class=chosen.cross_fitted_by_class,
@@ -174,25 +196,26 @@ def _thresholds(chosen: Thresholds, matches: Matches) -> ThresholdFacts:
     )
 
 
-def _choice(best: Choice) -> ThresholdChoice:
+def _choice(best: Choice, distinct: int) -> ThresholdChoice:
+    """With intervals for so many images that differ; few of them leave any threshold open."""
     return ThresholdChoice(
         threshold=best.threshold,
-        threshold_ci95=best.threshold_ci95,
+        threshold_ci95=best.threshold_ci95 if distinct >= FEW_IMAGES else (float(GRID[0]), float(GRID[-1])),
         f1=best.f1,
-        f1_ci95=best.f1_ci95,
+        f1_ci95=metric_interval(best.f1_ci95, best.f1, distinct),
         f1_default=best.f1_default,
         lost=best.lost,
-        lost_ci95=best.lost_ci95,
+        lost_ci95=difference_interval(best.lost_ci95, best.lost, distinct),
     )
 
 
-def _calibration(found: Calibration) -> CalibrationFacts:
+def _calibration(found: Calibration, distinct: int) -> CalibrationFacts:
     return CalibrationFacts(
         confidence=found.least_confidence,
         iou=FOREGROUND,
         overconfidence=found.overconfidence,
-        d_ece=_calibration_error(found.precision, PRECISION_BINS),
-        la_ece=_calibration_error(found.localization, LOCALIZATION_BINS),
+        d_ece=_calibration_error(found.precision, PRECISION_BINS, distinct),
+        la_ece=_calibration_error(found.localization, LOCALIZATION_BINS, distinct),
         reliability=tuple(
             CalibrationBin(
                 lower=entry.lower,
@@ -206,14 +229,14 @@ def _calibration(found: Calibration) -> CalibrationFacts:
     )
 
 
-def _calibration_error(found: CalibrationError, bins: int) -> CalibrationErrorFacts:
+def _calibration_error(found: CalibrationError, bins: int, distinct: int) -> CalibrationErrorFacts:
     return CalibrationErrorFacts(
         bins=bins,
         error=found.error,
         by_chance=found.by_chance,
         chance95=found.chance95,
         corrected=found.corrected,
-        ci95=found.ci95,
+        ci95=metric_interval(found.ci95, found.corrected, distinct),
         detections=found.detections,
     )
 

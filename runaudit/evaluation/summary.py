@@ -10,7 +10,7 @@ import torch
 from pydantic import JsonValue
 
 from runaudit.evaluation.average_precision import DetectionMetrics, detection_metrics
-from runaudit.evaluation.bootstrap import Bootstrap, bootstrap, interval
+from runaudit.evaluation.bootstrap import Bootstrap, bootstrap, interval, metric_interval
 from runaudit.evaluation.clock import Clock
 from runaudit.evaluation.facts import BoxMetrics, ClassMetrics, EvaluationFacts, FurtherGeometry, Interval
 from runaudit.evaluation.framework import framework
@@ -75,7 +75,7 @@ def summarize(
         except TooCrowdedError as error:
             raise too_crowded(passed.file_of(error.group), labelled.split) from error
     further, geometry = None, FURTHER.get(network.task)
-    ci95 = intervals(samples)
+    ci95 = intervals(samples, metrics)
     if geometry is not None and matches.tp_further is not None:
         # The same detections and labels, with other true positives.
         by_further = replace(matches, tp=matches.tp_further)
@@ -85,7 +85,7 @@ def summarize(
             )
         with clock.stage("bootstrap"):
             replicated = bootstrap(by_further, replicates=replicates, seed=seed, kind=protocol.average_precision)
-        ci95 |= {f"{geometry}_{name}": found for name, found in intervals(replicated).items()}
+        ci95 |= {f"{geometry}_{name}": found for name, found in intervals(replicated, further).items()}
     facts = EvaluationFacts(
         split=labelled.split,
         images=len(matches.image),
@@ -95,6 +95,7 @@ def summarize(
         further={geometry: box_metrics(further)} if geometry is not None and further is not None else {},
         ci95=ci95,
         replicates=replicates,
+        distinct_images=samples.distinct,
         confidence_threshold=metrics.confidence_threshold,
         per_class=per_class_metrics(checkpoint, network, matches, metrics, samples, further=further),
         settings=_settings(network, settings, labelled, seed=seed),
@@ -121,9 +122,12 @@ def box_metrics(metrics: DetectionMetrics) -> BoxMetrics:
     )
 
 
-def intervals(samples: Bootstrap) -> dict[str, Interval]:
+def intervals(samples: Bootstrap, metrics: DetectionMetrics) -> dict[str, Interval]:
     """The intervals of mAP50 and mAP50-95, as far as there are any."""
-    named = {"map50": interval(samples.map50), "map50_95": interval(samples.map50_95)}
+    named = {
+        "map50": metric_interval(interval(samples.map50), metrics.map50, samples.distinct),
+        "map50_95": metric_interval(interval(samples.map50_95), metrics.map50_95, samples.distinct),
+    }
     return {name: found for name, found in named.items() if found is not None}
 
 
@@ -157,7 +161,11 @@ def per_class_metrics(
                 f1=float(metrics.f1[row]),
                 map50=float(metrics.average_precision[row, 0]),
                 map50_95=float(metrics.average_precision[row].mean()),
-                map50_95_ci95=interval(samples.class_map50_95[:, row]),
+                map50_95_ci95=metric_interval(
+                    interval(samples.class_map50_95[:, row]),
+                    float(metrics.average_precision[row].mean()),
+                    int(samples.class_distinct[row]),
+                ),
                 further_map50_95=float(further.average_precision[row].mean()) if further is not None else None,
             )
         )

@@ -16,7 +16,7 @@ def unreproduced(run: RunFacts, evaluation: EvaluationFacts) -> Reported | None:
     if reported is None or not differs(evaluation, reported.metrics):
         return None
     others = {name: _figures(metrics) for name, metrics in other_rows(run).items()}
-    return Reported(_figures(reported.metrics), others)
+    return Reported(_figures(reported.metrics), others, evaluation.tolerance)
 
 
 def accuracy_unreproduced(run: RunFacts, measured: ClassificationFacts) -> bool:

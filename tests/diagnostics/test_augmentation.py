@@ -156,7 +156,6 @@ def test_a_classifier_s_mistakes_count_too():
             top1=1 - wrong / 200,
             top5=1.0,
             ci95={},
-            replicates=0,
             per_class=tuple(
                 ClassAccuracy(class_id=index, name=name, images=100, correct=100 - wrong // 2, predicted=100)
                 for index, name in SIDES.items()

@@ -12,6 +12,7 @@ import pytest
 from runaudit.diagnostics import class_imbalance, class_mapping, metric_mismatch, validation_set_too_small
 from runaudit.diagnostics.catalogue import examine_all
 from runaudit.diagnostics.policy import Policy
+from runaudit.evaluation.classification_metrics import Accuracy, accuracy_intervals
 from runaudit.evaluation.facts import AccuracyTrial
 from runaudit.reports.markdown import render_markdown
 from runaudit.reports.schema import Report
@@ -70,7 +71,16 @@ def test_a_small_set_is_given_its_interval_and_one_image() -> None:
     assert metric_mismatch.examine(evidence(small, reported=0.93)).outcome == "passed"
     three = classification((1, 1, 1), (1.0, 1.0, 0.0))
     assert metric_mismatch.examine(evidence(three, reported=1.0)).outcome == "passed"
-    assert metric_mismatch.examine(evidence(three, reported=0.0)).outcome == "passed", "the interval spans it"
+    assert metric_mismatch.examine(evidence(three, reported=0.25)).outcome == "inconclusive", "the interval spans it"
+    assert metric_mismatch.examine(evidence(three, reported=0.0)).outcome == "failed"
+
+
+def test_copies_of_one_right_image_are_no_large_set_of_right_ones() -> None:
+    ci95 = accuracy_intervals(Accuracy(1.0, 1.0), 1)
+    copies = classification((60,), (1.0,), distinct_images=1, ci95=ci95)
+    result = validation_set_too_small.examine(evidence(copies, reported=1.0))
+    assert result.finding is not None and result.finding.severity == "major"
+    assert "1 of them differs" in result.finding.explanation
 
 
 def test_the_order_of_a_splits_own_folders_explains_it() -> None:

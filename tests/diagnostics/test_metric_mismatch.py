@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from runaudit.diagnostics.metric_mismatch import examine, reported_metrics
+from runaudit.diagnostics.metric_mismatch import differs, examine, reported_metrics
+from runaudit.evaluation.conventions import Figures
 from tests.diagnostics import cases
 
 RUN = cases.run()
@@ -38,6 +39,25 @@ def test_a_gap_within_the_interval_is_minor_on_a_large_set_and_reproduced_on_a_s
     assert examine(measured(-0.03, half_width=0.05)).outcome == "warned"
     small = examine(measured(-0.03, half_width=0.05, instances=(60, 60)))
     assert small.outcome == "passed" and "interval" in small.reason
+
+
+def test_a_large_gap_within_the_interval_of_a_tiny_set_is_neither_reproduced_nor_found():
+    tiny = examine(measured(-0.2, half_width=0.3, instances=(6, 6)))
+    assert tiny.outcome == "inconclusive" and "too few" in tiny.reason
+
+
+def test_the_check_and_reconciling_take_the_same_figures_for_reproduced():
+    """On a small set the half width of the interval; on a large one the tolerances as they stand."""
+    small, large = cases.evaluation(0.5, half_width=0.04, instances=(60, 60)), cases.evaluation(0.5, half_width=0.04)
+    assert small.tolerance.map50_95 == pytest.approx(0.04) and large.tolerance.map50_95 == 0.005
+    for evaluation in (small, large):
+        for gap in (0.004, 0.03, 0.05):
+            figures = Figures(0.7, 0.5 + gap)
+            reported = {"map50": 0.7, "map50_95": 0.5 + gap}
+            reproduced = Figures(0.7, 0.5).reproduces(figures, evaluation.tolerance)
+            assert reproduced is not differs(evaluation, reported)
+    other_map50 = {"map50": 0.9, "map50_95": 0.5}
+    assert differs(small, other_map50) and not Figures(0.7, 0.5).reproduces(Figures(0.9, 0.5), small.tolerance)
 
 
 def test_a_gap_of_map50_alone_is_minor():

@@ -31,6 +31,14 @@ def test_few_instances_are_major_though_the_bootstrap_looks_narrow():
     assert result.outcome == "failed"
 
 
+def test_copies_of_few_images_are_major_whatever_their_number():
+    result = judged(half_width=0.01, distinct_images=2)
+    assert result.finding is not None and result.finding.severity == "major"
+    assert "Of 600 validation images, 2 labelled ones differ" in result.finding.title
+    assert ("labelled images that differ", 2) in [(item.name, item.value) for item in result.finding.evidence]
+    assert judged(half_width=0.01, distinct_images=5).outcome == "passed"
+
+
 def test_mostly_thin_classes_are_named():
     result = judged(instances=(500, 10, 12))
     assert result.outcome == "warned"

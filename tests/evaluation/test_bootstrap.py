@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runaudit.evaluation.average_precision import detection_metrics
-from runaudit.evaluation.bootstrap import bootstrap, image_draws, interval
+from runaudit.evaluation.bootstrap import (
+    FEW_IMAGES,
+    bootstrap,
+    difference_interval,
+    image_draws,
+    interval,
+    metric_interval,
+)
+from runaudit.evaluation.distinct_images import distinct_by_class, distinct_images
 from runaudit.evaluation.matching import Matches
+from runaudit.evaluation.proportions import wilson_of_share
 from runaudit.evaluation.protocol import ULTRALYTICS, YOLOV5, AveragePrecision
 
 
@@ -92,11 +103,57 @@ def test_the_same_seed_gives_the_same_replicates() -> None:
     assert not np.array_equal(first.map50, bootstrap(matches, replicates=50, seed=4).map50)
 
 
-def test_one_image_has_an_interval_without_width() -> None:
-    matches = random_matches(3, images=1, per_image=20, labels=10, classes=2)
-    ends = interval(bootstrap(matches, replicates=30).map50_95)
-    assert ends is not None
-    assert ends[0] == ends[1]
+def repeated(matches: Matches, times: int) -> Matches:
+    """The same images several times over, each time with rows of its own."""
+    images = len(matches.image)
+    moved = {
+        name: np.concatenate([getattr(matches, name) + images * step for step in range(times)])
+        for name in ("image", "det_image", "gt_image")
+    }
+    rows = {
+        name: np.concatenate([getattr(matches, name)] * times)
+        for name in ("det_cls", "det_conf", "det_box", "tp", "gt_cls", "gt_box")
+    }
+    return Matches(**{name: column.astype(getattr(matches, name).dtype) for name, column in (moved | rows).items()})
+
+
+@pytest.mark.parametrize("times", [1, 40])
+def test_one_image_is_no_certainty_however_often_it_stands_there(times: int) -> None:
+    drawn = bootstrap(repeated(random_matches(3, images=1, per_image=20, labels=10, classes=2), times), replicates=30)
+    ends = interval(drawn.map50_95)
+    assert ends is not None and ends[1] - ends[0] < 1e-6
+    assert drawn.distinct == 1 and drawn.class_distinct.tolist() == [1, 1]
+    widened = metric_interval(ends, ends[0], drawn.distinct)
+    assert widened == pytest.approx(wilson_of_share(ends[0], 1))
+    assert difference_interval((0.0, 0.0), 0.0, drawn.distinct) == pytest.approx((-0.8904, 0.8904), abs=5e-4)
+
+
+def test_copies_are_told_from_images_that_share_their_labels() -> None:
+    one = random_matches(5, images=1, per_image=6, labels=3, classes=1)
+    copies = repeated(one, 12)
+    assert distinct_images(copies) == 1
+    # As from another batch, in another order of the label files' rows.
+    shaken = replace(copies, det_conf=copies.det_conf + np.float32(1e-7), gt_cls=copies.gt_cls[::-1].copy())
+    assert distinct_images(shaken) == 1
+    others = replace(copies, det_conf=copies.det_conf * (1 - np.repeat(np.arange(12), 6).astype(np.float32) / 100))
+    assert distinct_images(others) == 12
+
+
+def test_images_without_labels_are_not_counted() -> None:
+    matches = random_matches(6, images=30, per_image=4, labels=8, classes=2)
+    assert distinct_images(matches) == len(np.unique(matches.gt_image))
+    assert distinct_by_class(matches, np.arange(2)).tolist() == [
+        len(np.unique(matches.gt_image[matches.gt_cls == class_id])) for class_id in range(2)
+    ]
+
+
+def test_a_figure_that_no_replicate_changes_keeps_a_width() -> None:
+    assert metric_interval((1.0, 1.0), 1.0, 100) == (pytest.approx(0.963, abs=5e-4), 1.0)
+    assert metric_interval((0.0, 0.0), 0.0, 100) == (0.0, pytest.approx(0.037, abs=5e-4))
+    assert metric_interval((0.4, 0.6), 0.5, FEW_IMAGES) == (0.4, 0.6)
+    assert metric_interval((0.4, 0.6), 0.5, FEW_IMAGES - 1) == pytest.approx((0.15, 0.85), abs=5e-3)
+    assert metric_interval(None, 0.5, 100) is None
+    assert difference_interval((0.0, 0.0), 0.0, FEW_IMAGES) == (0.0, 0.0)
 
 
 def test_interval_leaves_missing_replicates_out() -> None:

@@ -163,7 +163,9 @@ def test_a_network_of_nothing_but_nan_scores_zero(tmp_path: Path) -> None:
     index, labels = write_data(tmp_path, pictures(tmp_path))
     run = run_of(checkpoint_of(narrow_description()), imgsz=64)
     facts = evaluate_checkpoint(run, weights=weights, index=index, labels=labels, device="cpu", replicates=20)
-    assert (facts.metrics.map50, facts.metrics.map50_95, facts.ci95["map50_95"]) == (0.0, 0.0, (0.0, 0.0))
+    assert (facts.metrics.map50, facts.metrics.map50_95) == (0.0, 0.0)
+    low, high = facts.ci95["map50_95"]
+    assert low == 0.0 < high < 0.25, "nothing found on a few images is not known to find nothing anywhere"
 
 
 def test_a_run_without_checkpoint(tmp_path: Path) -> None:
