@@ -22,6 +22,7 @@ from runaudit_service.api.middleware import RequestContext
 from runaudit_service.api.openapi import describe
 from runaudit_service.api.projects import endpoints as projects
 from runaudit_service.api.resources import Resources
+from runaudit_service.api.webhooks import endpoints as webhooks
 from runaudit_service.store.bell import Bell
 from runaudit_service.store.blobs import BlobStore
 from runaudit_service.store.database import async_engine
@@ -70,7 +71,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.resources = resources
     errors.install(app)
     # History first: `/v1/audits/export` is no audit's id.
-    for module in (history, audits, keys, projects, health):
+    for module in (history, audits, keys, projects, webhooks, health):
         app.include_router(module.router)
     describe(app)
     return app

@@ -25,6 +25,7 @@ from runaudit_service.api.errors import MediaTypeError, NotFoundError, responses
 from runaudit_service.api.idempotency import Answer, IdempotencyHeader, claimed
 from runaudit_service.api.multipart import MULTIPART_TYPE, Submission, read_submission
 from runaudit_service.api.resources import Resources, Shared
+from runaudit_service.api.webhooks.addresses import require_allowed
 
 MAX_WAIT_SECONDS: Final = 60
 
@@ -275,6 +276,8 @@ async def _read(request: Request, shared: Resources, stack: AsyncExitStack) -> t
     else:
         raise MediaTypeError(f"Send the run as {MULTIPART_TYPE} with a boundary, or name it as {JSON_TYPE}.")
     sources.require_one_source_each(order, submission)
+    if order.callback_url is not None:
+        require_allowed(order.callback_url, shared.settings, "/callback_url")
     return order, submission
 
 

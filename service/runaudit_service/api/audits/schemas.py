@@ -122,7 +122,10 @@ class AuditRequest(RequestModel):
     environment: Annotated[dict[str, JsonValue], AfterValidator(_storable)] = Field(
         default={}, description="what the training saw: GPU, memory, versions, resolved arguments, log tail"
     )
-    callback_url: str | None = Field(default=None, description="not served yet: `callback_not_supported_yet`")
+    callback_url: str | None = Field(
+        default=None,
+        description="an https URL that is told of each event of this audit, signed with the project's secret",
+    )
     force: bool = Field(default=False, description="audit again even if the same was audited before")
 
 

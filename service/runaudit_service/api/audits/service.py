@@ -17,6 +17,7 @@ from runaudit import __version__
 from runaudit_service.api.audits.repository import AuditRecord, AuditRepository, Input
 from runaudit_service.api.audits.schemas import AuditRequest, Role
 from runaudit_service.api.errors import ConflictError, InvalidRequestError, NotFoundError
+from runaudit_service.api.webhooks.callbacks import call_back
 from runaudit_service.store.blobs import Blob, BlobStore
 from runaudit_service.store.models import TERMINAL_STATES, Audit, Job, Project, new_id
 
@@ -79,12 +80,15 @@ class AuditService:
             policy=policy,
             labels=order.labels,
             environment=order.environment,
+            callback_url=order.callback_url,
             auditor_version=__version__,
             fingerprint=fingerprint(inputs, order.depth, policy, order.environment),
         )
         if not order.force and path is None:
             earlier = await self._audits.earlier(project.id, audit.fingerprint)
             if earlier is not None:
+                if order.callback_url is not None:
+                    await call_back(self._session, earlier.audit, order.callback_url)
                 return Submitted(earlier, None)
         return await self._queue(audit, inputs)
 
@@ -101,6 +105,7 @@ class AuditService:
             policy=old.policy,
             labels=old.labels,
             environment=old.environment,
+            callback_url=old.callback_url,
             auditor_version=__version__,
             fingerprint=fingerprint(record.inputs, old.depth, old.policy, old.environment),
             rerun_of=old.id,
@@ -157,6 +162,8 @@ class AuditService:
         queue = QUEUE_OF_DEPTH[audit.depth]
         job = Job(kind="audit", queue=queue, max_attempts=self._max_attempts)
         await self._audits.add(audit, inputs, job)
+        if audit.callback_url is not None:
+            await call_back(self._session, audit, audit.callback_url)
         return Submitted(await self.get(audit.id), queue)
 
     async def _lock(self, audit_id: uuid.UUID) -> tuple[AuditRecord, Sequence[Job]]:

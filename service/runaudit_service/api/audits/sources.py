@@ -69,10 +69,3 @@ def _require_served(order: AuditRequest) -> None:
                 code="source_not_supported_yet",
                 place=place,
             )
-    if order.callback_url is not None:
-        # Taking it and never calling would be worse than saying so.
-        raise InvalidRequestError(
-            "This version calls nobody back; poll the audit, or wait with `?wait=`.",
-            code="callback_not_supported_yet",
-            place="/callback_url",
-        )

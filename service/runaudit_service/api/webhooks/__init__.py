@@ -1,0 +1,1 @@
+"""Webhooks over HTTP: who is told of audits, and what was delivered."""
