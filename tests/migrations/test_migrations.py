@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 
 from runaudit_service.store import migrate
 from runaudit_service.store.database import sync_engine
+from runaudit_service.store.limit_rows import TenantLimits
 from runaudit_service.store.models import (
     ApiKey,
     Artifact,
@@ -32,6 +33,7 @@ from runaudit_service.store.models import (
     ReportRow,
     Tenant,
 )
+from runaudit_service.store.upload_rows import Upload, UploadPart
 from runaudit_service.store.webhooks import WebhookAttempt, WebhookCallback, WebhookDelivery, WebhookEndpoint
 
 ROOT = Path(__file__).parents[2]
@@ -85,12 +87,15 @@ def fill(engine: Engine) -> None:
                     for term in TERMS
                 ),
                 IdempotencyKey(api_key_id=key.id, operation="POST /", key="1", expires_at=text("now()")),
+                Upload(id=audit.id, tenant_id=tenant.id, length=2, received=1, expires_at=CREATED_AT),
+                TenantLimits(tenant_id=tenant.id, requests_per_minute=60),
                 WebhookCallback(audit_id=audit.id, url="https://example.com/callback"),
                 WebhookEndpoint(tenant_id=tenant.id, url="https://example.com/", events=["audit.queued"], secret="s"),
             ]
         )
         session.commit()
         # The event's trigger wrote a delivery to each.
+        session.add(UploadPart(upload_id=audit.id, start=0, bytes=1, holder=audit.id))
         delivery = session.scalars(select(WebhookDelivery).where(WebhookDelivery.endpoint_id.is_not(None))).one()
         attempt = WebhookAttempt(tenant_id=tenant.id, delivery_id=delivery.id, started_at=CREATED_AT, seconds=0.1)
         session.add(attempt)

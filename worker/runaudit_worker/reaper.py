@@ -1,6 +1,7 @@
 """`python -m runaudit_worker.reaper`: looks after what nobody else does.
 
-It gives lost jobs to other workers, rings again where a bell was lost, and removes artifacts that no audit needs.
+It gives lost jobs to other workers, rings again where a bell was lost, and removes artifacts and uploads that nobody
+needs.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from runaudit_service.store.blobs import BlobStore
 from runaudit_service.store.database import sync_engine
 from runaudit_service.store.removal import remove_released, remove_untitled
 from runaudit_service.store.settings import settings
+from runaudit_service.store.staging import Staging
+from runaudit_service.store.upload_expiry import remove_abandoned_uploads
 from runaudit_worker.logs import log_to_stderr
 
 _log = logging.getLogger(__name__)
@@ -39,6 +42,8 @@ UNHEARD_SECONDS = 2.0
 LONGEST_BACK_OFF_SECONDS = 30.0
 REMOVAL_SECONDS = 60.0
 """between two removals of artifacts: nobody waits for them"""
+STRAY_SECONDS = 24 * 3600.0
+"""age of files of an upload that no row names; a day is far longer than any request takes between the two"""
 BELLS_AT_ONCE = 16
 """bells for one queue in one pass: enough to wake every idle worker of a flushed broker, bounded for a broken one"""
 
@@ -46,10 +51,13 @@ BELLS_AT_ONCE = 16
 class Reaper:
     """One pass at a time over the queue of record and the artifacts."""
 
-    def __init__(self, engine: Engine, bell: Bell, blobs: BlobStore, artifact_grace_seconds: float) -> None:
+    def __init__(
+        self, engine: Engine, bell: Bell, blobs: BlobStore, staging: Staging, artifact_grace_seconds: float
+    ) -> None:
         self._engine = engine
         self._bell = bell
         self._blobs = blobs
+        self._staging = staging
         self._grace = artifact_grace_seconds
         self._parts = itertools.cycle(f"{number:02x}" for number in range(256))
         self._removed_at = -math.inf
@@ -76,7 +84,8 @@ class Reaper:
         return rung
 
     def remove(self) -> int:
-        """Removes artifacts that no audit needs any more, once in REMOVAL_SECONDS; returns how many blobs were deleted.
+        """Removes artifacts that no audit needs any more and uploads that nobody came back to, once in REMOVAL_SECONDS;
+        returns how many.
 
         Each time it also looks through another of the blob store's 256 parts for what no row names.
         """
@@ -87,10 +96,11 @@ class Reaper:
         try:
             deleted += remove_released(self._engine, self._blobs, grace_seconds=self._grace)
             deleted += remove_untitled(self._engine, self._blobs, next(self._parts), grace_seconds=self._grace)
+            deleted += remove_abandoned_uploads(self._engine, self._staging, stray_seconds=STRAY_SECONDS)
         except OSError as error:
             _log.warning("an artifact can't be removed: %s", error)
         if deleted:
-            _log.info("removed %d artifacts that no audit needs", deleted)
+            _log.info("removed %d artifacts and uploads that nobody needs", deleted)
         return deleted
 
 
@@ -145,7 +155,8 @@ def main() -> int:
     engine = sync_engine(configured.database_url, pool_size=2)
     bell = Bell(configured.broker_url)
     _log.info("reaper begins")
-    reaper = Reaper(engine, bell, BlobStore(configured.blob_dir), configured.artifact_grace_seconds)
+    blobs, staging = BlobStore(configured.blob_dir), Staging(configured.staging_dir)
+    reaper = Reaper(engine, bell, blobs, staging, configured.artifact_grace_seconds)
     run(reaper, engine, min(LONGEST_PAUSE_SECONDS, configured.lease_seconds / 3), stopping)
     bell.close()
     engine.dispose()

@@ -12,21 +12,26 @@ from fastapi.middleware import Middleware
 
 from runaudit import __version__
 from runaudit_service.api import errors, health
+from runaudit_service.api.artifacts import endpoints as artifacts
 from runaudit_service.api.audits import endpoints as audits
 from runaudit_service.api.audits import history_endpoints as history
+from runaudit_service.api.audits import report_endpoints as reports
 from runaudit_service.api.audits.watch import Watcher
 from runaudit_service.api.database import Database
 from runaudit_service.api.keys import endpoints as keys
 from runaudit_service.api.metrics import HttpMetrics
 from runaudit_service.api.middleware import RequestContext
 from runaudit_service.api.openapi import describe
+from runaudit_service.api.patience import BodyPatience
 from runaudit_service.api.projects import endpoints as projects
 from runaudit_service.api.resources import Resources
 from runaudit_service.api.webhooks import endpoints as webhooks
+from runaudit_service.api.uploads import endpoints as uploads
 from runaudit_service.store.bell import Bell
 from runaudit_service.store.blobs import BlobStore
 from runaudit_service.store.database import async_engine
 from runaudit_service.store.settings import Settings
+from runaudit_service.store.staging import Staging
 from runaudit_service.store.tenancy import API_ROLE
 
 DESCRIPTION: Final = """\
@@ -43,7 +48,8 @@ def create_app(settings: Settings) -> FastAPI:
     resources = Resources(
         settings=settings,
         database=database,
-        blobs=BlobStore(settings.blob_dir),
+        blobs=BlobStore(settings.blob_dir, settings.disk_reserve_bytes),
+        staging=Staging(settings.staging_dir, settings.disk_reserve_bytes),
         bell=Bell(settings.broker_url) if settings.broker_url else None,
         watcher=Watcher(database),
         http_metrics=HttpMetrics(),
@@ -66,12 +72,15 @@ def create_app(settings: Settings) -> FastAPI:
         license_info={"name": "AGPL-3.0-or-later", "identifier": "AGPL-3.0-or-later"},
         lifespan=lifespan,
         redoc_url=None,
-        middleware=[Middleware(RequestContext, metrics=resources.http_metrics)],
+        middleware=[
+            Middleware(RequestContext, metrics=resources.http_metrics),
+            Middleware(BodyPatience, idle_seconds=settings.body_idle_seconds),
+        ],
     )
     app.state.resources = resources
     errors.install(app)
     # History first: `/v1/audits/export` is no audit's id.
-    for module in (history, audits, keys, projects, webhooks, health):
+    for module in (history, audits, reports, uploads, artifacts, keys, projects, webhooks, health):
         app.include_router(module.router)
     describe(app)
     return app

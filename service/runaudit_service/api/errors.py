@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -48,7 +48,7 @@ class Problem(BaseModel):
 class ApiError(RunauditError):
     """An error that only a client of the API can meet; `headers` go with the answer."""
 
-    headers: ClassVar[Mapping[str, str]] = {}
+    headers: Mapping[str, str] = {}
 
 
 class AuthenticationError(ApiError):
@@ -83,6 +83,15 @@ class InFlightError(ConflictError):
 
     code = "idempotency_key_in_flight"
     headers = {"Retry-After": str(RETRY_SECONDS)}
+
+
+class BodyTimeoutError(ApiError):
+    """The client fell silent in the middle of its body; the connection is given up."""
+
+    code = "body_timed_out"
+    status = 408
+    title = "Nothing came for too long"
+    headers = {"Connection": "close"}
 
 
 class NotAcceptableError(ApiError):

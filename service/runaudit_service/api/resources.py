@@ -14,6 +14,7 @@ from runaudit_service.api.metrics import HttpMetrics
 from runaudit_service.store.bell import Bell
 from runaudit_service.store.blobs import BlobStore
 from runaudit_service.store.settings import Settings
+from runaudit_service.store.staging import Staging
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Resources:
     settings: Settings
     database: Database
     blobs: BlobStore
+    staging: Staging
     bell: Bell | None
     watcher: Watcher
     http_metrics: HttpMetrics

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import hashlib
 import os
 import re
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
-from runaudit.errors import InputError, RunauditError
+from runaudit.errors import InputError
+from runaudit_service.store.disk import StorageFullError, full_disk_told, require_room, sync_folder
+
+__all__ = ["ArtifactTooLargeError", "Blob", "BlobStore", "BlobWriter", "StorageFullError"]
 
 SHA256: Final = re.compile(r"[0-9a-f]{64}")
 # Bytes gathered before they go to a thread for hashing and writing: large enough that the hand-over (about 0.1 ms)
@@ -23,8 +23,6 @@ SHA256: Final = re.compile(r"[0-9a-f]{64}")
 BUFFER_BYTES: Final = 1 << 20
 # A file that is still being written is touched far more often than this.
 ABANDONED_SECONDS: Final = 24 * 3600
-# What a full disk, a used-up quota and a file system's or process' largest file answer.
-_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class ArtifactTooLargeError(InputError):
@@ -33,14 +31,6 @@ class ArtifactTooLargeError(InputError):
     code = "artifact_too_large"
     status = 413
     title = "The artifact is too large"
-
-
-class StorageFullError(RunauditError):
-    """The blob store can't take more; nothing of the artifact is kept."""
-
-    code = "storage_full"
-    status = 507
-    title = "The artifact store is full"
 
 
 @dataclass(frozen=True)
@@ -52,10 +42,14 @@ class Blob:
 
 
 class BlobStore:
-    """Blobs below one local folder: `ab/abcd...` for finished ones, `incoming/` for those being written."""
+    """Blobs below one local folder: `ab/abcd...` for finished ones, `incoming/` for those being written.
 
-    def __init__(self, root: Path) -> None:
+    `reserve_bytes` of its disk stay free: writers raise StorageFullError before they take them.
+    """
+
+    def __init__(self, root: Path, reserve_bytes: int = 0) -> None:
         self.root = root
+        self.reserve_bytes = reserve_bytes
         self.incoming = root / "incoming"
 
     def path(self, sha256: str) -> Path:
@@ -104,6 +98,7 @@ class BlobWriter:
         self._buffer = bytearray()
         self._path = store.incoming / uuid.uuid4().hex
         self._descriptor: int | None = None
+        self._linked: str | None = None
         self.bytes = 0
 
     async def __aenter__(self) -> Self:
@@ -125,8 +120,20 @@ class BlobWriter:
         if len(self._buffer) >= BUFFER_BYTES:
             await self._flush()
 
+    async def link(self, path: Path, blob: Blob) -> bool:
+        """Take the durable file `path`, which is known to be `blob`, instead of any bytes; it keeps its old name too.
+
+        False if the file system can't give a file two names, or `path` is on another one: then write its bytes.
+        """
+        linked = await asyncio.to_thread(self._link, path)
+        if linked:
+            self._linked, self.bytes = blob.sha256, blob.bytes
+        return linked
+
     async def digest(self) -> str:
         """The SHA-256 of what was written so far, hexadecimal."""
+        if self._linked is not None:
+            return self._linked
         await self._flush()
         return self._digest.hexdigest()
 
@@ -151,55 +158,45 @@ class BlobWriter:
             await asyncio.to_thread(self._append, data)
 
     def _open(self) -> None:
-        with _full_disk_told():
+        with full_disk_told():
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+
+    def _link(self, path: Path) -> bool:
+        link = self._path.with_suffix(".link")
+        try:
+            link.hardlink_to(path)
+        except OSError:
+            return False
+        link.replace(self._path)
+        return True
 
     def _append(self, data: bytes) -> None:
         if self._descriptor is None:
             raise RuntimeError("written to after its end")
         self._digest.update(data)
         view = memoryview(data)
-        with _full_disk_told():
+        require_room(self._path.parent, self._store.reserve_bytes, len(data))
+        with full_disk_told():
             while view:
                 view = view[os.write(self._descriptor, view) :]
 
     def _sync(self) -> None:
         if self._descriptor is None:
             raise RuntimeError("committed after its end")
-        with _full_disk_told():
+        with full_disk_told():
             os.fsync(self._descriptor)
 
     def _place(self, blob: Blob) -> None:
         self._sync()
         target = self._store.path(blob.sha256)
-        with _full_disk_told():
+        with full_disk_told():
             target.parent.mkdir(parents=True, exist_ok=True)
             self._path.replace(target)
-            _sync_folder(target.parent)
+            sync_folder(target.parent)
 
     def _discard(self) -> None:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
         self._path.unlink(missing_ok=True)
-
-
-@contextmanager
-def _full_disk_told() -> Iterator[None]:
-    """Turn the operating system's words for a full disk into ours."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in _FULL:
-            raise
-        raise StorageFullError("There is no room for this artifact. Free space, or try again later.") from error
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename in this folder survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -162,6 +162,8 @@ class Audit(Base):
             postgresql_where=text("framework IS NOT NULL"),
         ),
         Index("ix_audits_tenant_id_fingerprint", "tenant_id", "fingerprint"),
+        # What a tenant has waiting is counted against its quota, however long its history.
+        Index("ix_audits_waiting", "tenant_id", postgresql_where=text("state IN ('queued', 'fetching')")),
         # An audit that is deleted is looked for among those that name it.
         Index("ix_audits_rerun_of", "rerun_of", postgresql_where=text("rerun_of IS NOT NULL")),
     )

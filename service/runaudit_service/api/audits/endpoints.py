@@ -13,8 +13,6 @@ from fastapi import APIRouter, BackgroundTasks, Depends, Header, Path, Query, Re
 from fastapi.responses import Response
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from runaudit.reports.markdown import render_markdown
-from runaudit.reports.schema import Report
 from runaudit_service.api.audits import representations, sources
 from runaudit_service.api.audits.repository import AuditRecord, AuditRepository
 from runaudit_service.api.audits.schemas import AuditBody, AuditRequest, Role
@@ -110,7 +108,8 @@ async def create_audit(
     background: BackgroundTasks,
     idempotency_key: IdempotencyHeader = None,
 ) -> Response:
-    """Send the run's archive as the file part `artifact`, or name one that you sent before by its SHA-256.
+    """Send the run's archive as the file part `artifact`, or name one that you sent before, by its SHA-256 or by the
+    upload that it came in by.
 
     The data set is a file part `data`, or is named in `request`, or lies in the run's archive; without any, only the
     curves are audited. The parts may come in any order.
@@ -130,6 +129,7 @@ async def create_audit(
             for name, upload in submission.files.items()
         }
         async with shared.database.transaction() as session:
+            order = await sources.with_digests_of_uploads(session, caller.tenant_id, order)
             submitted = await _service(shared, session, caller).submit(order, stored, path)
             for upload in submission.files.values():
                 await upload.writer.commit()
@@ -182,44 +182,6 @@ async def get_audit(
     if representations.matches(if_none_match, record.audit.version):
         return Response(status_code=304, headers=headers)
     return _json(representations.body_of(record).model_dump_json(), 200, headers)
-
-
-@router.get(
-    "/{audit_id}/report",
-    operation_id="get_audit_report",
-    summary="The report of an audit",
-    response_class=Response,
-    responses=responses(
-        401,
-        403,
-        404,
-        406,
-        409,
-        503,
-        answers={
-            200: {
-                "description": "The report",
-                "content": {JSON_TYPE: {"schema": {"$ref": "#/components/schemas/Report"}}, "text/markdown": {}},
-            }
-        },
-    ),
-)
-async def get_audit_report(
-    caller: Reader,
-    audit_id: AuditId,
-    shared: Shared,
-    format: Annotated[
-        str | None, Query(description="json or markdown; html, junit and sarif are not served yet", examples=["json"])
-    ] = None,
-    accept: Annotated[str | None, Header(description="used without `format`")] = None,
-) -> Response:
-    """By `?format=`, else by Accept. 409 while the audit goes on, and with the error's own code after it failed."""
-    chosen = representations.report_format(format, accept)
-    async with shared.database.reading() as session:
-        text = await _service(shared, session, caller).report(audit_id)
-    if chosen == "markdown":
-        text = await asyncio.to_thread(_markdown, text)
-    return Response(text, media_type=representations.MEDIA_TYPES[chosen], headers={"Vary": "Accept"})
 
 
 @router.post(
@@ -310,8 +272,3 @@ def _queued(submitted: Submitted, answer: Answer, shared: Resources, background:
 
 def _json(body: str, status: int, headers: Any) -> Response:
     return Response(body, status, headers=dict(headers), media_type=JSON_TYPE)
-
-
-def _markdown(report: str) -> str:
-    markdown: str = render_markdown(Report.model_validate_json(report))
-    return markdown

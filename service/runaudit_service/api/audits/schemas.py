@@ -78,7 +78,7 @@ class DataSource(RequestModel):
     """Where the data set is: exactly one of these."""
 
     url: str | None = Field(default=None, description="not served yet: `source_not_supported_yet`")
-    upload_id: str | None = Field(default=None, description="not served yet: `source_not_supported_yet`")
+    upload_id: str | None = Field(default=None, description="a resumable upload that is complete")
     sha256: Sha256 | None = Field(default=None, description="an artifact that this tenant has uploaded before")
     path: Annotated[str, StringConstraints(min_length=1, max_length=4096), AfterValidator(_printable)] | None = Field(
         default=None, description="a folder or a data.yaml below RUNAUDIT_DATA_ROOTS, on a file system of the workers"
@@ -111,7 +111,7 @@ class AuditRequest(RequestModel):
     project: Name = Field(default="default", description="the name of a project")
     run_name: Name | None = None
     artifact_url: str | None = Field(default=None, description="not served yet: `source_not_supported_yet`")
-    upload_id: str | None = Field(default=None, description="not served yet: `source_not_supported_yet`")
+    upload_id: str | None = Field(default=None, description="a resumable upload that is complete")
     artifact_sha256: Sha256 | None = Field(default=None, description="an artifact that this tenant has uploaded before")
     data: DataSource | None = None
     depth: Depth = "standard"
@@ -122,10 +122,7 @@ class AuditRequest(RequestModel):
     environment: Annotated[dict[str, JsonValue], AfterValidator(_storable)] = Field(
         default={}, description="what the training saw: GPU, memory, versions, resolved arguments, log tail"
     )
-    callback_url: str | None = Field(
-        default=None,
-        description="an https URL that is told of each event of this audit, signed with the project's secret",
-    )
+    callback_url: str | None = Field(default=None, description="not served yet: `callback_not_supported_yet`")
     force: bool = Field(default=False, description="audit again even if the same was audited before")
 
 

@@ -1,15 +1,20 @@
-"""Where the artifacts of a request come from: parts of the body, digests, or paths below the data roots."""
+"""Where the artifacts of a request come from: parts of the body, uploads, digests, or paths below the data roots."""
 
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from runaudit_service.api.audits.schemas import AuditRequest
-from runaudit_service.api.errors import InvalidRequestError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from runaudit_service.api.audits.schemas import AuditRequest, DataSource
+from runaudit_service.api.errors import ConflictError, InvalidRequestError
 from runaudit_service.api.multipart import Submission
+from runaudit_service.api.uploads.errors import UploadNotFoundError
+from runaudit_service.api.uploads.repository import UploadRepository
 
 _DATA_FILES: Final = frozenset({".yaml", ".yml"})
 
@@ -17,11 +22,12 @@ _DATA_FILES: Final = frozenset({".yaml", ".yml"})
 def require_one_source_each(order: AuditRequest, submission: Submission) -> None:
     """Exactly one source of the run, at most one of the data, and only those that are served. InvalidRequestError."""
     _require_served(order)
-    if ("artifact" in submission.files) == (order.artifact_sha256 is not None):
+    named = [name for name in ("artifact_sha256", "upload_id") if getattr(order, name) is not None]
+    if len(named) + ("artifact" in submission.files) != 1:
         raise InvalidRequestError(
-            "Exactly one source of the run is needed: a file part `artifact`, or `artifact_sha256`.",
-            code="artifact_ambiguous" if order.artifact_sha256 is not None else "artifact_missing",
-            place="/artifact_sha256",
+            "Exactly one source of the run is needed: a file part `artifact`, `upload_id`, or `artifact_sha256`.",
+            code="artifact_ambiguous" if named else "artifact_missing",
+            place=f"/{named[-1]}" if named else "/artifact_sha256",
         )
     if "data" in submission.files and order.data is not None:
         raise InvalidRequestError(
@@ -32,6 +38,33 @@ def require_one_source_each(order: AuditRequest, submission: Submission) -> None
     for name, upload in submission.files.items():
         if upload.writer.bytes == 0:
             raise InvalidRequestError(f"The part {name} is empty.", code="artifact_empty", place=f"/{name}")
+
+
+async def with_digests_of_uploads(session: AsyncSession, tenant_id: uuid.UUID, order: AuditRequest) -> AuditRequest:
+    """The order with the digest of what was uploaded in place of each upload.
+
+    Raises NotFoundError for an upload that is not this tenant's, and ConflictError for one that is not complete.
+    """
+    uploads = UploadRepository(session, tenant_id)
+    changes: dict[str, object] = {}
+    if order.upload_id is not None:
+        changes |= {"upload_id": None, "artifact_sha256": await _digest_of(uploads, order.upload_id, "/upload_id")}
+    if order.data is not None and order.data.upload_id is not None:
+        changes["data"] = DataSource(sha256=await _digest_of(uploads, order.data.upload_id, "/data/upload_id"))
+    return order.model_copy(update=changes)
+
+
+async def _digest_of(uploads: UploadRepository, written: str, place: str) -> str:
+    try:
+        upload = await uploads.get(uuid.UUID(written))
+    except ValueError:
+        upload = None
+    if upload is None:
+        raise UploadNotFoundError("There is no upload with this id.", place=place)
+    if upload.digest is None:
+        missing = f"{upload.received} of {upload.length} bytes have arrived"
+        raise ConflictError(f"The upload is not complete: {missing}.", code="upload_incomplete", place=place)
+    return upload.digest
 
 
 def data_path(written: str, roots: Sequence[Path]) -> str:
@@ -58,14 +91,12 @@ def data_path(written: str, roots: Sequence[Path]) -> str:
 def _require_served(order: AuditRequest) -> None:
     given = {
         "/artifact_url": order.artifact_url,
-        "/upload_id": order.upload_id,
         "/data/url": order.data.url if order.data else None,
-        "/data/upload_id": order.data.upload_id if order.data else None,
     }
     for place, value in given.items():
         if value is not None:
             raise InvalidRequestError(
-                "This version takes artifacts as parts of the request or by digest, and data also by path.",
+                "This version takes artifacts as parts of the request, by upload or by digest, and data also by path.",
                 code="source_not_supported_yet",
                 place=place,
             )

@@ -1,0 +1,1 @@
+"""Artifacts that a tenant has already."""

@@ -1,0 +1,1 @@
+"""Resumable uploads: artifacts that come in by pieces, over connections that break."""
