@@ -52,7 +52,8 @@ class Outcome:
     """How one attempt went. `delay` is the time until the next one in seconds, where `state` is `pending`."""
 
     delivery: Claimed
-    body: str
+    body: str | None
+    """as sent; None if it came to no body"""
     started_at: datetime
     seconds: float
     state: Literal["succeeded", "pending", "failed"]
@@ -87,14 +88,15 @@ _CLAIM: Final = text(
         FROM targets WHERE targets.target IS NOT NULL
     ),
     rooms AS (
-        SELECT targets.target, COALESCE(known.room, :room) AS room
+        SELECT targets.target, COALESCE(known.room, 1) AS room, known.room IS NOT NULL AS proven
         FROM targets
         LEFT JOIN unnest(CAST(:targets AS text[]), CAST(:rooms AS integer[])) AS known(target, room) USING (target)
-        WHERE targets.target IS NOT NULL AND COALESCE(known.room, :room) > 0
+        WHERE targets.target IS NOT NULL AND COALESCE(known.room, CAST(:unproven AS integer)) > 0
     ),
     due AS (
-        SELECT next.id, row_number() OVER (PARTITION BY rooms.target ORDER BY next.next_attempt_at) AS place,
-            next.next_attempt_at
+        SELECT next.id, next.next_attempt_at, rooms.proven,
+            row_number() OVER (PARTITION BY rooms.target ORDER BY next.next_attempt_at) AS place,
+            row_number() OVER (PARTITION BY rooms.proven ORDER BY next.next_attempt_at) AS rank
         FROM rooms CROSS JOIN LATERAL (
             SELECT id, next_attempt_at FROM webhook_deliveries
             WHERE target = rooms.target AND state IN ('pending', 'sending') AND next_attempt_at <= now()
@@ -106,7 +108,9 @@ _CLAIM: Final = text(
     taken AS (
         UPDATE webhook_deliveries AS deliveries SET
             state = 'sending', fence = fence + 1, next_attempt_at = now() + make_interval(secs => :lease_seconds)
-        FROM (SELECT id FROM due ORDER BY place, next_attempt_at LIMIT :limit) AS chosen
+        FROM (
+            SELECT id FROM due WHERE proven OR rank <= :unproven ORDER BY place, next_attempt_at LIMIT :limit
+        ) AS chosen
         WHERE deliveries.id = chosen.id
         RETURNING deliveries.*
     )
@@ -153,7 +157,8 @@ _MOVE: Final = text(
     )
     UPDATE webhook_deliveries AS deliveries SET
         state = decided.new_state, step = step + 1, attempts = attempts + 1,
-        body = decided.body, snapshot = NULL,
+        body = COALESCE(decided.body, deliveries.body),
+        snapshot = CASE WHEN decided.body IS NULL THEN deliveries.snapshot END,
         next_attempt_at = CASE decided.new_state
             WHEN 'pending' THEN now() + make_interval(secs => decided.delay) END,
         ended_at = CASE decided.new_state WHEN 'pending' THEN NULL ELSE now() END
@@ -205,11 +210,10 @@ _PRUNE: Final = text(
 )
 
 
-def claim(engine: Engine, rooms: Mapping[str, int], room: int, limit: int, lease_seconds: float) -> list[Claimed]:
-    """Takes up to `limit` due deliveries for this sender, fairly.
+def claim(engine: Engine, rooms: Mapping[str, int], unproven: int, limit: int, lease_seconds: float) -> list[Claimed]:
+    """Takes up to `limit` due deliveries for this sender, fairly. Those whose lease ran out are due again.
 
-    `rooms` says how many more each known target may have at a time, `room` how many each other one. Those whose lease
-    ran out are due again.
+    `rooms` says how many each of these targets may have; of all other targets `unproven` get one each.
     """
     with engine.begin() as connection:
         rows = connection.execute(
@@ -217,7 +221,7 @@ def claim(engine: Engine, rooms: Mapping[str, int], room: int, limit: int, lease
             {
                 "targets": list(rooms),
                 "rooms": list(rooms.values()),
-                "room": room,
+                "unproven": unproven,
                 "limit": limit,
                 "lease_seconds": lease_seconds,
             },
