@@ -27,6 +27,7 @@ NEEDS: Final[dict[tuple[str, str], str]] = {
     ("GET", "/v1/audits/{audit_id}"): "audits:read",
     ("DELETE", "/v1/audits/{audit_id}"): "audits:write",
     ("GET", "/v1/audits/{audit_id}/report"): "audits:read",
+    ("GET", "/v1/audits/{audit_id}/figures/{name}"): "audits:read",
     ("POST", "/v1/audits/{audit_id}/cancel"): "audits:write",
     ("POST", "/v1/audits/{audit_id}/rerun"): "audits:write",
     ("POST", "/v1/uploads"): "audits:write",

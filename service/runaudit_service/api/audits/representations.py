@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final, Literal, get_args
 
+from runaudit.reports import renderings
 from runaudit_service.api.audits.repository import AuditRecord
 from runaudit_service.api.errors import NotAcceptableError
 from runaudit_service.store.audit_body import COLUMNS, ArtifactRef, AuditBody, audit_body
@@ -13,8 +14,7 @@ from runaudit_service.store.models import TERMINAL_STATES, Audit
 RETRY_AFTER_SECONDS: Final = 2
 
 ReportFormat = Literal["json", "html", "markdown", "junit", "sarif"]
-MEDIA_TYPES: Final[dict[ReportFormat, str]] = {"json": "application/json", "markdown": "text/markdown"}
-"""Those that this version serves."""
+MEDIA_TYPES: Final[dict[ReportFormat, str]] = {name: renderings.MEDIA_TYPES[name] for name in get_args(ReportFormat)}
 
 
 def has_ended(audit: Audit) -> bool:
@@ -55,21 +55,15 @@ def matches(if_none_match: str | None, version: int) -> bool:
 def report_format(wanted: str | None, accept: str | None) -> ReportFormat:
     """The format of a report: `?format=` if given, else the best of the Accept header, JSON without one.
 
-    Raises NotAcceptableError if this version does not serve it.
+    Raises NotAcceptableError if there is none.
     """
     if wanted is None:
         return _negotiated(accept or "*/*")
     for name in MEDIA_TYPES:
         if name == wanted:
             return name
-    if wanted in get_args(ReportFormat):
-        raise NotAcceptableError(
-            f"This version gives reports as {' and '.join(MEDIA_TYPES)}, not yet as {wanted}.",
-            code="report_format_not_supported_yet",
-            place="?format",
-        )
     raise NotAcceptableError(
-        f"There is no format {wanted!r}; the formats are {', '.join(get_args(ReportFormat))}.",
+        f"There is no format {wanted!r}; the formats are {', '.join(MEDIA_TYPES)}.",
         code="report_format_unknown",
         place="?format",
     )
@@ -85,9 +79,7 @@ def _negotiated(accept: str) -> ReportFormat:
         if quality > (best[0] if best else 0.0):
             best = (quality, name)
     if best is None:
-        raise NotAcceptableError(
-            f"This version gives reports as {' and '.join(MEDIA_TYPES.values())}.", place="header:Accept"
-        )
+        raise NotAcceptableError(f"Reports are given as {', '.join(MEDIA_TYPES.values())}.", place="header:Accept")
     return best[1]
 
 
