@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from runaudit.commands.inputs import DepthOption, Format, read_pairs, read_policy, require_path
+from runaudit.commands.inputs import (
+    SERVICE_MODULES,
+    DepthOption,
+    Format,
+    read_pairs,
+    read_policy,
+    require_extra,
+    require_path,
+)
 from runaudit.commands.outcome import (
     EXIT_PASS,
     EXIT_SERVICE,
@@ -131,12 +141,29 @@ def create_key(
     scope: Annotated[
         list[str] | None, typer.Option(help="What the key may do; may be repeated. Without: read and write audits.")
     ] = None,
+    tenant: Annotated[
+        str | None,
+        typer.Option(
+            help="For operators: make it in the database itself, for this tenant, which is made if it is not there. "
+            "Without --scope it then has all scopes."
+        ),
+    ] = None,
 ) -> None:
     """Make an API key and print it, this once."""
+    if tenant is not None:
+        raise typer.Exit(_create_in_database(tenant, name, scope or []))
     with _client() as client:
         created = client.create_key(name, scope) if scope else client.create_key(name)
     say(f"key {created.name} ({', '.join(created.scopes)}); it can't be shown again")
     deliver(created.key, None)
+
+
+def _create_in_database(tenant: str, name: str, scopes: list[str]) -> int:
+    """Has the service's own code make the key, in a process of its own: the client knows no database."""
+    require_extra("service", SERVICE_MODULES, "keys create --tenant")
+    options = [argument for scope in scopes for argument in ("--scope", scope)]
+    command = [sys.executable, "-P", "-m", "runaudit_service.store.tenants", *options, "--", tenant, name]
+    return subprocess.run(command, check=False).returncode
 
 
 def _client() -> Client:

@@ -18,6 +18,7 @@ import redis
 
 from runaudit_service.embedded import folder, parts, postgres, valkey
 from runaudit_service.embedded.part import Part
+from runaudit_service.embedded.private import write_private
 from runaudit_service.embedded.supervisor import POLL_SECONDS, PartFailedError, Supervisor
 from runaudit_service.store.database import sqlalchemy_url
 from runaudit_service.store.prepare import prepare
@@ -135,6 +136,8 @@ class Service:
         self._supervisor.start(server.part(logs / "postgres.log"))
         self._wait(server.ready, "PostgreSQL")
         server.create_database()
+        # For operators on this machine (store/tenants.py).
+        write_private(place / "url", server.url() + "\n")
         return server.url()
 
     def _start_valkey(self, place: Path, logs: Path) -> str:

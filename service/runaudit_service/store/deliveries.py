@@ -117,7 +117,10 @@ _CLAIM: Final = text(
     SELECT taken.id, taken.fence, taken.message_id, taken.type, taken.occurred_at, taken.target, taken.endpoint_id,
         COALESCE(taken.url, endpoints.url) AS url, COALESCE(endpoints.format, 'standard') AS format,
         COALESCE(endpoints.secret, projects.signing_secret) AS secret,
-        CASE WHEN endpoints.previous_secret_expires_at > now() THEN endpoints.previous_secret END AS previous_secret,
+        CASE
+            WHEN endpoints.previous_secret_expires_at > now() THEN endpoints.previous_secret
+            WHEN projects.previous_signing_secret_expires_at > now() THEN projects.previous_signing_secret
+        END AS previous_secret,
         taken.step, taken.snapshot, taken.body
     FROM taken
     LEFT JOIN webhook_endpoints AS endpoints ON endpoints.id = taken.endpoint_id

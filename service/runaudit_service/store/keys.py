@@ -13,6 +13,7 @@ import re
 import secrets
 import string
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Literal, get_args
@@ -21,6 +22,7 @@ from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from runaudit_service.store import signing
 from runaudit_service.store.models import ApiKey, Project, Tenant, new_id
 
 Scope = Literal["audits:read", "audits:write", "webhooks:write", "admin"]
@@ -50,10 +52,7 @@ class NewKey:
 
 def generate() -> NewKey:
     """A new random key."""
-    lookup = _random(_LOOKUP_LENGTH)
-    unchecked = f"ra_{lookup}_{_random(_SECRET_LENGTH)}"
-    text = unchecked + _checksum(unchecked)
-    return NewKey(text, lookup, hash_of(text))
+    return rotated(_random(_LOOKUP_LENGTH))
 
 
 def hash_of(text: str) -> str:
@@ -69,10 +68,24 @@ def lookup_of(text: str) -> str | None:
     return form["lookup"]
 
 
+def rotated(lookup: str) -> NewKey:
+    """A new secret for the key with this lookup part."""
+    unchecked = f"ra_{lookup}_{_random(_SECRET_LENGTH)}"
+    text = unchecked + _checksum(unchecked)
+    return NewKey(text, lookup, hash_of(text))
+
+
 def is_valid(text: str, key: ApiKey | None, now: datetime) -> bool:
-    """Whether `text` is this key, and the key neither revoked nor expired. The comparison takes constant time."""
-    same = hmac.compare_digest(hash_of(text).encode(), (key.secret_hash if key else _DUMMY_HASH).encode())
-    return same and key is not None and is_active(key, now)
+    """Whether `text` is this key, and the key neither revoked nor expired. The comparisons take constant time.
+
+    After a rotation the secret before is this key as well, until its own end.
+    """
+    given = hash_of(text).encode()
+    same = hmac.compare_digest(given, (key.secret_hash if key else _DUMMY_HASH).encode())
+    before = hmac.compare_digest(given, ((key and key.previous_hash) or _DUMMY_HASH).encode())
+    if key is None or not is_active(key, now):
+        return False
+    return same or (before and key.previous_expires_at is not None and key.previous_expires_at > now)
 
 
 def is_active(key: ApiKey, now: datetime) -> bool:
@@ -86,25 +99,36 @@ def ensure_default(session: Session) -> str | None:
     Creates the tenant and the project `default`, and, if that tenant never had a key, a first one with all scopes.
     Returns the text of that key, this once; None if there was one before. Flushes; the caller commits.
     """
-    session.execute(insert(Tenant).values(id=new_id(), name=DEFAULT_NAME).on_conflict_do_nothing())
-    # The lock makes two servers that start together on one database agree on who makes the key.
-    tenant = session.scalars(select(Tenant).where(Tenant.name == DEFAULT_NAME).with_for_update()).one()
-    session.execute(
-        insert(Project).values(id=new_id(), tenant_id=tenant.id, name=DEFAULT_NAME).on_conflict_do_nothing()
-    )
+    tenant = ensure_tenant(session, DEFAULT_NAME)
     if session.scalar(select(func.count()).select_from(ApiKey).where(ApiKey.tenant_id == tenant.id)):
         return None
-    key = generate()
-    session.add(
-        ApiKey(
-            tenant_id=tenant.id,
-            name="first key",
-            lookup=key.lookup,
-            secret_hash=key.secret_hash,
-            scopes=list(SCOPES),
-            created_at=datetime.now(UTC),
-        )
+    return add_key(session, tenant, "first key", SCOPES)
+
+
+def ensure_tenant(session: Session, name: str) -> Tenant:
+    """The tenant of this name with its project `default`, made if it is not there. Flushes; the caller commits."""
+    session.execute(insert(Tenant).values(id=new_id(), name=name).on_conflict_do_nothing())
+    # The lock makes two servers that start together on one database agree on who makes the key.
+    tenant = session.scalars(select(Tenant).where(Tenant.name == name).with_for_update()).one()
+    project = insert(Project).values(
+        id=new_id(), tenant_id=tenant.id, name=DEFAULT_NAME, signing_secret=signing.new_secret()
     )
+    session.execute(project.on_conflict_do_nothing())
+    return tenant
+
+
+def add_key(session: Session, tenant: Tenant, name: str, scopes: Sequence[Scope]) -> str:
+    """A new key of the tenant; its text, this once. Flushes; the caller commits."""
+    key = generate()
+    row = ApiKey(
+        tenant_id=tenant.id,
+        name=name,
+        lookup=key.lookup,
+        secret_hash=key.secret_hash,
+        scopes=list(scopes),
+        created_at=datetime.now(UTC),
+    )
+    session.add(row)
     session.flush()
     return key.text
 

@@ -25,6 +25,8 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSON, JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from uuid6 import uuid7
 
+from runaudit_service.store import log_context
+
 AUDIT_STATES = ("queued", "fetching", "running", "succeeded", "failed", "cancelled")
 TERMINAL_STATES = ("succeeded", "failed", "cancelled")
 JOB_KINDS = ("fetch", "audit", "deliver", "sweep")
@@ -89,12 +91,17 @@ class Project(Base):
     name: Mapped[str]
     default_policy: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
     signing_secret: Mapped[str | None]
+    previous_signing_secret: Mapped[str | None]
+    previous_signing_secret_expires_at: Mapped[datetime | None]
     retention_days: Mapped[int | None] = mapped_column(Integer)
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
 class ApiKey(Base):
-    """A bearer key. Only its hash is kept; `lookup` is the public part by which it is found."""
+    """A bearer key. Only its hash is kept; `lookup` is the public part by which it is found.
+
+    After a rotation `previous_hash` is that of the secret before, good until `previous_expires_at`.
+    """
 
     __tablename__ = "api_keys"
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
@@ -102,6 +109,8 @@ class ApiKey(Base):
     name: Mapped[str]
     lookup: Mapped[str] = mapped_column(unique=True)
     secret_hash: Mapped[str]
+    previous_hash: Mapped[str | None]
+    previous_expires_at: Mapped[datetime | None]
     scopes: Mapped[list[str]]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     last_used_at: Mapped[datetime | None]
@@ -228,7 +237,11 @@ class AuditArtifact(Base):
 
 
 class Job(Base):
-    """A piece of work in the queue of record. A claim gives a lease and a fence; a later fence voids earlier ones."""
+    """A piece of work in the queue of record. A claim gives a lease and a fence; a later fence voids earlier ones.
+
+    `request_id` and `traceparent` (W3C Trace Context) are those of the request that asked for it, so that what a worker
+    says of it can be found by them.
+    """
 
     __tablename__ = "jobs"
     __table_args__ = (
@@ -247,6 +260,8 @@ class Job(Base):
     queue: Mapped[str]
     state: Mapped[str] = mapped_column(server_default="queued")
     payload: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
+    request_id: Mapped[str | None] = mapped_column(default=log_context.request_id)
+    traceparent: Mapped[str | None] = mapped_column(default=log_context.traceparent)
     attempt: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     max_attempts: Mapped[int] = mapped_column(Integer, server_default=text("3"))
     fence: Mapped[int] = mapped_column(server_default=text("0"))

@@ -84,3 +84,71 @@ def test_keys_have_a_limit(api: Api, owner: Owner, engine: Engine) -> None:
         assert len(session.scalars(select(ApiKey).where(ApiKey.tenant_id == owner.tenant.id)).all()) == MAX_ACTIVE_KEYS
     response = api.post("/v1/keys", json={"name": "x", "scopes": ["admin"]})
     assert (response.status_code, code_of(response)) == (409, "too_many_keys")
+
+
+def rotate(api: Api, key_id: str, **body: Any) -> dict[str, Any]:
+    response = api.post(f"/v1/keys/{key_id}/rotate", json=body)
+    assert response.status_code == 200, response.text
+    made: dict[str, Any] = response.json()
+    return made
+
+
+def works(client_of: Callable[[str | None], Api], key: str) -> bool:
+    return client_of(key).get("/v1/audits").status_code == 200
+
+
+def test_after_a_rotation_both_secrets_work_until_the_grace_period_ends(
+    api: Api, client_of: Callable[[str | None], Api], engine: Engine
+) -> None:
+    first = api.post("/v1/keys", json={"name": "ci", "scopes": ["audits:read"]}).json()
+    second = rotate(api, first["id"], grace_seconds=3600)
+    assert (second["id"], second["key"] == first["key"]) == (first["id"], False)
+    assert works(client_of, first["key"]) and works(client_of, second["key"])
+    listed = next(key for key in api.get("/v1/keys").json()["items"] if key["id"] == first["id"])
+    assert datetime.fromisoformat(listed["previous_expires_at"]) > datetime.now(UTC) + timedelta(minutes=59)
+    with Session(engine) as session:
+        row = session.get_one(ApiKey, uuid.UUID(first["id"]))
+        assert not {first["key"], second["key"]} & {str(value) for value in vars(row).values()}
+        row.previous_expires_at = datetime.now(UTC) - timedelta(seconds=1)
+        session.commit()
+    assert not works(client_of, first["key"])
+    assert works(client_of, second["key"])
+
+
+def test_a_second_rotation_ends_the_first_secret_and_grace_may_be_none(
+    api: Api, client_of: Callable[[str | None], Api]
+) -> None:
+    first = api.post("/v1/keys", json={"name": "ci", "scopes": ["audits:read"]}).json()
+    second = rotate(api, first["id"])
+    third = rotate(api, first["id"])
+    assert [works(client_of, one["key"]) for one in (first, second, third)] == [False, True, True]
+    fourth = rotate(api, first["id"], grace_seconds=0)
+    assert fourth["previous_expires_at"] is None
+    assert [works(client_of, one["key"]) for one in (third, fourth)] == [False, True]
+
+
+def test_a_revoked_key_is_not_rotated_and_ends_with_both_its_secrets(
+    api: Api, client_of: Callable[[str | None], Api]
+) -> None:
+    first = api.post("/v1/keys", json={"name": "ci", "scopes": ["audits:read"]}).json()
+    second = rotate(api, first["id"])
+    assert api.delete(f"/v1/keys/{first['id']}").status_code == 204
+    assert not works(client_of, first["key"]) and not works(client_of, second["key"])
+    response = api.post(f"/v1/keys/{first['id']}/rotate", json={})
+    assert (response.status_code, code_of(response)) == (409, "key_not_active")
+
+
+def test_a_key_gives_and_takes_over_only_scopes_that_it_has(
+    api: Api, client_of: Callable[[str | None], Api], new_owner: Callable[..., Owner]
+) -> None:
+    made = api.post("/v1/keys", json={"name": "keys only", "scopes": ["admin"]}).json()
+    small = client_of(made["key"])
+    strong = next(key for key in api.get("/v1/keys").json()["items"] if "audits:write" in key["scopes"])
+    for response in (
+        small.post("/v1/keys", json={"name": "x", "scopes": ["admin", "audits:write"]}),
+        small.post(f"/v1/keys/{strong['id']}/rotate", json={}),
+    ):
+        assert (response.status_code, code_of(response)) == (403, "insufficient_scope")
+        assert "audits:write" in response.json()["detail"]
+    assert small.post("/v1/keys", json={"name": "x", "scopes": ["admin"]}).status_code == 201
+    assert rotate(small, made["id"])["key"].startswith("ra_")

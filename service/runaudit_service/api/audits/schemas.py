@@ -68,6 +68,9 @@ Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 LabelFilter = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_./-]{1,63}:.{0,256}$"), AfterValidator(_printable)]
 
 
+GivenPolicy = Annotated[Policy, AfterValidator(_without_nul)]
+
+
 class RequestModel(BaseModel):
     """Base of what clients send: an unknown key is a mistake, and told."""
 
@@ -115,9 +118,7 @@ class AuditRequest(RequestModel):
     artifact_sha256: Sha256 | None = Field(default=None, description="an artifact that this tenant has uploaded before")
     data: DataSource | None = None
     depth: Depth = "standard"
-    policy: Annotated[Policy, AfterValidator(_without_nul)] | None = Field(
-        default=None, description="without one: the project's default policy"
-    )
+    policy: GivenPolicy | None = Field(default=None, description="without one: the project's default policy")
     labels: dict[LabelKey, LabelValue] = Field(default={}, max_length=MAX_LABELS)
     environment: Annotated[dict[str, JsonValue], AfterValidator(_storable)] = Field(
         default={}, description="what the training saw: GPU, memory, versions, resolved arguments, log tail"
