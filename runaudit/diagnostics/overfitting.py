@@ -11,9 +11,11 @@ from runaudit.diagnostics.answers import found, inconclusive, not_run, passed, w
 from runaudit.diagnostics.evidence import Check, CheckResult, Evidence, Impact, Measurement, Remedy
 from runaudit.diagnostics.history import History, history_of
 from runaudit.diagnostics.interventions import named
+from runaudit.diagnostics.origin import origin_of
 from runaudit.diagnostics.overfitting_gap import GapThresholds, judge
 from runaudit.diagnostics.robust import Series, noise_sigma, rolling_mean, theil_sen
 from runaudit.diagnostics.thresholds import threshold
+from runaudit.runs.facts import RunFacts
 
 CAUSE: Final = "overfitting"
 
@@ -63,7 +65,7 @@ def examine(evidence: Evidence) -> CheckResult:
     """By mAP on training images where they were validated; else by the curves, never graver than minor."""
     gap = named(evidence, "training_images")
     curves = by_curves(evidence)
-    return curves if gap is None else judge(evidence, gap, curves, REMEDIES)
+    return curves if gap is None else judge(evidence, gap, curves, remedies(evidence.run))
 
 
 def by_curves(evidence: Evidence) -> CheckResult:
@@ -109,7 +111,7 @@ def by_curves(evidence: Evidence) -> CheckResult:
             effect=decline.drop,
             n=int(rows.size),
         )
-    return _finding(history, rows, decline, val_rise)
+    return _finding(history, rows, decline, val_rise, remedies(evidence.run))
 
 
 def _decline(metric: Series) -> _Decline:
@@ -147,7 +149,11 @@ def _val_rise(history: History, rows: np.ndarray[tuple[int], np.dtype[np.int64]]
 
 
 def _finding(
-    history: History, rows: np.ndarray[tuple[int], np.dtype[np.int64]], decline: _Decline, val_rise: float
+    history: History,
+    rows: np.ndarray[tuple[int], np.dtype[np.int64]],
+    decline: _Decline,
+    val_rise: float,
+    remedies: tuple[Remedy, ...],
 ) -> CheckResult:
     peak_row = int(rows[decline.peak_index])
     best = int(history.epochs[peak_row])
@@ -170,12 +176,20 @@ def _finding(
         ),
         # What best.pt would gain can't be read off the curves, and last.pt's loss is not the audited model's.
         impact=Impact("lowers", metric=history.metric_name or "map50_95"),
-        remedies=REMEDIES,
+        remedies=remedies,
         effect=decline.drop,
         n=int(rows.size),
     )
 
 
+def remedies(run: RunFacts) -> tuple[Remedy, ...]:
+    """What there is against overfitting; random weights are not frozen."""
+    if origin_of(run).start == "scratch":
+        return REMEDIES
+    return (*REMEDIES[:2], _FREEZE, *REMEDIES[2:])
+
+
+_FREEZE = Remedy("Freeze the backbone", "Fewer free parameters for a small data set.", {"freeze": 10})
 REMEDIES = (
     Remedy(
         "Augment more",
@@ -183,7 +197,6 @@ REMEDIES = (
         {"mosaic": 1.0, "mixup": 0.1, "scale": 0.7, "hsv_s": 0.7, "hsv_v": 0.4},
     ),
     Remedy("Raise weight decay (L2)", "Holds weights small, at little cost.", {"weight_decay": 0.001}),
-    Remedy("Freeze the backbone", "Fewer free parameters for a small data set.", {"freeze": 10}),
     Remedy("Stop early", "Saves time; best.pt is the same.", {"patience": 30}),
     Remedy(
         "Take a smaller model, or more data",

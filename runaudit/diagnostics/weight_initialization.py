@@ -67,7 +67,7 @@ def examine(evidence: Evidence) -> CheckResult:
         )
     health = checkpoint.weight_health if checkpoint is not None else None
     if checkpoint is not None and health is not None and health.batch_norms:
-        answer = _of_weights(run, checkpoint, health, origin, history)
+        answer = _of_weights(evidence, checkpoint, health, origin, history)
         if answer is not None:
             return answer
     answer = _of_start(evidence, origin, history)
@@ -88,7 +88,7 @@ def _why_no_weights(evidence: Evidence) -> str:
 
 
 def _of_weights(
-    run: RunFacts, checkpoint: CheckpointFacts, health: WeightFacts, origin: Origin, history: History | None
+    evidence: Evidence, checkpoint: CheckpointFacts, health: WeightFacts, origin: Origin, history: History | None
 ) -> CheckResult | None:
     """What the tensors themselves show to be wrong; None if nothing."""
     if health.untouched_batch_norms > LIMITS.untouched:
@@ -96,7 +96,7 @@ def _of_weights(
     if health.constant_count > LIMITS.constant:
         return _constant(checkpoint, health)
     if health.initial_batch_norms >= LIMITS.initial * health.batch_norms:
-        return _initial(run, checkpoint, health, origin, history)
+        return _initial(evidence, checkpoint, health, origin, history)
     if health.channels and health.dead_channels >= LIMITS.dead * health.channels:
         return _dead(checkpoint, health)
     return None
@@ -155,10 +155,10 @@ def _constant(checkpoint: CheckpointFacts, health: WeightFacts) -> CheckResult:
 
 
 def _initial(
-    run: RunFacts, checkpoint: CheckpointFacts, health: WeightFacts, origin: Origin, history: History | None
+    evidence: Evidence, checkpoint: CheckpointFacts, health: WeightFacts, origin: Origin, history: History | None
 ) -> CheckResult:
     """Batch-norm scales still as in a new network: nothing was transferred, and little was learnt."""
-    learnt = has_learnt(run, history)
+    run, learnt = evidence.run, _learnt(evidence, history)
     expected = origin.start == "pretrained"
     severity: Severity = "critical" if learnt is False else "major" if expected else "minor"
     title = (
@@ -219,12 +219,27 @@ def _dead(checkpoint: CheckpointFacts, health: WeightFacts) -> CheckResult:
 
 def _of_start(evidence: Evidence, origin: Origin, history: History | None) -> CheckResult | None:
     """What arguments and curves show to be wrong; None if nothing."""
-    run = evidence.run
-    if origin.start == "scratch" and has_learnt(run, history) is False:
+    if origin.start == "scratch" and _learnt(evidence, history) is False:
         return _from_nothing(evidence, origin, history)
     if origin.other_size and history is not None and _metric(history, 4, LIMITS.fifth):
-        return _other_size(run, origin, history)
+        return _other_size(evidence, origin, history)
     return None
+
+
+def _learnt(evidence: Evidence, history: History | None) -> bool | None:
+    """Whether anything was learnt: by the curves, or by the training images, which an overfitted model knows."""
+    training = evidence.training
+    if training is not None and training.metrics.map50_95 >= LIMITS.learning.learnt:
+        return True
+    return has_learnt(evidence.run, history)
+
+
+def _on_training_images(evidence: Evidence) -> tuple[Measurement, ...]:
+    training = evidence.training
+    if training is None:
+        return ()
+    value, ends = round(training.metrics.map50_95, 4), training.ci95.get("map50_95")
+    return (Measurement("mAP50-95 on training images", value, LIMITS.learning.learnt, ends, training.images),)
 
 
 def _from_nothing(evidence: Evidence, origin: Origin, history: History | None) -> CheckResult:
@@ -248,6 +263,7 @@ def _from_nothing(evidence: Evidence, origin: Origin, history: History | None) -
         + " Detectors are trained for 300 epochs on 100,000 images to get by without one.",
         evidence=(
             *best_metric(run, history),
+            *_on_training_images(evidence),
             *counted,
             *taken,
             Measurement(
@@ -261,10 +277,11 @@ def _from_nothing(evidence: Evidence, origin: Origin, history: History | None) -
     )
 
 
-def _other_size(run: RunFacts, origin: Origin, history: History) -> CheckResult:
+def _other_size(evidence: Evidence, origin: Origin, history: History) -> CheckResult:
+    run = evidence.run
     return found(
         CAUSE,
-        "major" if has_learnt(run, history) is False else "minor",
+        "major" if _learnt(evidence, history) is False else "minor",
         f"The checkpoint {origin.weights} is of another size than the model {origin.structure}",
         "Only layers of the same shape are taken over, which leaves the network close to a random start; the fifth "
         "epoch "
@@ -396,6 +413,7 @@ CHECK = Check(
         "`YOLO(yaml).load(checkpoint)` leaves the arguments of a start from random weights: it is only called one "
         "where "
         "the run learnt nothing.",
+        "A run that overfits scores near nothing in validation too: one that knows its training images has learnt.",
         "A low mAP in the first epoch is no sign: many pretrained runs on few images begin so.",
         "Whether weights were transferred is never concluded without the base checkpoint, a high first epoch, or "
         "scales "

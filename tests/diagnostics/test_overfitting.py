@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from benchmarks.simulated_curves import simulate
-from runaudit.diagnostics.overfitting import examine
+from runaudit.diagnostics.overfitting import examine, remedies
 from tests.diagnostics import cases
 
 RISE = 1 + np.maximum(0, np.linspace(-0.4, 0.6, cases.EPOCHS))
@@ -57,3 +57,9 @@ def test_simulated_runs():
     overfitted = [examine(cases.curves_only(simulate(seed, "overfitted").run)).outcome for seed in range(40)]
     assert healthy.count("warned") <= 3
     assert overfitted.count("warned") >= 38
+
+
+def test_random_weights_are_not_frozen():
+    patches = [remedy.patch for remedy in remedies(cases.run(arguments={"model": "yolov8n.yaml"}))]
+    assert {"freeze": 10} not in patches
+    assert {"freeze": 10} in [remedy.patch for remedy in remedies(cases.run())]

@@ -47,7 +47,7 @@ def test_weights_that_were_not_transferred_are_found_by_their_scales():
     result = examine(healthy_with(initial_batch_norms=57))
     assert result.finding is not None and result.finding.severity == "major"
     assert result.finding.title == "The weights of yolov8n.pt were not transferred"
-    nothing = replace(healthy_with(initial_batch_norms=57), run=cases.run(NOTHING))
+    nothing = replace(healthy_with(initial_batch_norms=57), run=cases.run(NOTHING), training=None)
     nothing = cases.with_checkpoint(nothing, weight_health=cases.weight_health(initial_batch_norms=57))
     assert examine(nothing).finding.severity == "critical"
 
@@ -92,6 +92,21 @@ def test_pretrained_weights_are_of_the_runs_task(task: str, weights: str):
 def test_a_start_from_nothing_that_learnt_is_no_fault():
     assert examine(started(model="yolov8n.yaml", checkpoint=True)).outcome == "passed"
     assert examine(started(model="yolov8n.yaml")).outcome == "not_run"
+
+
+def test_a_start_from_nothing_that_knows_its_training_images_has_learnt():
+    """It overfits, which is another cause: its validation figures alone don't say that it learnt nothing."""
+    fits = cases.evaluation(0.4, split="train")
+    evidence = replace(started(NOTHING, model="yolov8n.yaml", checkpoint=True), training=fits)
+    assert examine(evidence).outcome == "passed"
+    learnt_nothing = examine(replace(evidence, training=cases.evaluation(0.01, split="train")))
+    assert learnt_nothing.finding is not None and "learnt next to nothing" in learnt_nothing.finding.title
+    shown = {item.name: item.value for item in learnt_nothing.finding.evidence}
+    assert shown["mAP50-95 on training images"] == 0.01
+    nothing = cases.run(NOTHING).model_copy(
+        update={"checkpoint": cases.checkpoint(weight_health=cases.weight_health(initial_batch_norms=57))}
+    )
+    assert examine(Evidence(nothing, training=fits, absent=dict(cases.ABSENT))).finding.severity == "major"
 
 
 def test_a_low_first_epoch_of_a_pretrained_run_is_never_a_finding():
