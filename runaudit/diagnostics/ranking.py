@@ -33,12 +33,18 @@ EXPLAINS: Final[tuple[tuple[CauseId, CauseId], ...]] = (
     ("checkpoint_integrity", "metric_mismatch"),  # an altered csv or another checkpoint is the mismatch
     ("numerical_divergence", "metric_mismatch"),  # a network with NaN in it reproduces nothing
     ("weight_initialization", "metric_mismatch"),  # nor does one whose layers died after it was measured
+    ("weight_initialization", "underfitting"),  # which then fits no images, whatever its capacity
+    ("numerical_divergence", "underfitting"),
+    ("checkpoint_integrity", "underfitting"),  # nor does a checkpoint of another run, or of its first epochs
+    ("weight_initialization", "confidence_threshold"),
+    ("weight_initialization", "class_imbalance"),  # all classes fail together
     ("class_mapping", "label_files"),  # unknown ids are why images are dropped
     ("class_mapping", "metric_mismatch"),  # a model measured by other classes' labels doesn't reproduce its figures
     ("class_mapping", "class_imbalance"),
     ("class_mapping", "annotation_errors"),  # through permuted ids every label looks swapped
     ("annotation_errors", "metric_mismatch"),  # labels that changed since the run lower what is measured now
     ("label_files", "validation_set_too_small"),  # a split without labels is too small for no other reason
+    ("image_format", "validation_set_too_small"),  # nor is one whose images can't be decoded
     ("label_files", "metric_mismatch"),  # objects without labels count as false detections
     ("data_leakage", "metric_mismatch"),
     ("metric_mismatch", "overfitting"),  # measured on other data or by other settings than the run's
