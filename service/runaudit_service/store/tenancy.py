@@ -32,7 +32,9 @@ class Operations(Protocol):
 
 def rows_of(parent: str, column: str) -> str:
     """The condition for a table without tenant_id, whose `column` names the row of a protected table that it is of."""
-    return f"EXISTS (SELECT FROM {parent} WHERE {parent}.id = {column})"
+    # OFFSET 0 has the parent looked up row by row. Without it PostgreSQL may answer for all rows at once, by a hash of
+    # everything that the tenant has: 50 rows of a tenant with 60,000 audits took 17 ms instead of 0.2.
+    return f"EXISTS (SELECT FROM {parent} WHERE {parent}.id = {column} OFFSET 0)"
 
 
 def protect(operations: Operations, table: str, *, rows: str = OWN_ROWS, rights: str = "ALL") -> None:

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Select, Subquery, func, literal, select, tuple_, union_all
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from runaudit_service.api.audits.repository import AuditRecord, AuditRepository
 from runaudit_service.api.audits.schemas import AuditSelection
@@ -64,7 +65,7 @@ class AuditHistory:
         filters = await self._filters(wanted, after)
         if filters is None:
             return Page([], None)
-        driver = await self._rarest(filters)
+        driver = await self._rarest(filters, wanted)
         rows = await self._matching(driver, [one for one in filters if one is not driver], wanted, size + 1)
         if len(rows) > size:
             rows = rows[:size]
@@ -104,11 +105,11 @@ class AuditHistory:
             filters.append(_Filter([labelled], Audit.labels.contains({key: value})))
         return filters or [_Filter([audits], literal(value=True))]
 
-    async def _rarest(self, filters: Sequence[_Filter]) -> _Filter:
+    async def _rarest(self, filters: Sequence[_Filter], wanted: AuditSelection) -> _Filter:
         if len(filters) == 1:
             return filters[0]
         counts = [
-            select(func.count()).select_from(_merged(one).limit(COUNTED).subquery()).scalar_subquery()
+            select(func.count()).select_from(_walk(one, wanted).limit(COUNTED).subquery()).scalar_subquery()
             for one in filters
         ]
         counted = (await self._session.execute(select(*counts))).one()
@@ -117,15 +118,24 @@ class AuditHistory:
     async def _matching(
         self, driver: _Filter, others: Sequence[_Filter], wanted: AuditSelection, size: int
     ) -> Sequence[Any]:
-        walked = _walk(driver, wanted).limit(WALKED).subquery("walked")
+        walked = _walk(driver, wanted).subquery("walked")
         if driver.repeats:
             walked = select(walked.c.created_at, walked.c.id).distinct().subquery("walked_once")
+        # A lateral subquery with an offset is looked at audit by audit, in the walk's order and no further than the page
+        # needs; joined plainly, PostgreSQL would rather read the whole table.
+        looked_at = (
+            select(Audit)
+            .where(Audit.id == walked.c.id, Audit.tenant_id == self._tenant_id)
+            .where(*(other.condition for other in others))
+            .offset(0)
+            .lateral("looked_at")
+        )
+        audit = aliased(Audit, looked_at)
+        project = select(Project.name).where(Project.id == audit.project_id).scalar_subquery()
         query = (
-            select(Audit, Project.name)
+            select(audit, project)
             .select_from(walked)
-            .join(Audit, Audit.id == walked.c.id)
-            .join(Project, Project.id == Audit.project_id)
-            .where(Audit.tenant_id == self._tenant_id, *(other.condition for other in others))
+            .join(looked_at, literal(value=True))
             .order_by(*_order(walked, wanted))
             .limit(size)
         )
@@ -133,7 +143,7 @@ class AuditHistory:
 
     async def _end_of_walk(self, driver: _Filter, wanted: AuditSelection) -> Position | None:
         """The last audit that a whole walk looks at, None if it comes to the end of the filter."""
-        query = _walk(driver, wanted).offset(WALKED - 1).limit(1)
+        query = _walk(driver, wanted).limit(1).offset(WALKED - 1)
         row = (await self._session.execute(query)).one_or_none()
         return None if row is None else Position(row[0], row[1])
 
@@ -171,18 +181,20 @@ def _window(
     return window
 
 
-def _merged(one: _Filter) -> _Range:
-    """The audits of a filter in no order yet."""
-    if len(one.ranges) == 1:
-        return one.ranges[0]
-    ranges = union_all(*one.ranges).subquery("ranges")
-    return select(ranges.c.created_at, ranges.c.id)
-
-
 def _walk(one: _Filter, wanted: AuditSelection) -> _Range:
-    """The audits of a filter in the order of history; PostgreSQL merges the ranges without sorting them."""
-    ranges = _merged(one).subquery("ranges")
-    return select(ranges.c.created_at, ranges.c.id).order_by(*_order(ranges, wanted))
+    """The first WALKED audits of each range of a filter, merged into the order of history.
+
+    Each range is put in order and cut short by itself, so that its index is read in order and no further than needed;
+    over ranges without an end PostgreSQL may collect all their rows and sort them.
+    """
+    ordered = [
+        select(part.c.created_at, part.c.id).order_by(*_order(part, wanted)).limit(WALKED)
+        for part in (single.subquery() for single in one.ranges)
+    ]
+    if len(ordered) == 1:
+        return ordered[0]
+    merged = union_all(*(select(part.subquery()) for part in ordered)).subquery("merged")
+    return select(merged.c.created_at, merged.c.id).order_by(*_order(merged, wanted)).limit(WALKED)
 
 
 def _order(rows: Subquery, wanted: AuditSelection) -> tuple[Any, Any]:
