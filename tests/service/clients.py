@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Coroutine
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import httpx
 from fastapi import FastAPI
@@ -13,12 +14,14 @@ from sqlalchemy import Engine
 
 from runaudit_service.store import queue
 
+Answer = TypeVar("Answer")
+
 
 class Api:
     """Calls an application synchronously, on the test's event loop. As a context manager it runs the lifespan."""
 
     def __init__(self, app: FastAPI, runner: asyncio.Runner, key: str | None) -> None:
-        self._app = app
+        self.app = app
         self._runner = runner
         self._lifespan: Any = None
         headers = {"Authorization": f"Bearer {key}"} if key else {}
@@ -26,7 +29,7 @@ class Api:
         self.http = httpx.AsyncClient(transport=transport, base_url="http://test", headers=headers)
 
     def __enter__(self) -> Self:
-        self._lifespan = self._app.router.lifespan_context(self._app)
+        self._lifespan = self.app.router.lifespan_context(self.app)
         self._runner.run(self._lifespan.__aenter__())
         return self
 
@@ -34,6 +37,14 @@ class Api:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._runner.run(self._lifespan.__aexit__(kind, error, trace))
+
+    def with_key(self, key: str | None) -> Api:
+        """The same application, called with another key."""
+        return Api(self.app, self._runner, key)
+
+    def run(self, work: Coroutine[Any, Any, Answer]) -> Answer:
+        """Do something on the application's event loop."""
+        return self._runner.run(work)
 
     def request(self, method: str, url: str, **arguments: Any) -> httpx.Response:
         return self._runner.run(self.http.request(method, url, **arguments))
