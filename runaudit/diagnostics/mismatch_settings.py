@@ -105,8 +105,9 @@ def remedy(run: RunFacts, cause: Explained | None) -> Remedy:
     if cause is None:
         return Remedy(
             "Validate this checkpoint again on the data that the figures were reported of",
-            "No setting explains the gap, so other images or labels, or another checkpoint, are likelier: compare the "
-            "digests of both with those in provenance.",
+            "No setting explains the gap, so other images or labels, or another checkpoint, are likelier: compare "
+            "`checkpoint` and `dataset` under provenance.artifacts of this report with those of an audit of what the "
+            "figures were reported of.",
             patch,
         )
     titles = {

@@ -73,6 +73,7 @@ def provenance_of(spec: JobSpec, facts: IngestFacts, evidence: Evidence, walls: 
     digests = {
         "run": spec.run.sha256,
         "data": spec.data.sha256 if spec.data is not None else None,
+        "dataset": facts.dataset.same_images.digest if facts.dataset and facts.dataset.same_images else None,
         "checkpoint": facts.run.checkpoint.sha256 if facts.run.checkpoint is not None else None,
     }
     return Provenance(

@@ -89,6 +89,7 @@ def read_into(
     from runaudit.runs.class_folders import read_class_folders  # noqa: PLC0415
     from runaudit.runs.dataset import read_dataset  # noqa: PLC0415
     from runaudit.runs.label_arrays import write_labels  # noqa: PLC0415
+    from runaudit.runs.same_images import same_images  # noqa: PLC0415
 
     read = read_class_folders if options.class_folders else partial(read_dataset, geometry=options.geometry)
     facts, index, labels = read(
@@ -98,6 +99,7 @@ def read_into(
         single_cls=options.single_cls,
         on_progress=lambda done, total: report(Progress(stage="read_data", done=done, total=total)),
     )
+    facts = facts.model_copy(update={"same_images": same_images(index, labels, facts.names)})
     if options.verify is not None:
         from runaudit.isolation.verify_data import verified  # noqa: PLC0415
 

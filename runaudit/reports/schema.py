@@ -405,7 +405,11 @@ class Provenance(ReportModel):
     versions: dict[str, str] = {}
     device: str | None = None
     seeds: dict[str, int] = {}
-    artifacts: dict[str, str] = Field(default={}, description="role -> sha256")
+    artifacts: dict[str, str] = Field(
+        default={},
+        description="role -> sha256: `run` and `data` of archives as they were handed in, `checkpoint` of the weights, "
+        "`dataset` of the class names, the images' splits, paths, bytes in number and pixels, and the usable labels",
+    )
     isolation: dict[str, JsonValue] = {}
     seconds: dict[str, Number] = {}
     not_available: dict[str, str] = Field(default={}, description="part of the evidence -> why it is missing")

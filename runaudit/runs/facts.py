@@ -357,6 +357,24 @@ class AgreementFacts(Facts):
     mean_iou: float | None = None
 
 
+class SameImages(Facts):
+    """Which image files are the same by their bytes (`runs.same_images`), and the digest that names the data set.
+
+    `distinct` counts the different files of each split. `shared` of the `validation` images have the bytes of one of
+    the `training` images, `same_file` of them are that very file, by path or by link. `pairs` are examples, a
+    validation image and its training image; `named` are the shared validation images, at most 100.
+    """
+
+    digest: str
+    distinct: dict[Split, int]
+    validation: int
+    training: int
+    shared: int = 0
+    same_file: int = 0
+    pairs: tuple[tuple[str, str], ...] = ()
+    named: tuple[str, ...] = ()
+
+
 class DatasetFacts(Facts):
     """The data set as data.yaml describes it and as it was found. `source` is data.yaml's place in the artifact.
 
@@ -376,6 +394,8 @@ class DatasetFacts(Facts):
     keypoint_sigmas: tuple[float, ...] = ()
     flip_index: tuple[int, ...] | None = None
     """`flip_idx` of a pose data set: which keypoint each becomes in a mirrored image; None without one"""
+    same_images: SameImages | None = None
+    """None where image files were not compared"""
     single_cls: bool = False
     """all classes were read as class 0, as a training with single_cls does; `label_ids` still has the ids as written"""
 
