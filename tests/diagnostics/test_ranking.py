@@ -57,6 +57,12 @@ def test_a_broken_network_is_why_nothing_is_reproduced(cause: CauseId):
     assert order(results) == [cause, "metric_mismatch"]
 
 
+@pytest.mark.parametrize("cause", ["numerical_divergence", "weight_initialization", "checkpoint_integrity"])
+def test_what_is_wrong_with_the_weights_stands_before_all_that_follows_from_it(cause: CauseId):
+    symptoms = [finding("underfitting", "major", 0.6), finding("metric_mismatch", "critical", 0.65)]
+    assert order([*symptoms, finding(cause, "major")])[0] == cause
+
+
 @pytest.mark.parametrize("cause", ["annotation_errors", "class_mapping", "label_files", "metric_mismatch"])
 def test_thresholds_that_suit_wrong_labels_come_after_them(cause: CauseId):
     results = [finding("confidence_threshold", "major", 0.4), finding(cause, "major", 0.05)]

@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from runaudit.diagnostics.catalogue import examine_all
 from runaudit.diagnostics.evidence import Evidence
 from runaudit.diagnostics.origin import origin_of
+from runaudit.diagnostics.ranking import explain_away, rank
 from runaudit.diagnostics.weight_initialization import CHECK
 from runaudit.runs.checkpoint import read_checkpoint
 from runaudit.runs.facts import RunFacts
@@ -59,6 +61,31 @@ def test_a_new_head_after_few_epochs_is_no_fault():
 @pytest.mark.parametrize(("dead", "outcome"), [(5, "passed"), (60, "warned"), (600, "failed")])
 def test_dead_channels_are_weighed_by_their_share(dead: int, outcome: str):
     assert examine(healthy_with(dead_channels=dead)).outcome == outcome
+
+
+def lost(*, measured: float, trained: float, dead: int = 60) -> Evidence:
+    """Dead channels in a network that reported about 0.6."""
+    return replace(
+        healthy_with(dead_channels=dead),
+        evaluation=cases.evaluation(measured),
+        training=cases.evaluation(trained, split="train"),
+    )
+
+
+def test_few_dead_channels_are_major_where_the_model_lost_what_it_reported():
+    result = examine(lost(measured=0.2, trained=0.25))
+    assert result.finding is not None and result.finding.severity == "major"
+    assert result.finding.impact.value == pytest.approx(cases.best_metric(cases.run()) - 0.2)
+    assert "mAP50-95 lost since it was reported" in [item.name for item in result.finding.evidence]
+    ranked = [found.cause for found in rank(explain_away(examine_all(lost(measured=0.2, trained=0.25))))]
+    assert ranked[0] == "weight_initialization" and "metric_mismatch" in ranked
+
+
+def test_dead_channels_are_no_reason_where_training_images_are_as_well_known_as_ever():
+    """Then the validation images or their labels changed."""
+    assert examine(lost(measured=0.2, trained=0.7)).outcome == "warned"
+    assert examine(lost(measured=0.59, trained=0.61)).outcome == "warned"
+    assert examine(lost(measured=0.2, trained=0.25, dead=5)).outcome == "passed"
 
 
 def test_constant_layers_are_named():
