@@ -30,7 +30,7 @@ from runaudit_service.store.web_address import UrlNotAllowedError, WebAddress
 from runaudit_service.store.webhooks import CHANNEL
 from runaudit_worker.guarded import AsyncGuardedClient
 from runaudit_worker.logs import log_to_stderr
-from runaudit_worker.webhooks.attention import QUICK_SECONDS, Attention
+from runaudit_worker.webhooks.attention import Attention
 from runaudit_worker.webhooks.exchange import SECONDS, Exchange
 
 _log = logging.getLogger(__name__)
@@ -112,12 +112,12 @@ class Sender:
         return bool(claimed)
 
     async def _send(self, delivery: Claimed) -> None:
-        quick = False
+        taken, begun = False, time.monotonic()
         try:
             outcome = await self._exchange.attempt(delivery)
-            quick = outcome.state == "succeeded" and outcome.seconds <= QUICK_SECONDS
+            taken = outcome.state == "succeeded"
         finally:
-            self._attention.give_back(delivery.target, quick=quick)
+            self._attention.give_back(delivery.target, taken=taken, seconds=time.monotonic() - begun)
             self._wake.set()
         self._outcomes.put_nowait(outcome)
         if outcome.state != "succeeded":

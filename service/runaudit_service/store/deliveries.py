@@ -75,7 +75,7 @@ class Disabled:
 
 # The receivers that have open deliveries are found by hopping through the index, one probe each, however long the
 # queue of one of them is. Each then gives its oldest due ones, as many as it has room for; every receiver's first comes
-# before any receiver's second.
+# before any receiver's second. Chance decides among those that have proven nothing, or the old would keep out the new.
 _CLAIM: Final = text(
     """
     WITH RECURSIVE targets AS (
@@ -96,7 +96,7 @@ _CLAIM: Final = text(
     due AS (
         SELECT next.id, next.next_attempt_at, rooms.proven,
             row_number() OVER (PARTITION BY rooms.target ORDER BY next.next_attempt_at) AS place,
-            row_number() OVER (PARTITION BY rooms.proven ORDER BY next.next_attempt_at) AS rank
+            row_number() OVER (PARTITION BY rooms.proven ORDER BY random()) AS rank
         FROM rooms CROSS JOIN LATERAL (
             SELECT id, next_attempt_at FROM webhook_deliveries
             WHERE target = rooms.target AND state IN ('pending', 'sending') AND next_attempt_at <= now()
