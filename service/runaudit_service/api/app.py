@@ -19,14 +19,16 @@ from runaudit_service.api.audits import report_endpoints as reports
 from runaudit_service.api.audits.watch import Watcher
 from runaudit_service.api.database import Database
 from runaudit_service.api.keys import endpoints as keys
+from runaudit_service.api.limits.book import LimitBook
+from runaudit_service.api.limits.rate import RateLimiter
 from runaudit_service.api.metrics import HttpMetrics
 from runaudit_service.api.middleware import RequestContext
 from runaudit_service.api.openapi import describe
 from runaudit_service.api.patience import BodyPatience
 from runaudit_service.api.projects import endpoints as projects
 from runaudit_service.api.resources import Resources
-from runaudit_service.api.webhooks import endpoints as webhooks
 from runaudit_service.api.uploads import endpoints as uploads
+from runaudit_service.api.webhooks import endpoints as webhooks
 from runaudit_service.store.bell import Bell
 from runaudit_service.store.blobs import BlobStore
 from runaudit_service.store.database import async_engine
@@ -53,6 +55,8 @@ def create_app(settings: Settings) -> FastAPI:
         bell=Bell(settings.broker_url) if settings.broker_url else None,
         watcher=Watcher(database),
         http_metrics=HttpMetrics(),
+        limits=LimitBook(database, settings),
+        rate=RateLimiter(settings.broker_url),
     )
 
     @asynccontextmanager
@@ -60,6 +64,7 @@ def create_app(settings: Settings) -> FastAPI:
         await asyncio.to_thread(resources.blobs.remove_abandoned)
         yield
         await resources.watcher.stop()
+        await resources.rate.close()
         await database.engine.dispose()
         if resources.bell is not None:
             await asyncio.to_thread(resources.bell.close)

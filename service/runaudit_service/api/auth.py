@@ -39,7 +39,7 @@ class Caller:
 
 
 def requires(scope: keys.Scope) -> Callable[..., Awaitable[Caller]]:
-    """A dependency that lets only keys with this scope pass. Raises AuthenticationError and ScopeError."""
+    """Lets only keys with this scope pass. Raises AuthenticationError, ScopeError and RateLimitedError."""
 
     async def authenticate(
         request: Request, shared: Shared, credentials: Annotated[HTTPAuthorizationCredentials | None, Security(bearer)]
@@ -47,6 +47,9 @@ def requires(scope: keys.Scope) -> Callable[..., Awaitable[Caller]]:
         if credentials is None:
             raise AuthenticationError("Send the header `Authorization: Bearer ra_...` with an API key.")
         caller = await _caller(shared.database, credentials.credentials)
+        limits = await shared.limits.of(caller.tenant_id)
+        # The middleware gives these to the answer, whatever it will be.
+        request.state.rate_headers = await shared.rate.admit(caller.tenant_id, limits.requests_per_minute)
         if scope not in caller.scopes:
             raise ScopeError(f"This call needs a key with the scope {scope}.")
         return caller

@@ -202,7 +202,8 @@ def responses(*statuses: int, answers: Mapping[int, dict[str, Any]] | None = Non
     content = {PROBLEM_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     described: dict[int | str, dict[str, Any]] = {}
     described.update((answers or {}).items())
-    for status in sorted(statuses):
+    # Whatever knows its caller counts it.
+    for status in sorted({*statuses, 429} if 401 in statuses else statuses):
         described[status] = {"description": HTTPStatus(status).phrase, "content": content}
     return described
 

@@ -44,6 +44,8 @@ class RequestContext:
                 headers[REQUEST_ID_HEADER] = request_id
                 headers.setdefault("X-Content-Type-Options", "nosniff")
                 headers.setdefault("Cache-Control", "no-store, private")
+                for name, value in scope["state"].get("rate_headers", {}).items():
+                    headers[name] = value
             await send(message)
 
         started = time.perf_counter()

@@ -10,6 +10,8 @@ from fastapi import Depends, Request
 
 from runaudit_service.api.audits.watch import Watcher
 from runaudit_service.api.database import Database
+from runaudit_service.api.limits.book import LimitBook
+from runaudit_service.api.limits.rate import RateLimiter
 from runaudit_service.api.metrics import HttpMetrics
 from runaudit_service.store.bell import Bell
 from runaudit_service.store.blobs import BlobStore
@@ -28,6 +30,8 @@ class Resources:
     bell: Bell | None
     watcher: Watcher
     http_metrics: HttpMetrics
+    limits: LimitBook
+    rate: RateLimiter
 
     async def ring(self, queue: str) -> None:
         """Say that a queue has work; call it after the commit. A broker that is down costs a delay, nothing else."""

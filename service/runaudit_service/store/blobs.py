@@ -62,6 +62,10 @@ class BlobStore:
         """Whether the blob is here."""
         return self.path(sha256).is_file()
 
+    def require_room(self, wanted_bytes: int) -> None:
+        """Raises StorageFullError unless so many bytes find room beside the reserve."""
+        require_room(self.root, self.reserve_bytes, wanted_bytes)
+
     def remove(self, sha256: str) -> bool:
         """Delete the blob; whether it was there. Only `removal` knows when that may be. Raises OSError."""
         try:

@@ -52,6 +52,15 @@ class Settings(BaseSettings):
     disk_reserve_bytes: int = Field(
         default=2**30, ge=0, description="room on the artifacts' disk that uploads leave free; else they get a 507"
     )
+    requests_per_minute: int = Field(
+        default=60_000, ge=0, description="requests that one tenant may make a minute, on all API replicas; 0: no limit"
+    )
+    max_queued_audits: int = Field(
+        default=10_000, ge=0, description="audits of one tenant that may wait for a worker at a time; 0: no limit"
+    )
+    max_stored_bytes: int = Field(
+        default=0, ge=0, description="bytes of artifacts and begun uploads that one tenant may store; 0: no limit"
+    )
     artifact_grace_seconds: float = Field(
         default=86400, ge=0, description="how long an artifact stays once the last audit that used it was deleted"
     )

@@ -21,6 +21,7 @@ from runaudit_service.api.auth import Caller, Reader, Writer
 from runaudit_service.api.bodies import JSON_TYPE, content_type, parse_json, read_json
 from runaudit_service.api.errors import MediaTypeError, NotFoundError, responses
 from runaudit_service.api.idempotency import Answer, IdempotencyHeader, claimed
+from runaudit_service.api.limits.quotas import require_place_in_queue, storage_kept
 from runaudit_service.api.multipart import MULTIPART_TYPE, Submission, read_submission
 from runaudit_service.api.resources import Resources, Shared
 from runaudit_service.api.webhooks.addresses import require_allowed
@@ -128,9 +129,13 @@ async def create_audit(
             cast("Role", "run" if name == "artifact" else name): Stored(await upload.writer.seal(), upload.file_name)
             for name, upload in submission.files.items()
         }
+        limits = await shared.limits.of(caller.tenant_id)
         async with shared.database.transaction() as session:
-            order = await sources.with_digests_of_uploads(session, caller.tenant_id, order)
-            submitted = await _service(shared, session, caller).submit(order, stored, path)
+            async with storage_kept(session, caller.tenant_id, limits):
+                order = await sources.with_digests_of_uploads(session, caller.tenant_id, order)
+                submitted = await _service(shared, session, caller).submit(order, stored, path)
+            if submitted.queue is not None:
+                await require_place_in_queue(session, caller.tenant_id, limits)
             for upload in submission.files.values():
                 await upload.writer.commit()
             answer = _answer(submitted)
@@ -210,6 +215,7 @@ async def rerun_audit(caller: Writer, audit_id: AuditId, shared: Shared, backgro
     """A new audit of the same artifacts with the same options; its `rerun_of` names the old one."""
     async with shared.database.transaction() as session:
         submitted = await _service(shared, session, caller).rerun(audit_id)
+        await require_place_in_queue(session, caller.tenant_id, await shared.limits.of(caller.tenant_id))
     return _queued(submitted, _answer(submitted), shared, background)
 
 
@@ -231,6 +237,8 @@ async def _read(request: Request, shared: Resources, stack: AsyncExitStack) -> t
     kind, parameters = content_type(request)
     if kind == MULTIPART_TYPE and "boundary" in parameters:
         limit = shared.settings.max_upload_bytes
+        announced = request.headers.get("content-length", "")
+        await asyncio.to_thread(shared.blobs.require_room, int(announced) if announced.isdecimal() else 0)
         submission = await read_submission(request, parameters["boundary"], shared.blobs, limit, stack)
         order = parse_json(submission.request or b"{}", AuditRequest)
     elif kind == JSON_TYPE:

@@ -12,6 +12,7 @@ from fastapi.responses import Response
 from runaudit_service.api.auth import Writer
 from runaudit_service.api.bodies import documented, read_json
 from runaudit_service.api.errors import responses
+from runaudit_service.api.limits.quotas import storage_kept
 from runaudit_service.api.resources import Shared
 from runaudit_service.api.uploads.errors import (
     COMPLETE_HEADER,
@@ -89,7 +90,8 @@ async def create_upload(request: Request, caller: Writer, shared: Shared) -> Res
     if wanted.length > limit:
         raise ArtifactTooLargeError(f"An artifact may have {limit} bytes at most (RUNAUDIT_MAX_UPLOAD_BYTES).")
     await asyncio.to_thread(shared.staging.require_room, wanted.length)
-    async with shared.database.transaction() as session:
+    limits = await shared.limits.of(caller.tenant_id)
+    async with shared.database.transaction() as session, storage_kept(session, caller.tenant_id, limits):
         repository = UploadRepository(session, caller.tenant_id)
         upload = await repository.add(wanted.length, wanted.sha256, shared.settings.upload_expiry_seconds)
     body = UploadBody(id=upload.id, offset=0).model_dump_json()
