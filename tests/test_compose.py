@@ -42,6 +42,7 @@ def _served() -> dict[str, parts.Part]:
     started = [
         parts.api(places, logs),
         parts.reaper(places, logs),
+        parts.sender(places, logs),
         parts.worker("worker-1", places, logs, concurrency=1, grace_seconds=Settings().grace_seconds),
     ]
     return {_module(part.command): part for part in started}
@@ -127,7 +128,10 @@ def test_every_container_is_hardened(name: str) -> None:
 
 def test_only_the_front_desk_can_be_reached_or_reach_out() -> None:
     assert COMPOSE["networks"]["store"]["internal"] is True
-    assert {name for name, service in SERVICES.items() if service["networks"] != ["store"]} == {"api"}
+    assert {name for name, service in SERVICES.items() if service["networks"] != ["store"]} == {"api", "sender"}
+    # It opens nothing of what is audited: it has no volume, and what it reaches outside is checked by address.
+    assert SERVICES["sender"]["networks"] == ["store", "egress"]
+    assert SERVICES["sender"]["volumes"] == []
     assert {name for name, service in SERVICES.items() if "ports" in service} == {"api"}
     assert all(port.startswith("127.0.0.1:") for port in SERVICES["api"]["ports"])
 

@@ -41,6 +41,7 @@ class Served:
             "valkey": "valkey-server",
             "api": "runaudit_service.api",
             "reaper": "runaudit_worker.reaper",
+            "sender": "runaudit_worker.sender",
             "worker": "runaudit_worker\0--queues",
         }
         lines = {process: command_line(process) for process in descendants(self.process.pid)}

@@ -1,4 +1,4 @@
-"""The parts of the service that are our own: API, workers, reaper, each a Python process told by its environment."""
+"""The parts of the service that are our own: API, workers, reaper, sender, each a Python process told by its environment."""
 
 from __future__ import annotations
 
@@ -52,6 +52,11 @@ def api(places: Places, logs: Path) -> Part:
 def reaper(places: Places, logs: Path) -> Part:
     """The one that looks after the queue."""
     return _part("reaper", "runaudit_worker.reaper", [], places, logs)
+
+
+def sender(places: Places, logs: Path) -> Part:
+    """The one that sends webhooks."""
+    return _part("sender", "runaudit_worker.sender", [], places, logs)
 
 
 def worker(name: str, places: Places, logs: Path, *, concurrency: int, grace_seconds: float) -> Part:
