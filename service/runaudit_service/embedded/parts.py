@@ -1,4 +1,4 @@
-"""The parts of the service that are our own: API, workers, reaper, sender, each a Python process told by its environment."""
+"""The parts of the service that are our own, each a Python process told by its environment."""
 
 from __future__ import annotations
 
@@ -39,6 +39,8 @@ class Places:
             "RUNAUDIT_BROKER_URL": self.broker_url,
             "RUNAUDIT_HOST": self.host,
             "RUNAUDIT_PORT": str(self.port),
+            # The parts are told theirs one by one: none gets the port of another.
+            "RUNAUDIT_METRICS_PORT": "0",
             # Log lines must be in the file when a person looks, also after a kill.
             "PYTHONUNBUFFERED": "1",
         }
