@@ -17,6 +17,13 @@ from runaudit_worker.webhooks.exchange import Exchange
 BASE_URL = "https://audits.example.com"
 
 
+def only_this_machine(host: str, port: int) -> list[str]:
+    """A resolver that asks nobody."""
+    if host != "localhost":
+        raise OSError(f"{host} is not looked up in tests")
+    return ["127.0.0.1"]
+
+
 @contextmanager
 def sending(
     engine: Engine,
@@ -32,7 +39,9 @@ def sending(
     made: list[tuple[asyncio.AbstractEventLoop, Sender]] = []
 
     async def run() -> None:
-        async with AsyncGuardedClient(allow=networks(allow), allow_http=allow_http, connections=places) as client:
+        async with AsyncGuardedClient(
+            allow=networks(allow), allow_http=allow_http, connections=places, resolver=only_this_machine
+        ) as client:
             sender = Sender(engine, Exchange(client, BASE_URL, seconds), places=places)
             made.append((asyncio.get_running_loop(), sender))
             listening = asyncio.create_task(listen(database_url, sender.wake))
