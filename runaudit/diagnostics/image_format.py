@@ -33,6 +33,8 @@ class Thresholds:
 
 
 LIMITS = Thresholds()
+UNVERIFIED: Final = "image_unverified"
+"""the flaw of an image that there was no memory to look at (`evaluation.image_verification`)"""
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,11 @@ def _census(split: SplitFacts) -> ImageCensus:
     return split.image_census or ImageCensus()
 
 
+def damaged_of(census: ImageCensus) -> dict[str, int]:
+    """Images that were found broken, by what was found; those that there was no memory to look at are not."""
+    return {flaw: images for flaw, images in census.flawed.items() if flaw != UNVERIFIED}
+
+
 def _rejected(split: SplitFacts) -> int:
     return sum(count for code, count in split.rejected_by.items() if code.startswith("image"))
 
@@ -79,7 +86,7 @@ def _problems(name: Split, split: SplitFacts) -> Iterator[_Problem]:
         return
     if rejected := _rejected(split):
         yield _unusable(name, split, rejected, total)
-    if census.flawed:
+    if damaged_of(census):
         yield _flawed(name, split, total)
     # What was looked at whole needs no guess by its end.
     if not census.verified and census.unfinished >= LOST.at_stake * total and census.unfinished:
@@ -139,7 +146,7 @@ def _cut_off(name: Split, split: SplitFacts, unfinished: int, total: int) -> _Pr
 
 def _flawed(name: Split, split: SplitFacts, total: int) -> _Problem:
     """Images with a sound header that were looked at whole and found broken."""
-    flawed = _census(split).flawed
+    flawed = damaged_of(_census(split))
     count = sum(flawed.values())
     places = [note.place for note in split.notes if note.code in flawed and note.place is not None]
     kinds = ", ".join(f"{_WORDS.get(code, code)} ({images})" for code, images in sorted(flawed.items()))
@@ -166,9 +173,9 @@ def _not_decoded(dataset: DatasetFacts, evaluation: EvaluationFacts | None) -> I
     split = dataset.splits.get(evaluation.split) if evaluation is not None else None  # type: ignore[call-overload]
     if evaluation is None or split is None:
         return
-    known = {note.place for note in split.notes if note.code in _census(split).flawed}
+    known = {note.place for note in split.notes if note.code in damaged_of(_census(split))}
     places = [note.place for note in evaluation.skipped if note.place not in known]
-    if places and len(evaluation.skipped) > sum(_census(split).flawed.values()):
+    if places and len(evaluation.skipped) > sum(damaged_of(_census(split)).values()):
         total = evaluation.images + len(evaluation.skipped)
         yield _Problem(
             severity_of_loss(len(places) / total),
@@ -299,6 +306,8 @@ def _sound(dataset: DatasetFacts) -> CheckResult:
 def _how_far(dataset: DatasetFacts) -> str:
     """What the images were judged by."""
     censuses = [_census(split) for split in dataset.splits.values() if _seen(split)]
+    if unverified := sum(census.flawed.get(UNVERIFIED, 0) for census in censuses):
+        return f"There was no memory to look at {unverified} of them: whether they are damaged is not known."
     if all(census.verified and census.decoded for census in censuses):
         return "Each of them was looked at whole, and all but PNGs were decoded."
     if all(census.verified for census in censuses):

@@ -23,6 +23,7 @@ from runaudit.evaluation.image_properties import (
     joined_fingerprints,
 )
 from runaudit.evaluation.images import LARGE_PIXELS, MOST_PIXELS, Pixels, decoded, read_bytes
+from runaudit.evaluation.memory import ran_out_of_memory
 from runaudit.runs.facts import ImageEntry
 
 _REDUCED: Final = {8: cv2.IMREAD_REDUCED_COLOR_8, 4: cv2.IMREAD_REDUCED_COLOR_4, 2: cv2.IMREAD_REDUCED_COLOR_2}
@@ -91,7 +92,9 @@ def _small(content: NDArray[np.uint8], entry: ImageEntry, path: Path) -> Pixels 
     if flag is not None and path.suffix.lower() in _JPEG:
         try:
             pixels: Pixels | None = cv2.imdecode(content, flag)
-        except cv2.error:
+        except cv2.error as error:
+            if ran_out_of_memory(error):
+                raise MemoryError("There is no memory for an image.") from error
             pixels = None
         if pixels is not None:
             return pixels

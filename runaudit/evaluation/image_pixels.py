@@ -16,10 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runaudit.evaluation.images import LARGE_PIXELS, MOST_BYTES, decode
+from runaudit.evaluation.memory import ran_out_of_memory, said_so
 from runaudit.runs.facts import ImageEntry
 from runaudit.runs.image_faults import JPEG, PNG, Flawed, fault_of
 
 _EIGHTH: Final = 8
+_MOST_COMPLAINTS: Final = 1 << 16
 
 
 def flaw_of_image(path: Path, entry: ImageEntry, complaints: BinaryIO, lock: int) -> Flawed | None:
@@ -27,6 +29,8 @@ def flaw_of_image(path: Path, entry: ImageEntry, complaints: BinaryIO, lock: int
 
     `complaints` is the file that standard error of this process goes to: libjpeg writes there what it finds. `lock` is
     a file by which processes take turns at large images.
+
+    Raises MemoryError: an image that there is no memory for is no broken one.
     """
     try:
         with path.open("rb", buffering=0) as file:
@@ -41,6 +45,8 @@ def flaw_of_image(path: Path, entry: ImageEntry, complaints: BinaryIO, lock: int
             with _one_at_a_time(lock, large=entry.width * entry.height > LARGE_PIXELS):
                 return _flaw_of_pixels(path, file if magic.startswith(JPEG) else None, entry, complaints)
     except (OSError, ValueError, cv2.error) as error:
+        if ran_out_of_memory(error):
+            raise MemoryError("There is no memory for an image.") from error
         return Flawed("image_undecodable", f"The framework's decoder can't read it ({type(error).__name__}).")
 
 
@@ -49,6 +55,9 @@ def _flaw_of_pixels(path: Path, jpeg: FileIO | None, entry: ImageEntry, complain
     start = complaints.seek(0, os.SEEK_END)
     decoded = _jpeg_size(jpeg) if jpeg is not None else _decoded_size(path)
     if decoded is None:
+        complaints.seek(start)
+        if said_so(complaints.read(_MOST_COMPLAINTS)):
+            raise MemoryError("There is no memory for an image.")
         return Flawed("image_undecodable", "The framework's decoder gives nothing for it.")
     shape, scale = decoded
     if shape != (math.ceil(entry.height / scale), math.ceil(entry.width / scale)):

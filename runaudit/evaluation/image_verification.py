@@ -35,6 +35,8 @@ OnImages = Callable[[int], None]
 MOST_PROCESSES: Final = 8
 """A process may hold an image of 500 MB; ultralytics scans with at most 8 threads (utils/__init__.py, NUM_THREADS)."""
 _REPORT_EVERY: Final = 64
+UNVERIFIED: Final = "image_unverified"
+"""the flaw of an image that nothing is known of: there was no memory to look at it"""
 _SLOT: Final = struct.Struct("<q")
 
 
@@ -49,6 +51,7 @@ def verify_images(
     `image_damaged`: the decoder gives a picture and complains that data are missing or corrupt (JPEG only: the other
     decoders then give nothing).
     `image_size_differs`: the picture has another size than the header promised, EXIF applied.
+    `image_unverified`: memory ran out, so that it was not looked at; such an image is no broken one.
 
     `processes` defaults to the number of cores, 8 at most. Large images are decoded one at a time.
 
@@ -172,7 +175,11 @@ class _Crew:
             return
         if at not in hand.positions:
             raise ChildProcessError(f"A process that decodes images ended with status {status}.")
-        self.flawed[at] = Flawed("image_undecodable", "The framework's decoder breaks down on it.")
+        # The kernel ends processes with SIGKILL where the machine has no memory left.
+        killed = os.waitstatus_to_exitcode(status) == -signal.SIGKILL
+        self.flawed[at] = (
+            _unverified() if killed else Flawed("image_undecodable", "The framework's decoder breaks down on it.")
+        )
         rest = hand.positions[hand.positions.index(at) + 1 :]
         if rest:
             self.start(rest)
@@ -188,7 +195,10 @@ def _work(crew: _Crew, positions: Sequence[int], writing: int, slot: mmap.mmap) 
             for position in positions:
                 _SLOT.pack_into(slot, 0, position)
                 entry = crew.index.images[position]
-                flawed = crew.judge(root / entry.file, entry, complaints, crew.lock)
+                try:
+                    flawed = crew.judge(root / entry.file, entry, complaints, crew.lock)
+                except MemoryError:
+                    flawed = _unverified()
                 if flawed is not None:
                     _write(writing, (0, position, flawed.flaw, flawed.detail))
                 done += 1
@@ -200,6 +210,10 @@ def _work(crew: _Crew, positions: Sequence[int], writing: int, slot: mmap.mmap) 
     finally:
         # Nothing of the parent's may be done twice: neither its clean-up nor what it has buffered.
         os._exit(status)
+
+
+def _unverified() -> Flawed:
+    return Flawed(UNVERIFIED, "There was no memory to look at it.")
 
 
 def _write(writing: int, message: tuple[int, int, str, str]) -> None:

@@ -171,7 +171,9 @@ def read_bytes(path: Path) -> NDArray[np.uint8] | None:
         if path.stat().st_size > MOST_BYTES:
             return None
         content = np.fromfile(path, dtype=np.uint8)
-    except OSError:
+    except OSError as error:
+        if ran_out_of_memory(error):
+            raise MemoryError("There is no memory for an image.") from error
         return None
     return content if content.size else None
 

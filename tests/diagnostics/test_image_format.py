@@ -105,3 +105,8 @@ def test_what_is_missing_is_not_run():
     assert examine(cases.curves_only(cases.run())).reason == cases.ABSENT["dataset"]
     splits = {"val": cases.split((250, 200), image_census=None)}
     assert examine(replace(cases.healthy(), dataset=cases.dataset(splits=splits))).outcome == "not_run"
+
+
+def test_images_that_there_was_no_memory_to_look_at_are_not_called_damaged():
+    result = examine(with_val(census={"verified": 450, "flawed": {"image_unverified": 7}}))
+    assert result.outcome == "passed" and "no memory to look at 7" in result.reason

@@ -139,8 +139,16 @@ def test_a_picture_of_another_size_than_promised_is_told(tmp_path: Path) -> None
     assert found == {"a.jpg": "image_size_differs", "b.webp": "image_size_differs"}
 
 
-@pytest.mark.parametrize("how", ["os.kill(os.getpid(), signal.SIGSEGV)", "raise MemoryError"])
-def test_an_image_that_brings_its_process_down_costs_no_other(tmp_path: Path, how: str) -> None:
+@pytest.mark.parametrize(
+    ("how", "flaw"),
+    [
+        ("os.kill(os.getpid(), signal.SIGSEGV)", "image_undecodable"),
+        ("raise KeyError", "image_undecodable"),
+        ("raise MemoryError", "image_unverified"),
+        ("os.kill(os.getpid(), signal.SIGKILL)", "image_unverified"),
+    ],
+)
+def test_an_image_that_brings_its_process_down_costs_no_other(tmp_path: Path, how: str, flaw: str) -> None:
     contents = {f"{number:02d}.jpg": JPEG for number in range(20)} | {"cut.jpg": JPEG[:-2]}
     before = f"""
 import os, signal
@@ -153,7 +161,7 @@ def bad(path):
 verification.flaw_of_file = bad
 """
     _, found = verified(data(tmp_path, contents), "files", before=before)
-    assert found == dict.fromkeys(("07.jpg", "08.jpg", "cut.jpg"), "image_undecodable")
+    assert found == {"07.jpg": flaw, "08.jpg": flaw, "cut.jpg": "image_undecodable"}
 
 
 def test_a_data_set_without_images_has_none_flawed(tmp_path: Path) -> None:

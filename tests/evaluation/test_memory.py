@@ -78,3 +78,34 @@ def test_an_image_that_does_not_fit_is_no_broken_image(tmp_path: Path) -> None:
         [sys.executable, "-c", SHORT_OF_MEMORY, str(tmp_path / "large.png")], capture_output=True, text=True, check=True
     )
     assert said.stdout == "no memory\n"
+
+
+SHORT_WHILE_VERIFYING = """
+import os, resource, sys, tempfile
+from pathlib import Path
+from runaudit.evaluation.image_pixels import flaw_of_image
+from runaudit.runs.facts import ImageEntry
+path = Path(sys.argv[1])
+entry = ImageEntry(file=path.name, split="val", width=6000, height=6000)
+with tempfile.TemporaryFile(buffering=0) as complaints, tempfile.TemporaryFile() as lock:
+    os.dup2(complaints.fileno(), 2)
+    assert flaw_of_image(path, entry, complaints, lock.fileno()) is None
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    for spare in (2**24, 2**26, 2**27):
+        resource.setrlimit(resource.RLIMIT_AS, (used + spare, resource.getrlimit(resource.RLIMIT_AS)[1]))
+        try:
+            print(flaw_of_image(path, entry, complaints, lock.fileno()))
+        except MemoryError:
+            print("no memory")
+"""
+
+
+@pytest.mark.parametrize("kind", ["bmp", "tif", "webp", "jpg"])
+def test_an_image_is_not_called_corrupt_for_want_of_memory(tmp_path: Path, kind: str) -> None:
+    image = tmp_path / f"large.{kind}"
+    assert cv2.imwrite(str(image), np.zeros((6000, 6000, 3), np.uint8))
+    said = subprocess.run(
+        [sys.executable, "-c", SHORT_WHILE_VERIFYING, str(image)], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    assert len(said) == 3 and set(said) <= {"no memory", "None"}
+    assert kind == "jpg" or said[0] == "no memory", "a JPEG is decoded at an eighth of its size, which fits"
