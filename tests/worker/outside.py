@@ -13,7 +13,8 @@ from pathlib import Path
 
 import trustme
 
-Answerer = Callable[[ssl.SSLSocket | socket.socket, str], None]
+Connection = ssl.SSLSocket | socket.socket
+Answerer = Callable[[Connection, str], None]
 """is given a connection and the head of the request that came in"""
 
 
@@ -115,7 +116,7 @@ def redirect(location: str, status: int = 302) -> Answerer:
 def chosen(answers: Mapping[str, Answerer]) -> Answerer:
     """An answer by the path that is asked for; 404 for others."""
 
-    def answer(connection: ssl.SSLSocket | socket.socket, head: str) -> None:
+    def answer(connection: Connection, head: str) -> None:
         path = head.split(" ")[1].partition("?")[0]
         answers.get(path, reply(404))(connection, head)
 
@@ -126,7 +127,7 @@ def in_turn(*answers: Answerer) -> Answerer:
     """One answer after the other; the last one for ever."""
     left = list(answers)
 
-    def answer(connection: ssl.SSLSocket | socket.socket, head: str) -> None:
+    def answer(connection: Connection, head: str) -> None:
         (left.pop(0) if len(left) > 1 else left[0])(connection, head)
 
     return answer

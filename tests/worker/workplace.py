@@ -76,6 +76,12 @@ class Workplace:
             yield process
 
     @contextmanager
+    def egress_worker(self, name: str = "egress") -> Iterator[subprocess.Popen[bytes]]:
+        """A worker process of the queue egress."""
+        with self._process(name, ["-m", "runaudit_worker", "--queues", "egress"]) as process:
+            yield process
+
+    @contextmanager
     def reaper(self, name: str = "reaper") -> Iterator[subprocess.Popen[bytes]]:
         """A reaper process."""
         with self._process(name, ["-m", "runaudit_worker.reaper"]) as process:

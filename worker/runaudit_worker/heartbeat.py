@@ -6,12 +6,11 @@ import logging
 import threading
 import time
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
-from runaudit.isolation.job import Progress
 from runaudit_service.store import queue
 
 _log = logging.getLogger(__name__)
@@ -20,6 +19,17 @@ PROGRESS_SECONDS = 1.0
 """how often progress that changed is written: people watch it, and each write is a row version"""
 LONGEST_PAUSE_SECONDS = 5.0
 """how long a request to cancel may go unheard while no progress is made"""
+
+
+class Progress(Protocol):
+    """How far the work is: of an audit `runaudit.isolation.job.Progress`, of fetching `fetching.job.Fetched`."""
+
+    @property
+    def stage(self) -> str: ...
+    @property
+    def done(self) -> int: ...
+    @property
+    def total(self) -> int: ...
 
 
 class Heartbeat:

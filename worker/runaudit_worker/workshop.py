@@ -19,11 +19,13 @@ from runaudit.errors import CancelledError, ChildMemoryError, ChildTimeoutError,
 from runaudit.isolation.audit import run_audit
 from runaudit.isolation.data_cache import DataCache
 from runaudit.reports.schema import Report
-from runaudit_service.store import queue
+from runaudit_service.store import fetched, queue
 from runaudit_service.store.bell import Bell
 from runaudit_service.store.blobs import BlobStore
 from runaudit_service.store.settings import Settings
+from runaudit_worker.fetching import job as fetching
 from runaudit_worker.folders import job_folder, remove_abandoned
+from runaudit_worker.guarded import EgressFailedError
 from runaudit_worker.heartbeat import Heartbeat
 from runaudit_worker.specification import job_spec
 
@@ -49,7 +51,8 @@ class Workshop:
         self._settings = settings
         limit = settings.data_cache_bytes
         self._data_cache = DataCache(settings.cache_dir, limit) if limit else None
-        self._blobs = BlobStore(settings.blob_dir)
+        self._blobs = BlobStore(settings.blob_dir, settings.disk_reserve_bytes)
+        self._fetching = fetching.Fetching(engine, self._blobs, settings)
         self._owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         # A plain flag, not an Event: a signal handler sets it, and may interrupt code that holds an Event's lock.
         self.stopping = False
@@ -112,8 +115,11 @@ class Workshop:
             )
 
     def _attempt(self, claim: queue.Claim, heartbeat: Heartbeat) -> Callable[[queue.Claim], str]:
-        """Runs the audit; returns what to write of it."""
+        """Does the job; returns what to write of it."""
         try:
+            if claim.kind == "fetch":
+                self._fetching.fetch_all(claim, heartbeat.report, self._should_stop(heartbeat))
+                return self._queue_audit
             with job_folder(self._settings.job_dir, f"{claim.job_id}-{claim.fence}") as folder:
                 report = self._run(claim, folder, heartbeat)
         except CancelledError:
@@ -130,15 +136,15 @@ class Workshop:
             return partial(self._retry, problem=fault.problem(), pause=_doubled(claim.attempt))
         return partial(self._succeed, report=report)
 
-    def _run(self, claim: queue.Claim, folder: Path, heartbeat: Heartbeat) -> Report:
-        def should_stop() -> bool:
-            return heartbeat.lost or heartbeat.cancel_requested or self.stopping
+    def _should_stop(self, heartbeat: Heartbeat) -> Callable[[], bool]:
+        return lambda: heartbeat.lost or heartbeat.cancel_requested or self.stopping
 
+    def _run(self, claim: queue.Claim, folder: Path, heartbeat: Heartbeat) -> Report:
         return run_audit(
             job_spec(claim, self._settings),
             folder,
             on_progress=heartbeat.report,
-            should_stop=should_stop,
+            should_stop=self._should_stop(heartbeat),
             data_cache=self._data_cache,
         )
 
@@ -152,6 +158,14 @@ class Workshop:
             report=report.model_dump_json(),
         )
         return f"verdict {report.verdict}" if queue.succeed(self._engine, claim, result) else "lost, nothing stored"
+
+    def _queue_audit(self, claim: queue.Claim) -> str:
+        """After fetching. The bell rings once the audit waits; one that is lost the reaper rings again."""
+        waiting = fetched.queue_audit(self._engine, claim)
+        if waiting is None:
+            return "lost, nothing stored"
+        self._bell.ring(waiting)
+        return f"fetched, waits in queue {waiting}"
 
     def _fail(self, claim: queue.Claim, problem: queue.Problem) -> str:
         stored = queue.fail(self._engine, claim, problem)
@@ -188,6 +202,8 @@ def pause_before_retry(error: RunauditError, attempt: int) -> float | None:
     """
     if isinstance(error, InputError | ChildTimeoutError):
         return None
+    if isinstance(error, EgressFailedError):
+        return fetching.pause_before_retry(error, attempt)
     if isinstance(error, ChildMemoryError):
         return MEMORY_RETRY_SECONDS if attempt == 1 else None
     return _doubled(attempt)

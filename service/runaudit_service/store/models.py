@@ -223,17 +223,21 @@ class AuditTerm(Base):
 
 
 class AuditArtifact(Base):
-    """What an audit looks at, by role: an artifact, or a data set's path below the data roots."""
+    """What an audit looks at, by role: an artifact, a data set's path below the data roots, or a URL.
+
+    A URL is there until the artifact is fetched from it. It may hold a token: no answer, event or log shows it.
+    """
 
     __tablename__ = "audit_artifacts"
     __table_args__ = (
         CheckConstraint(_one_of("role", ("run", "data")), name="role"),
-        CheckConstraint("(artifact_id IS NULL) <> (path IS NULL)", name="artifact_or_path"),
+        CheckConstraint("num_nonnulls(artifact_id, path, url) = 1", name="one_source"),
     )
     audit_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("audits.id", ondelete="CASCADE"), primary_key=True)
     role: Mapped[str] = mapped_column(primary_key=True)
     artifact_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("artifacts.id"), index=True)
     path: Mapped[str | None]
+    url: Mapped[str | None]
 
 
 class Job(Base):

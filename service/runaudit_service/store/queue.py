@@ -2,7 +2,8 @@
 
 A claim gives a lease (a time until which the worker must be heard of again) and a fence (a number that grows with every
 claim of the job). Whatever is written for a job names the fence, so that a worker that was thought dead and comes back
-writes nothing. Audits move one way: queued and running may alternate, a terminal state is never left.
+writes nothing. Audits move one way: queued and running may alternate, a terminal state is never left. An audit whose
+artifacts are still to be fetched begins as fetching, with a job of that kind; `fetched` has what ends it.
 
 Each function is one transaction, and each locks the job before the audit, so that they can't deadlock one another.
 """
@@ -12,8 +13,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
 from uuid import UUID
 
 from sqlalchemy import Connection, Engine, TextClause, text
@@ -21,6 +22,9 @@ from sqlalchemy import Connection, Engine, TextClause, text
 from runaudit_service.store.terms import ADD_TERMS, cause_term
 
 Queue = Literal["cpu", "gpu", "egress"]
+# Curves are read and judged without a model, so they need not wait for a GPU.
+QUEUE_OF_DEPTH: Final[dict[str, Queue]] = {"curves": "cpu", "standard": "gpu", "deep": "gpu"}
+FETCH_QUEUE: Final[Queue] = "egress"
 Problem = dict[str, Any]
 
 REAP_BATCH = 100
@@ -32,11 +36,15 @@ _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 @dataclass(frozen=True)
 class Input:
-    """One artifact of an audit: a blob by its digest, or a path below the data roots. `file_name` is as uploaded."""
+    """One artifact of an audit: a blob by its digest, a path below the data roots, or a URL to fetch it from.
+
+    `file_name` is as uploaded. A URL may hold a token: it is shown nowhere.
+    """
 
     sha256: str | None
     file_name: str | None
     path: str | None
+    url: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -56,6 +64,8 @@ class Claim:
     environment: dict[str, Any]
     inputs: dict[str, Input]
     """by role: `run`, and `data` where the audit has a data set of its own"""
+    kind: str = "audit"
+    """or `fetch`"""
 
 
 @dataclass(frozen=True)
@@ -98,12 +108,12 @@ class Settled:
 
 
 # Takes the oldest due job of the queues, skipping those that another worker is taking at this moment.
-# Only kind `audit`: a worker leaves alone what it does not know.
+# Only these kinds: a worker leaves alone what it does not know.
 _CLAIM = text(
     """
     WITH due AS (
         SELECT id FROM jobs
-        WHERE state = 'queued' AND kind = 'audit' AND queue = ANY(:queues) AND run_after <= now()
+        WHERE state = 'queued' AND kind IN ('audit', 'fetch') AND queue = ANY(:queues) AND run_after <= now()
         ORDER BY run_after, id
         LIMIT 1
         FOR UPDATE SKIP LOCKED
@@ -112,7 +122,7 @@ _CLAIM = text(
         state = 'running', attempt = attempt + 1, fence = fence + 1,
         lease_owner = :owner, lease_expires_at = now() + make_interval(secs => :lease_seconds)
     FROM due WHERE jobs.id = due.id
-    RETURNING jobs.id, jobs.audit_id, jobs.queue, jobs.attempt, jobs.max_attempts, jobs.fence
+    RETURNING jobs.id, jobs.audit_id, jobs.kind, jobs.queue, jobs.attempt, jobs.max_attempts, jobs.fence
     """
 )
 
@@ -128,9 +138,20 @@ _START_AUDIT = text(
     """
 )
 
+# The attempts of fetching are the job's; the audit itself has not begun yet.
+_START_FETCHING = text(
+    """
+    UPDATE audits SET
+        state = 'fetching', version = version + 1,
+        progress_stage = 'fetching', progress_done = 0, progress_total = 0
+    WHERE id = :audit_id AND state IN ('queued', 'fetching')
+    RETURNING depth, policy, environment, false AS first
+    """
+)
+
 _INPUTS = text(
     """
-    SELECT uses.role, uses.path, artifacts.sha256, artifacts.file_name
+    SELECT uses.role, uses.path, uses.url, artifacts.sha256, artifacts.file_name
     FROM audit_artifacts AS uses LEFT JOIN artifacts ON artifacts.id = uses.artifact_id
     WHERE uses.audit_id = :audit_id
     """
@@ -158,7 +179,7 @@ _RENEW = text(
 _PROGRESS = text(
     """
     UPDATE audits SET progress_stage = :stage, progress_done = :done, progress_total = :total, version = version + 1
-    WHERE id = :audit_id AND state = 'running'
+    WHERE id = :audit_id AND state IN ('running', 'fetching')
       AND (progress_stage, progress_done, progress_total) IS DISTINCT FROM (:stage, :done, :total)
     """
 )
@@ -205,7 +226,7 @@ _EVENT = text(
 _DUE = text(
     """
     SELECT queue, count(*) AS jobs, CAST(EXTRACT(EPOCH FROM now() - min(run_after)) AS double precision) AS oldest
-    FROM jobs WHERE state = 'queued' AND kind = 'audit' AND run_after <= now()
+    FROM jobs WHERE state = 'queued' AND kind IN ('audit', 'fetch') AND run_after <= now()
     GROUP BY queue
     """
 )
@@ -221,7 +242,7 @@ def _settle(chosen: str) -> TextClause:
         f"""
         WITH chosen AS ({chosen}),
         decided AS (
-            SELECT chosen.id, chosen.audit_id, CASE
+            SELECT chosen.id, chosen.audit_id, chosen.kind, CASE
                 WHEN audits.cancel_requested_at IS NOT NULL THEN 'cancelled'
                 WHEN chosen.attempt - :refund >= chosen.max_attempts THEN 'failed'
                 WHEN chosen.deadline_at IS NOT NULL AND chosen.deadline_at <= now() THEN 'failed'
@@ -240,11 +261,15 @@ def _settle(chosen: str) -> TextClause:
         ),
         moved_audits AS (
             UPDATE audits SET
-                state = decided.state, version = version + 1, attempt = audits.attempt - :refund,
-                progress_stage = decided.state, progress_done = 0, progress_total = 0,
+                state = waiting.state, version = version + 1,
+                attempt = audits.attempt - CASE decided.kind WHEN 'fetch' THEN 0 ELSE :refund END,
+                progress_stage = waiting.state, progress_done = 0, progress_total = 0,
                 ended_at = CASE decided.state WHEN 'queued' THEN NULL ELSE now() END,
                 error = CASE decided.state WHEN 'failed' THEN CAST(:problem AS jsonb) END
-            FROM decided
+            FROM decided, LATERAL (
+                SELECT CASE WHEN decided.state = 'queued' AND decided.kind = 'fetch' THEN 'fetching'
+                    ELSE decided.state END AS state
+            ) AS waiting
             WHERE audits.id = decided.audit_id AND audits.state NOT IN ('succeeded', 'failed', 'cancelled')
             RETURNING audits.id, audits.tenant_id, audits.state, audits.attempt, audits.error
         ),
@@ -277,19 +302,21 @@ def claim(engine: Engine, queues: Sequence[str], owner: str, lease_seconds: floa
             ).one_or_none()
             if job is None:
                 return None
-            audit = connection.execute(_START_AUDIT, {"audit_id": job.audit_id, "attempt": job.attempt}).one_or_none()
+            start = _START_FETCHING if job.kind == "fetch" else _START_AUDIT
+            audit = connection.execute(start, {"audit_id": job.audit_id, "attempt": job.attempt}).one_or_none()
             if audit is not None:
                 break
             connection.execute(_FOLLOW_AUDIT, {"job_id": job.id})
         if audit.first:
             _tell(connection, job.audit_id, "audit.started")
         inputs = {
-            row.role: Input(row.sha256, row.file_name, row.path)
+            row.role: Input(row.sha256, row.file_name, row.path, row.url)
             for row in connection.execute(_INPUTS, {"audit_id": job.audit_id})
         }
     return Claim(
         job_id=job.id,
         audit_id=job.audit_id,
+        kind=job.kind,
         queue=job.queue,
         owner=owner,
         attempt=job.attempt,

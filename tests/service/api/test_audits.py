@@ -167,9 +167,10 @@ def test_paths_outside_the_roots_are_refused_alike(api: Api, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("request_body", "status", "code"),
     [
-        ({"artifact_url": "https://example.org/run.zip"}, 422, "source_not_supported_yet"),
-        ({"upload_id": "1"}, 422, "source_not_supported_yet"),
-        ({"artifact_sha256": "0" * 64, "data": {"url": "https://example.org"}}, 422, "source_not_supported_yet"),
+        ({"artifact_url": "ftp://example.org/run.zip"}, 422, "url_not_allowed"),
+        ({"artifact_url": "https://example.org/run.zip", "artifact_sha256": "0" * 64}, 422, "artifact_ambiguous"),
+        ({"upload_id": "1"}, 404, "upload_not_found"),
+        ({"artifact_sha256": "0" * 64, "data": {"url": "s3://bucket/data.zip"}}, 422, "source_not_configured"),
         ({"artifact_sha256": "0" * 64, "callback_url": "https://10.0.0.1/"}, 422, "url_not_allowed"),
         ({"artifact_sha256": "0" * 64}, 404, "artifact_not_found"),
         ({"artifact_sha256": "0" * 64, "project": "none"}, 404, "project_not_found"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,9 @@ from runaudit_service.store.web_address import Network, UrlNotAllowedError, WebA
 from runaudit_worker.guarded.addresses import Resolver, resolve
 from runaudit_worker.guarded.connections import CONNECT_SECONDS, AsyncGuardedBackend, Gate, GuardedBackend, Patience
 from runaudit_worker.guarded.errors import EgressError, EgressFailedError, EgressRefusedError
+
+# Its lines for debugging hold headers of answers; a Location or a cookie may be a secret.
+logging.getLogger("httpcore").setLevel(logging.WARNING)
 
 IDLE_SECONDS: Final = 30.0
 """how long a server may say nothing"""
@@ -60,13 +64,13 @@ class StreamedAnswer:
             EgressRefusedError: `encoding_not_allowed`, or `too_large` at the first byte over `max_bytes`.
             EgressFailedError: `too_slow`, or `answer_malformed`: it ended early.
         """
-        _require_plain(self.headers)
-        _require_size(self.length or 0, self._max_bytes)
+        _require_plain(self.headers, self._host)
+        _require_size(self.length or 0, self._max_bytes, self._host)
         taken = 0
         with _errors_of(self._host):
             for chunk in self._plain.iter_stream():
                 taken += len(chunk)
-                _require_size(taken, self._max_bytes)
+                _require_size(taken, self._max_bytes, self._host)
                 yield chunk
 
 
@@ -234,24 +238,24 @@ class AsyncGuardedClient(_Guard):
                 async with asyncio.timeout(seconds):
                     plain = await self._pool.handle_async_request(request)
                     try:
-                        return await self._whole(plain, max_bytes, truncate)
+                        return await self._whole(plain, address.host, max_bytes, truncate)
                     finally:
                         await plain.aclose()
         except TimeoutError:
             raise EgressFailedError(f"{address.host} took longer than {seconds:g} s.", code="too_slow") from None
 
-    async def _whole(self, plain: httpcore.Response, max_bytes: int, truncate: bool) -> Answer:
+    async def _whole(self, plain: httpcore.Response, host: str, max_bytes: int, truncate: bool) -> Answer:
         headers = httpx.Headers(plain.headers)
         if not truncate:
-            _require_plain(headers)
-            _require_size(_announced(headers) or 0, max_bytes)
+            _require_plain(headers, host)
+            _require_size(_announced(headers) or 0, max_bytes, host)
         body = bytearray()
         stream: AsyncIterable[bytes] = plain.aiter_stream()
         async for chunk in stream:
             body += chunk
             if len(body) >= max_bytes and truncate:
                 break
-            _require_size(len(body), max_bytes)
+            _require_size(len(body), max_bytes, host)
         return Answer(plain.status, headers, bytes(body[:max_bytes]))
 
 
@@ -290,15 +294,17 @@ def _announced(headers: httpx.Headers) -> int | None:
     return int(value) if value.isdecimal() else None
 
 
-def _require_plain(headers: httpx.Headers) -> None:
+def _require_plain(headers: httpx.Headers, host: str) -> None:
     """Whatever is compressed may be a bomb, and nobody asked for it."""
     encoding = headers.get("Content-Encoding", "identity").strip().lower()
     if encoding not in {"", "identity"}:
         raise EgressRefusedError(
-            "The server sends the body compressed although it was asked not to.", code="encoding_not_allowed"
+            f"{host} sends the body compressed although it was asked not to.", code="encoding_not_allowed"
         )
 
 
-def _require_size(size: int, max_bytes: int) -> None:
+def _require_size(size: int, max_bytes: int, host: str) -> None:
     if size > max_bytes:
-        raise EgressRefusedError(f"The answer is larger than the {max_bytes} bytes that it may have.", code="too_large")
+        raise EgressRefusedError(
+            f"The answer of {host} is larger than the {max_bytes} bytes that it may have.", code="too_large"
+        )

@@ -246,6 +246,7 @@ async def _read(request: Request, shared: Resources, stack: AsyncExitStack) -> t
     else:
         raise MediaTypeError(f"Send the run as {MULTIPART_TYPE} with a boundary, or name it as {JSON_TYPE}.")
     sources.require_one_source_each(order, submission)
+    sources.require_fetchable(order, shared.settings)
     if order.callback_url is not None:
         require_allowed(order.callback_url, shared.settings, "/callback_url")
     return order, submission

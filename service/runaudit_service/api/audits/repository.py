@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 from sqlalchemy import Text, delete, func, select, update
@@ -16,19 +16,26 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from runaudit_service.api.audits.schemas import Role
 from runaudit_service.store.blobs import Blob
 from runaudit_service.store.models import Artifact, Audit, AuditArtifact, Event, Job, Project, ReportRow, new_id
+from runaudit_service.store.remote_source import pinned_digest
 from runaudit_service.store.removal import HOLD_BLOB
 from runaudit_service.store.terms import ADD_TERMS, label_terms
 
 
 @dataclass(frozen=True)
 class Input:
-    """What an audit looks at in one role: a digest with its size, or a path."""
+    """What an audit looks at in one role: a digest with its size, a path, or a URL from which it is to be fetched."""
 
     role: Role
     sha256: str | None = None
     bytes: int | None = None
     path: str | None = None
     artifact_id: uuid.UUID | None = None
+    url: str | None = field(default=None, repr=False)
+
+    @property
+    def digest(self) -> str | None:
+        """The SHA-256 of its content, if that is known, be it from the URL."""
+        return self.sha256 or (pinned_digest(self.url) if self.url is not None else None)
 
 
 @dataclass(frozen=True)
@@ -124,7 +131,9 @@ class AuditRepository:
         self._session.add(audit)
         await self._session.flush()
         self._session.add_all(
-            AuditArtifact(audit_id=audit.id, role=given.role, artifact_id=given.artifact_id, path=given.path)
+            AuditArtifact(
+                audit_id=audit.id, role=given.role, artifact_id=given.artifact_id, path=given.path, url=given.url
+            )
             for given in inputs
         )
         job.audit_id = audit.id
@@ -181,5 +190,5 @@ class AuditRepository:
 def _input(use: AuditArtifact, artifact: Artifact | None) -> Input:
     role = cast("Role", use.role)
     if artifact is None:
-        return Input(role, path=use.path)
+        return Input(role, path=use.path, url=use.url)
     return Input(role, artifact.sha256, artifact.bytes, artifact_id=artifact.id)

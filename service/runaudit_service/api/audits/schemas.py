@@ -80,7 +80,7 @@ class RequestModel(BaseModel):
 class DataSource(RequestModel):
     """Where the data set is: exactly one of these."""
 
-    url: str | None = Field(default=None, description="not served yet: `source_not_supported_yet`")
+    url: str | None = Field(default=None, description="where it is fetched from, as `artifact_url`")
     upload_id: str | None = Field(default=None, description="a resumable upload that is complete")
     sha256: Sha256 | None = Field(default=None, description="an artifact that this tenant has uploaded before")
     path: Annotated[str, StringConstraints(min_length=1, max_length=4096), AfterValidator(_printable)] | None = Field(
@@ -113,7 +113,12 @@ class AuditRequest(RequestModel):
 
     project: Name = Field(default="default", description="the name of a project")
     run_name: Name | None = None
-    artifact_url: str | None = Field(default=None, description="not served yet: `source_not_supported_yet`")
+    artifact_url: str | None = Field(
+        default=None,
+        description="where the run's archive is fetched from: https://, and as far as the service is set up for it "
+        "s3://bucket/key, gs://bucket/key, runs:/<MLflow run>/<path>, mlflow-artifacts:/<path>; "
+        "`#sha256=<digest>` at its end pins the content",
+    )
     upload_id: str | None = Field(default=None, description="a resumable upload that is complete")
     artifact_sha256: Sha256 | None = Field(default=None, description="an artifact that this tenant has uploaded before")
     data: DataSource | None = None
@@ -123,7 +128,10 @@ class AuditRequest(RequestModel):
     environment: Annotated[dict[str, JsonValue], AfterValidator(_storable)] = Field(
         default={}, description="what the training saw: GPU, memory, versions, resolved arguments, log tail"
     )
-    callback_url: str | None = Field(default=None, description="not served yet: `callback_not_supported_yet`")
+    callback_url: str | None = Field(
+        default=None,
+        description="an https URL that is told of each event of this audit, signed with the project's secret",
+    )
     force: bool = Field(default=False, description="audit again even if the same was audited before")
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, Final, Literal
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -19,11 +17,10 @@ from runaudit_service.api.audits.schemas import AuditRequest, Role
 from runaudit_service.api.errors import ConflictError, InvalidRequestError, NotFoundError
 from runaudit_service.api.webhooks.callbacks import call_back
 from runaudit_service.store.blobs import Blob, BlobStore
+from runaudit_service.store.fingerprint import fingerprint
 from runaudit_service.store.models import TERMINAL_STATES, Audit, Job, Project, new_id
-
-Queue = Literal["cpu", "gpu"]
-# Curves are read and judged without a model, so they need not wait for a GPU.
-QUEUE_OF_DEPTH: Final[dict[str, Queue]] = {"curves": "cpu", "standard": "gpu", "deep": "gpu"}
+from runaudit_service.store.queue import FETCH_QUEUE, QUEUE_OF_DEPTH, Queue
+from runaudit_service.store.remote_source import pinned_digest
 
 
 @dataclass(frozen=True)
@@ -65,7 +62,8 @@ class AuditService:
         The caller puts the blobs of `stored` in their place after this, within the same transaction.
 
         The same run, data and options, audited before by this version in this project, give that audit again, unless
-        `force`. Data by path is never the same: its content may have changed. Raises NotFoundError.
+        `force`. What has a path, or a URL that names no digest, is never the same: its content may have changed.
+        Raises NotFoundError.
         """
         project = await self._project(order.project)
         await self._audits.hold_blobs(_digests(order, stored))
@@ -82,9 +80,9 @@ class AuditService:
             environment=order.environment,
             callback_url=order.callback_url,
             auditor_version=__version__,
-            fingerprint=fingerprint(inputs, order.depth, policy, order.environment),
+            fingerprint=_fingerprint(inputs, order.depth, policy, order.environment),
         )
-        if not order.force and path is None:
+        if not order.force and all(given.digest is not None for given in inputs):
             earlier = await self._audits.earlier(project.id, audit.fingerprint)
             if earlier is not None:
                 if order.callback_url is not None:
@@ -107,7 +105,7 @@ class AuditService:
             environment=old.environment,
             callback_url=old.callback_url,
             auditor_version=__version__,
-            fingerprint=fingerprint(record.inputs, old.depth, old.policy, old.environment),
+            fingerprint=_fingerprint(record.inputs, old.depth, old.policy, old.environment),
             rerun_of=old.id,
         )
         return await self._queue(audit, record.inputs)
@@ -159,8 +157,11 @@ class AuditService:
         return text
 
     async def _queue(self, audit: Audit, inputs: Sequence[Input]) -> Submitted:
-        queue = QUEUE_OF_DEPTH[audit.depth]
-        job = Job(kind="audit", queue=queue, max_attempts=self._max_attempts)
+        fetches = any(given.url is not None for given in inputs)
+        queue = FETCH_QUEUE if fetches else QUEUE_OF_DEPTH[audit.depth]
+        if fetches:
+            audit.state = audit.progress_stage = "fetching"
+        job = Job(kind="fetch" if fetches else "audit", queue=queue, max_attempts=self._max_attempts)
         await self._audits.add(audit, inputs, job)
         if audit.callback_url is not None:
             await call_back(self._session, audit, audit.callback_url)
@@ -186,9 +187,20 @@ class AuditService:
                 inputs.append(await self._audits.add_artifact(role, stored[role].blob, stored[role].file_name))
             elif digest is not None:
                 inputs.append(await self._known(role, digest))
+        for role, url in _urls(order).items():
+            if url is not None:
+                inputs.append(await self._to_be_fetched(role, url))
         if path is not None:
             inputs.append(Input("data", path=path))
         return inputs
+
+    async def _to_be_fetched(self, role: Role, url: str) -> Input:
+        """A URL; or, if it names the digest of an artifact that this tenant has here already, that."""
+        wanted = Input(role, url=url)
+        found = await self._audits.artifact(wanted.digest) if wanted.digest is not None else None
+        if found is None or found.sha256 is None or not self._blobs.holds(found.sha256):
+            return wanted
+        return replace(found, role=role)
 
     async def _known(self, role: Role, digest: str) -> Input:
         found = await self._audits.artifact(digest)
@@ -219,22 +231,26 @@ def _named(order: AuditRequest) -> dict[Role, str | None]:
     return {"run": order.artifact_sha256, "data": order.data.sha256 if order.data else None}
 
 
+def _urls(order: AuditRequest) -> dict[Role, str | None]:
+    """The URLs that a request names, by role."""
+    return {"run": order.artifact_url, "data": order.data.url if order.data else None}
+
+
 def _digests(order: AuditRequest, stored: dict[Role, Stored]) -> list[str]:
     """The digests of all artifacts of a request, sent or named."""
-    named = [digest for digest in _named(order).values() if digest is not None]
+    pinned = [pinned_digest(url) for url in _urls(order).values() if url is not None]
+    named = [digest for digest in (*_named(order).values(), *pinned) if digest is not None]
     return sorted({*named, *(sent.blob.sha256 for sent in stored.values())})
 
 
-def fingerprint(inputs: Sequence[Input], depth: str, policy: dict[str, Any], environment: dict[str, Any]) -> str:
-    """What makes two audits the same: run, data, options, and the auditor's version. SHA-256, hexadecimal."""
-    same = {
-        "inputs": sorted([given.role, given.sha256 or "", given.path or ""] for given in inputs),
-        "depth": depth,
-        "policy": policy,
-        "environment": environment,
-        "auditor": __version__,
-    }
-    return hashlib.sha256(json.dumps(same, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+def _fingerprint(inputs: Sequence[Input], depth: str, policy: dict[str, Any], environment: dict[str, Any]) -> str:
+    """What makes two audits the same. A URL without a digest stands for itself, until it is fetched."""
+    told_apart = [(given.role, given.digest or "", given.path or _unpinned(given) or "") for given in inputs]
+    return fingerprint(told_apart, depth, policy, environment)
+
+
+def _unpinned(given: Input) -> str | None:
+    return given.url if given.digest is None else None
 
 
 def _no_audit(audit_id: uuid.UUID) -> NotFoundError:

@@ -1,4 +1,4 @@
-"""Where the artifacts of a request come from: parts of the body, uploads, digests, or paths below the data roots."""
+"""Where the artifacts of a request come from: parts of the body, uploads, digests, URLs, or paths of the data roots."""
 
 from __future__ import annotations
 
@@ -15,17 +15,21 @@ from runaudit_service.api.errors import ConflictError, InvalidRequestError
 from runaudit_service.api.multipart import Submission
 from runaudit_service.api.uploads.errors import UploadNotFoundError
 from runaudit_service.api.uploads.repository import UploadRepository
+from runaudit_service.store.address_rule import is_hopeless
+from runaudit_service.store.remote_source import parse_source
+from runaudit_service.store.settings import Settings
+from runaudit_service.store.web_address import UrlNotAllowedError, WebAddress
 
 _DATA_FILES: Final = frozenset({".yaml", ".yml"})
 
 
 def require_one_source_each(order: AuditRequest, submission: Submission) -> None:
     """Exactly one source of the run, at most one of the data, and only those that are served. InvalidRequestError."""
-    _require_served(order)
-    named = [name for name in ("artifact_sha256", "upload_id") if getattr(order, name) is not None]
+    named = [name for name in ("artifact_sha256", "upload_id", "artifact_url") if getattr(order, name) is not None]
     if len(named) + ("artifact" in submission.files) != 1:
         raise InvalidRequestError(
-            "Exactly one source of the run is needed: a file part `artifact`, `upload_id`, or `artifact_sha256`.",
+            "Exactly one source of the run is needed: a file part `artifact`, or `artifact_url`, `upload_id` or "
+            "`artifact_sha256`.",
             code="artifact_ambiguous" if named else "artifact_missing",
             place=f"/{named[-1]}" if named else "/artifact_sha256",
         )
@@ -38,6 +42,22 @@ def require_one_source_each(order: AuditRequest, submission: Submission) -> None
     for name, upload in submission.files.items():
         if upload.writer.bytes == 0:
             raise InvalidRequestError(f"The part {name} is empty.", code="artifact_empty", place=f"/{name}")
+
+
+def require_fetchable(order: AuditRequest, settings: Settings) -> None:
+    """The URLs of the order are such as egress workers fetch; where their names lead, only these find out.
+
+    Raises UrlNotAllowedError (`url_not_allowed`, `source_not_configured`, `address_not_allowed`).
+    """
+    given = {"/artifact_url": order.artifact_url, "/data/url": order.data.url if order.data else None}
+    for place, url in given.items():
+        source = parse_source(url, settings, place) if url is not None else None
+        if isinstance(source, WebAddress) and is_hopeless(source, settings.fetch_rule):
+            raise UrlNotAllowedError(
+                f"{source.host} is not a public address at an ordinary port, and no network that is allowed here.",
+                code="address_not_allowed",
+                place=place,
+            )
 
 
 async def with_digests_of_uploads(session: AsyncSession, tenant_id: uuid.UUID, order: AuditRequest) -> AuditRequest:
@@ -86,17 +106,3 @@ def data_path(written: str, roots: Sequence[Path]) -> str:
     raise InvalidRequestError(
         "There is no folder and no data.yaml at this path.", code="data_path_not_found", place="/data/path"
     )
-
-
-def _require_served(order: AuditRequest) -> None:
-    given = {
-        "/artifact_url": order.artifact_url,
-        "/data/url": order.data.url if order.data else None,
-    }
-    for place, value in given.items():
-        if value is not None:
-            raise InvalidRequestError(
-                "This version takes artifacts as parts of the request, by upload or by digest, and data also by path.",
-                code="source_not_supported_yet",
-                place=place,
-            )

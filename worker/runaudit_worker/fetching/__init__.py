@@ -1,0 +1,1 @@
+"""Artifacts from elsewhere: each kind of source a module behind one interface, `fetcher.Fetcher`."""
