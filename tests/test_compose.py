@@ -43,7 +43,7 @@ def _served() -> dict[str, parts.Part]:
         parts.api(places, logs),
         parts.reaper(places, logs),
         parts.sender(places, logs),
-        parts.worker("worker-1", places, logs, concurrency=1, grace_seconds=Settings().grace_seconds),
+        parts.worker(1, places, logs, concurrency=1, grace_seconds=Settings().grace_seconds),
     ]
     return {_module(part.command): part for part in started}
 

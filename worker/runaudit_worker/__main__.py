@@ -10,8 +10,10 @@ from runaudit_service.store.bell import Bell
 from runaudit_service.store.database import sync_engine
 from runaudit_service.store.models import QUEUES
 from runaudit_service.store.settings import settings
+from runaudit_service.store.tracing import tracing
 from runaudit_worker.app import run_worker
 from runaudit_worker.logs import log_to_stderr
+from runaudit_worker.metrics import show_metrics
 from runaudit_worker.workshop import Workshop
 
 
@@ -33,6 +35,8 @@ def main() -> int:
     if not configured.database_url or not configured.broker_url:
         parser.error("RUNAUDIT_DATABASE_URL and RUNAUDIT_BROKER_URL must be set; `runaudit serve` sets them itself")
     log_to_stderr()
+    show_metrics(configured)
+    tracing.begin("runaudit-worker")
     # Per audit: its own thread and its heartbeat.
     engine = sync_engine(configured.database_url, pool_size=2 * options.concurrency)
     bell = Bell(configured.broker_url)
@@ -42,6 +46,7 @@ def main() -> int:
     try:
         return run_worker(configured, workshop, queues=options.queues, concurrency=options.concurrency)
     finally:
+        tracing.end()
         bell.close()
         engine.dispose()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import logging
 import threading
 import time
@@ -47,7 +48,13 @@ class Heartbeat:
         self._ended = threading.Event()
         self._lost = threading.Event()
         self._cancelled = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"heartbeat {claim.job_id}", daemon=True)
+        self._thread = threading.Thread(
+            # What it logs is of the same job.
+            target=contextvars.copy_context().run,
+            args=(self._run,),
+            name=f"heartbeat {claim.job_id}",
+            daemon=True,
+        )
 
     @property
     def lost(self) -> bool:

@@ -31,6 +31,7 @@ from runaudit_service.store.settings import settings
 from runaudit_service.store.staging import Staging
 from runaudit_service.store.upload_expiry import remove_abandoned_uploads
 from runaudit_worker.logs import log_to_stderr
+from runaudit_worker.metrics import count_expiries, show_metrics
 
 _log = logging.getLogger(__name__)
 
@@ -70,6 +71,7 @@ class Reaper:
         settled = queue.reap(self._engine, problem)
         if settled != queue.Settled():
             _log.warning("took jobs from lost workers: %s", settled)
+            count_expiries(settled)
         return settled
 
     def ring(self) -> int:
@@ -145,6 +147,7 @@ def main() -> int:
     if not configured.database_url or not configured.broker_url:
         parser.error("RUNAUDIT_DATABASE_URL and RUNAUDIT_BROKER_URL must be set; `runaudit serve` sets them itself")
     log_to_stderr()
+    show_metrics(configured)
     stopping = threading.Event()
 
     def stop(_signal: int, _frame: FrameType | None) -> None:

@@ -30,6 +30,7 @@ from runaudit_service.store.web_address import UrlNotAllowedError, WebAddress
 from runaudit_service.store.webhooks import CHANNEL
 from runaudit_worker.guarded import AsyncGuardedClient
 from runaudit_worker.logs import log_to_stderr
+from runaudit_worker.metrics import count_delivery, show_metrics
 from runaudit_worker.webhooks.attention import Attention
 from runaudit_worker.webhooks.exchange import SECONDS, Exchange
 
@@ -120,6 +121,7 @@ class Sender:
             self._attention.give_back(delivery.target, taken=taken, seconds=time.monotonic() - begun)
             self._wake.set()
         self._outcomes.put_nowait(outcome)
+        count_delivery(outcome.status, outcome.seconds)
         if outcome.state != "succeeded":
             _log.info("delivery %s to %s: %s", delivery.id, _shown(delivery.url), outcome.error or outcome.status)
 
@@ -230,6 +232,7 @@ def main() -> int:
     if not configured.database_url:
         parser.error("RUNAUDIT_DATABASE_URL must be set; `runaudit serve` sets it itself")
     log_to_stderr()
+    show_metrics(configured)
     _log.info("sender begins")
     engine = sync_engine(configured.database_url, pool_size=3)
     try:

@@ -19,15 +19,18 @@ from runaudit.errors import CancelledError, ChildMemoryError, ChildTimeoutError,
 from runaudit.isolation.audit import run_audit
 from runaudit.isolation.data_cache import DataCache
 from runaudit.reports.schema import Report
-from runaudit_service.store import fetched, queue
+from runaudit_service.store import fetched, log_context, queue
 from runaudit_service.store.bell import Bell
 from runaudit_service.store.blobs import BlobStore
 from runaudit_service.store.settings import Settings
+from runaudit_service.store.tracing import tracing
 from runaudit_worker.fetching import job as fetching
 from runaudit_worker.folders import job_folder, remove_abandoned
 from runaudit_worker.guarded import EgressFailedError
 from runaudit_worker.heartbeat import Heartbeat
+from runaudit_worker.metrics import ATTEMPTS
 from runaudit_worker.specification import job_spec
+from runaudit_worker.stages import StageClock
 
 _log = logging.getLogger(__name__)
 _Answer = TypeVar("_Answer")
@@ -86,20 +89,29 @@ class Workshop:
             return False
         if claim is None:
             return False
-        self._do(claim)
+        with (
+            log_context.noted(
+                request_id=claim.request_id, tenant_id=claim.tenant_id, audit_id=claim.audit_id, job_id=claim.job_id
+            ),
+            tracing.span(claim.kind, parent=claim.traceparent),
+        ):
+            self._do(claim)
         self._forget_deleted_data()
         self._pass_the_bell_on(queue_name)
         return True
 
     def _do(self, claim: queue.Claim) -> None:
         _log.info("audit %s: attempt %d of %d begins", claim.audit_id, claim.attempt, claim.max_attempts)
+        begun = time.monotonic()
         with Heartbeat(self._engine, claim) as heartbeat:
             end = self._attempt(claim, heartbeat)
             if heartbeat.lost:
                 _log.warning("audit %s: the job was taken away, its result is dropped", claim.audit_id)
                 return
             said = self._settle(claim, end)
-        _log.info("audit %s: %s", claim.audit_id, said)
+        seconds = time.monotonic() - begun
+        ATTEMPTS.labels(claim.kind, _how(end)).observe(seconds)
+        _log.info("audit %s: %s", claim.audit_id, said, extra={"seconds": round(seconds, 3)})
 
     def _settle(self, claim: queue.Claim, end: Callable[[queue.Claim], str]) -> str:
         """Writes how the attempt ended; where the database refuses just that, it writes that it did."""
@@ -140,13 +152,17 @@ class Workshop:
         return lambda: heartbeat.lost or heartbeat.cancel_requested or self.stopping
 
     def _run(self, claim: queue.Claim, folder: Path, heartbeat: Heartbeat) -> Report:
-        return run_audit(
-            job_spec(claim, self._settings),
-            folder,
-            on_progress=heartbeat.report,
-            should_stop=self._should_stop(heartbeat),
-            data_cache=self._data_cache,
-        )
+        clock = StageClock(heartbeat.report)
+        try:
+            return run_audit(
+                job_spec(claim, self._settings),
+                folder,
+                on_progress=clock,
+                should_stop=self._should_stop(heartbeat),
+                data_cache=self._data_cache,
+            )
+        finally:
+            clock.stop()
 
     def _succeed(self, claim: queue.Claim, report: Report) -> str:
         result = queue.Result(
@@ -207,6 +223,11 @@ def pause_before_retry(error: RunauditError, attempt: int) -> float | None:
     if isinstance(error, ChildMemoryError):
         return MEMORY_RETRY_SECONDS if attempt == 1 else None
     return _doubled(attempt)
+
+
+def _how(end: Callable[[queue.Claim], str]) -> str:
+    """The name of a way to end an attempt, for figures: `succeed`, `fail`, `retry`, `cancel`, `hand_back`."""
+    return getattr(getattr(end, "func", end), "__name__", "other").strip("_")
 
 
 def _doubled(attempt: int) -> float:

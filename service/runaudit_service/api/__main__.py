@@ -9,7 +9,9 @@ import uvicorn
 
 from runaudit_service.api.app import create_app
 from runaudit_service.api.resources import Resources
+from runaudit_service.store.logs import log_to_stderr
 from runaudit_service.store.settings import settings
+from runaudit_service.store.tracing import tracing
 
 # Long enough for an answer that is being made, short enough for `docker stop` (10 s) not to kill.
 GRACE_SECONDS: Final = 8
@@ -30,6 +32,8 @@ class Server(uvicorn.Server):
 def main() -> None:
     """Serve until SIGTERM or SIGINT."""
     configured = settings()
+    log_to_stderr(configured.log_format)
+    tracing.begin("runaudit-api")
     app = create_app(configured)
     config = uvicorn.Config(
         app,
@@ -37,9 +41,14 @@ def main() -> None:
         port=configured.port,
         server_header=False,
         access_log=False,
+        # Its loggers hand on to ours.
+        log_config=None,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
-    Server(config, app.state.resources).run()
+    try:
+        Server(config, app.state.resources).run()
+    finally:
+        tracing.end()
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from sqlalchemy import select, text, update
 from runaudit_service.api.database import Database, act_for
 from runaudit_service.api.errors import AuthenticationError, ScopeError
 from runaudit_service.api.resources import Shared
-from runaudit_service.store import keys
+from runaudit_service.store import keys, log_context
 from runaudit_service.store.models import ApiKey
 
 # `last_used_at` tells a person whether a key is in use; a write a minute is enough for that.
@@ -71,6 +71,7 @@ async def _caller(database: Database, credential: str) -> Caller:
     if not keys.is_valid(credential, key, now) or key is None:
         raise AuthenticationError("This API key is unknown, revoked or expired.")
     act_for(key.tenant_id)
+    log_context.note(tenant_id=key.tenant_id)
     if key.last_used_at is None or now - key.last_used_at > LAST_USED_RESOLUTION:
         async with database.transaction() as session:
             await session.execute(update(ApiKey).where(ApiKey.id == key.id).values(last_used_at=now))

@@ -1,9 +1,11 @@
-"""Around every request: an id, headers that hold for every answer, and the time it took."""
+"""Around every request: an id, headers that hold for every answer, the time it took, and a line in the log."""
 
 from __future__ import annotations
 
+import logging
 import re
 import time
+from http import HTTPStatus
 from typing import Final
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -12,8 +14,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from runaudit_service.api.database import act_for
 from runaudit_service.api.errors import REQUEST_ID_HEADER
 from runaudit_service.api.metrics import HttpMetrics
+from runaudit_service.store import log_context
 from runaudit_service.store.models import new_id
+from runaudit_service.store.tracing import tracing
 
+logger = logging.getLogger(__name__)
+
+SLOW_SECONDS: Final = 1.0
+"""reads that take longer are told, long polls too"""
+_ID: Final = re.compile(r"[0-9A-Fa-f-]{36}", re.ASCII)
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 
 
@@ -33,6 +42,7 @@ class RequestContext:
         scope.setdefault("state", {})["request_id"] = request_id
         # Whoever called in this context before, nobody is known yet.
         act_for(None)
+        log_context.begin(request_id=request_id)
         # Until an answer begins, the request has failed.
         status = 500
 
@@ -50,9 +60,29 @@ class RequestContext:
 
         started = time.perf_counter()
         try:
-            await self._app(scope, receive, send_with_headers)
+            # The caller's own trace goes on, if it has one.
+            with tracing.span(scope["method"], parent=Headers(scope=scope).get("traceparent")) as span:
+                await self._app(scope, receive, send_with_headers)
+                if span is not None:
+                    span.update_name(f"{scope['method']} {_template(scope)}")
+                    span.set_attributes({"http.response.status_code": status, "runaudit.request_id": request_id})
         finally:
-            self._metrics.observe(scope["method"], _template(scope), status, time.perf_counter() - started)
+            seconds = time.perf_counter() - started
+            self._metrics.observe(scope["method"], _template(scope), status, seconds)
+            _tell(scope, status, seconds)
+
+
+def _tell(scope: Scope, status: int, seconds: float) -> None:
+    """One line about the request. A read that went well is none to keep: pipelines poll all day long."""
+    read = scope["method"] in ("GET", "HEAD") and status < HTTPStatus.BAD_REQUEST and seconds < SLOW_SECONDS
+    level = logging.DEBUG if read else logging.INFO
+    if logger.isEnabledFor(level):
+        named = str(scope.get("path_params", {}).get("audit_id", ""))
+        if _ID.fullmatch(named):
+            log_context.note(audit_id=named)
+        route, rounded = _template(scope), round(seconds, 4)
+        known = {"method": scope["method"], "route": route, "status": status, "seconds": rounded}
+        logger.log(level, "%s %s %d", scope["method"], route, status, extra=known)
 
 
 def _template(scope: Scope) -> str:

@@ -23,6 +23,8 @@ class Places:
     broker_url: str
     host: str
     port: int
+    metrics_port: int = 0
+    """the first of the ports on which the parts that are no API show their figures; 0: none"""
 
     @property
     def url(self) -> str:
@@ -39,8 +41,6 @@ class Places:
             "RUNAUDIT_BROKER_URL": self.broker_url,
             "RUNAUDIT_HOST": self.host,
             "RUNAUDIT_PORT": str(self.port),
-            # The parts are told theirs one by one: none gets the port of another.
-            "RUNAUDIT_METRICS_PORT": "0",
             # Log lines must be in the file when a person looks, also after a kill.
             "PYTHONUNBUFFERED": "1",
         }
@@ -53,23 +53,25 @@ def api(places: Places, logs: Path) -> Part:
 
 def reaper(places: Places, logs: Path) -> Part:
     """The one that looks after the queue."""
-    return _part("reaper", "runaudit_worker.reaper", [], places, logs)
+    return _part("reaper", "runaudit_worker.reaper", [], places, logs, metrics=0)
 
 
 def sender(places: Places, logs: Path) -> Part:
     """The one that sends webhooks."""
-    return _part("sender", "runaudit_worker.sender", [], places, logs)
+    return _part("sender", "runaudit_worker.sender", [], places, logs, metrics=1)
 
 
-def worker(name: str, places: Places, logs: Path, *, concurrency: int, grace_seconds: float) -> Part:
-    """A worker of both queues of audits, which hands back what it can't finish in its grace period."""
+def worker(number: int, places: Places, logs: Path, *, concurrency: int, grace_seconds: float) -> Part:
+    """The worker of this number, from 1, of both queues of audits. What it can't finish in its grace period it hands
+    back."""
     arguments = ["--queues", "cpu,gpu", "--concurrency", str(concurrency)]
     return _part(
-        name,
+        f"worker-{number}",
         "runaudit_worker",
         arguments,
         places,
         logs,
+        metrics=1 + number,
         hurry_signal=signal.SIGQUIT,
         stop_seconds=grace_seconds + STOP_SLACK_SECONDS,
     )
@@ -82,15 +84,18 @@ def _part(
     places: Places,
     logs: Path,
     *,
+    metrics: int | None = None,
     hurry_signal: signal.Signals | None = None,
     stop_seconds: float = 10,
 ) -> Part:
+    # Each has a port of its own, counted from the first.
+    port = places.metrics_port + metrics if places.metrics_port and metrics is not None else 0
     return Part(
         name=name,
         # -P: what is imported does not depend on the working folder.
         command=[sys.executable, "-P", "-m", module, *arguments],
         log=logs / f"{name}.log",
-        environment=places.environment(),
+        environment=places.environment() | {"RUNAUDIT_METRICS_PORT": str(port)},
         hurry_signal=hurry_signal,
         stop_seconds=stop_seconds,
     )

@@ -103,7 +103,7 @@ class Service:
         if new_key is not None:
             folder.keep_key(data_dir, new_key)
 
-        places = parts.Places(data_dir, database_url, broker_url, self._options.host, port)
+        places = parts.Places(data_dir, database_url, broker_url, self._options.host, port, self._settings.metrics_port)
         self._supervisor.start(parts.reaper(places, logs))
         self._supervisor.start(parts.sender(places, logs))
         self._supervisor.start(*self._workers(places, logs))
@@ -119,7 +119,7 @@ class Service:
     def _workers(self, places: parts.Places, logs: Path) -> list[Part]:
         return [
             parts.worker(
-                f"worker-{number}",
+                number,
                 places,
                 logs,
                 concurrency=self._options.concurrency,

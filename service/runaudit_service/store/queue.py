@@ -66,6 +66,11 @@ class Claim:
     """by role: `run`, and `data` where the audit has a data set of its own"""
     kind: str = "audit"
     """or `fetch`"""
+    tenant_id: UUID | None = None
+    request_id: str | None = None
+    """of the request that asked for it"""
+    traceparent: str | None = None
+    """the trace of that request, where traces are made"""
 
 
 @dataclass(frozen=True)
@@ -122,7 +127,8 @@ _CLAIM = text(
         state = 'running', attempt = attempt + 1, fence = fence + 1,
         lease_owner = :owner, lease_expires_at = now() + make_interval(secs => :lease_seconds)
     FROM due WHERE jobs.id = due.id
-    RETURNING jobs.id, jobs.audit_id, jobs.kind, jobs.queue, jobs.attempt, jobs.max_attempts, jobs.fence
+    RETURNING jobs.id, jobs.audit_id, jobs.kind, jobs.queue, jobs.attempt, jobs.max_attempts, jobs.fence,
+        jobs.request_id, jobs.traceparent, (SELECT tenant_id FROM audits WHERE audits.id = jobs.audit_id) AS tenant_id
     """
 )
 
@@ -327,6 +333,9 @@ def claim(engine: Engine, queues: Sequence[str], owner: str, lease_seconds: floa
         policy=audit.policy,
         environment=audit.environment,
         inputs=inputs,
+        tenant_id=job.tenant_id,
+        request_id=job.request_id,
+        traceparent=job.traceparent,
     )
 
 

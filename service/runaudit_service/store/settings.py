@@ -6,6 +6,7 @@ import os
 import sys
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -69,6 +70,12 @@ class Settings(BaseSettings):
     )
     max_attempts: int = Field(default=3, ge=1, description="how often a job is tried before the audit fails")
     audit_seconds: float = Field(default=7200, gt=0, description="wall clock that an audit's validation may take")
+    event_heartbeat_seconds: float = Field(
+        default=15, gt=0, description="how often a stream of events says that it is still there"
+    )
+    event_streams_per_key: int = Field(
+        default=64, ge=1, description="streams of events that one API key may hold open in one process of the API"
+    )
     device: str = Field(default="auto", description="where workers run models: auto, cpu, or cuda:N")
     host: str = Field(default="127.0.0.1", description="address that `runaudit serve` listens on")
     port: int = Field(
@@ -115,6 +122,19 @@ class Settings(BaseSettings):
     mlflow_tracking_token: SecretStr | None = Field(default=None, description="bearer token for it")
     mlflow_tracking_username: str = Field(default="", description="user name for it, where it has basic auth")
     mlflow_tracking_password: SecretStr | None = Field(default=None, description="the user's password")
+    log_format: Literal["json", "text"] = Field(
+        default="json",
+        description="how the processes log: `json`, an object a line with the ids of request, tenant, "
+        "audit and job, or `text`, for people",
+    )
+    metrics_port: int = Field(
+        default=0,
+        ge=0,
+        le=65000,
+        description="port on which a worker, reaper or sender shows its own figures to Prometheus; 0: none. "
+        "`runaudit serve` gives its reaper this one, and its other processes the next ones",
+    )
+    metrics_host: str = Field(default="127.0.0.1", description="address of that port")
     concurrency: int = Field(default=1, ge=1, description="audits that one worker process runs at a time")
     grace_seconds: float = Field(
         default=20, ge=0, description="how long a worker told to stop waits for its audits before it hands them back"

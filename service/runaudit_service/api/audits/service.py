@@ -16,6 +16,7 @@ from runaudit_service.api.audits.repository import AuditRecord, AuditRepository,
 from runaudit_service.api.audits.schemas import AuditRequest, Role
 from runaudit_service.api.errors import ConflictError, InvalidRequestError, NotFoundError
 from runaudit_service.api.webhooks.callbacks import call_back
+from runaudit_service.store import log_context
 from runaudit_service.store.blobs import Blob, BlobStore
 from runaudit_service.store.fingerprint import fingerprint
 from runaudit_service.store.models import TERMINAL_STATES, Audit, Job, Project, new_id
@@ -163,6 +164,7 @@ class AuditService:
             audit.state = audit.progress_stage = "fetching"
         job = Job(kind="fetch" if fetches else "audit", queue=queue, max_attempts=self._max_attempts)
         await self._audits.add(audit, inputs, job)
+        log_context.note(audit_id=audit.id, job_id=job.id)
         if audit.callback_url is not None:
             await call_back(self._session, audit, audit.callback_url)
         return Submitted(await self.get(audit.id), queue)
