@@ -18,7 +18,10 @@ ROOT = Path(__file__).resolve().parents[1]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 OURS = {name: service for name, service in SERVICES.items() if "build" in service}
-WORKERS = {name: service for name, service in OURS.items() if "runaudit_worker" in service["command"]}
+FETCHER = "worker-egress"
+WORKERS = {
+    name: service for name, service in OURS.items() if "runaudit_worker" in service["command"] and name != FETCHER
+}
 DEFAULT = re.compile(r"\$\{\w+:-([^}]*)\}")
 
 
@@ -68,6 +71,12 @@ def test_the_workers_hear_the_queues_that_the_worker_of_serve_hears() -> None:
     heard = [queue for service in WORKERS.values() for queue in _option(_command(service), "--queues").split(",")]
     assert sorted(heard) == sorted(served)
     assert set(heard) <= set(QUEUES)
+
+
+def test_the_fetcher_is_that_of_serve() -> None:
+    places = parts.Places(Path("/data"), "postgresql://d", "redis://b", "127.0.0.1", 8000)
+    served = parts.fetcher(places, Path("/data/logs"), grace_seconds=1).command
+    assert _command(SERVICES[FETCHER])[1:] == served[served.index("-m") :]
 
 
 def test_the_options_of_the_workers_are_those_of_the_worker_of_serve() -> None:
@@ -128,7 +137,11 @@ def test_every_container_is_hardened(name: str) -> None:
 
 def test_only_the_front_desk_can_be_reached_or_reach_out() -> None:
     assert COMPOSE["networks"]["store"]["internal"] is True
-    assert {name for name, service in SERVICES.items() if service["networks"] != ["store"]} == {"api", "sender"}
+    outside = {"api", "sender", FETCHER}
+    assert {name for name, service in SERVICES.items() if service["networks"] != ["store"]} == outside
+    # It writes artifacts, and opens none: what is made of them is not mounted.
+    assert SERVICES[FETCHER]["networks"] == ["store", "egress"]
+    assert SERVICES[FETCHER]["volumes"] == ["blobs:/data"]
     # It opens nothing of what is audited: it has no volume, and what it reaches outside is checked by address.
     assert SERVICES["sender"]["networks"] == ["store", "egress"]
     assert SERVICES["sender"]["volumes"] == []

@@ -42,7 +42,8 @@ class Served:
             "api": "runaudit_service.api",
             "reaper": "runaudit_worker.reaper",
             "sender": "runaudit_worker.sender",
-            "worker": "runaudit_worker\0--queues",
+            "worker": "runaudit_worker\0--queues\0cpu",
+            "egress": "runaudit_worker\0--queues\0egress",
         }
         lines = {process: command_line(process) for process in descendants(self.process.pid)}
         return {

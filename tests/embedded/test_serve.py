@@ -13,7 +13,7 @@ import httpx
 from tests.conftest import wait_until
 from tests.embedded.service import Served, command_line, descendants, serving
 
-PARTS = {"postgres", "valkey", "api", "reaper", "sender", "worker"}
+PARTS = {"postgres", "valkey", "api", "reaper", "sender", "worker", "egress"}
 
 
 def is_ready(served: Served) -> bool:
@@ -55,7 +55,7 @@ def test_it_serves_mends_itself_and_leaves_nothing_behind(tmp_path: Path) -> Non
         assert processes_of(data_dir) == []
         assert not (data_dir / "credentials.json").exists()
         order = [line.split()[0] for line in served.said().splitlines() if " stopped (" in line]
-        assert order == ["api", "worker-1", "sender", "reaper", "valkey", "postgres"]
+        assert order == ["api", "worker-1", "worker-egress", "sender", "reaper", "valkey", "postgres"]
 
     with serving(data_dir) as again:
         assert again.credentials["key"] == key

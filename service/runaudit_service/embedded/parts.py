@@ -77,6 +77,19 @@ def worker(number: int, places: Places, logs: Path, *, concurrency: int, grace_s
     )
 
 
+def fetcher(places: Places, logs: Path, *, grace_seconds: float) -> Part:
+    """The worker of the queue egress, which fetches artifacts. It waits for other servers, so it does four at a time."""
+    return _part(
+        "worker-egress",
+        "runaudit_worker",
+        ["--queues", "egress", "--concurrency", "4"],
+        places,
+        logs,
+        hurry_signal=signal.SIGQUIT,
+        stop_seconds=grace_seconds + STOP_SLACK_SECONDS,
+    )
+
+
 def _part(
     name: str,
     module: str,

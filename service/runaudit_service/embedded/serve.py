@@ -106,6 +106,7 @@ class Service:
         places = parts.Places(data_dir, database_url, broker_url, self._options.host, port, self._settings.metrics_port)
         self._supervisor.start(parts.reaper(places, logs))
         self._supervisor.start(parts.sender(places, logs))
+        self._supervisor.start(parts.fetcher(places, logs, grace_seconds=self._settings.grace_seconds))
         self._supervisor.start(*self._workers(places, logs))
         self._supervisor.start(parts.api(places, logs))
         self._wait(lambda: _api_ready(places.url), "the API")
