@@ -44,7 +44,7 @@ class Thresholds:
 LIMITS = Thresholds()
 
 
-def examine(evidence: Evidence) -> CheckResult:
+def examine(evidence: Evidence) -> CheckResult:  # noqa: PLR0911 - one answer a case
     evaluation = evidence.evaluation
     if evaluation is None:
         return not_run(CAUSE, why_absent(evidence, "evaluation"))
@@ -52,7 +52,9 @@ def examine(evidence: Evidence) -> CheckResult:
     if measured is None:
         return not_run(CAUSE, "Thresholds are measured for tasks that detect objects only.")
     best, interval = measured.overall, measured.overall.lost_ci95
-    if evaluation.instances < LIMITS.instances or interval is None:
+    if interval is None:
+        return inconclusive(CAUSE, "What the default threshold costs has no interval.", n=evaluation.images)
+    if evaluation.instances < LIMITS.instances:
         return inconclusive(
             CAUSE,
             f"The validation split has {evaluation.instances} instances; {LIMITS.instances} are needed to choose a "
@@ -65,8 +67,10 @@ def examine(evidence: Evidence) -> CheckResult:
     said = _said(measured) + _calibration_said(evaluation.calibration)
     if severity is not None:
         return _finding(evaluation, measured, severity, said)
-    answer = inconclusive if interval[1] >= LIMITS.lost_major else passed
-    return answer(CAUSE, said, effect=best.lost, ci95=interval, n=evaluation.images)
+    if interval[1] < LIMITS.lost_major:
+        return passed(CAUSE, said, effect=best.lost, ci95=interval, n=evaluation.images)
+    vague = f"What the default costs is not known well enough: {interval[0]:.2f} to {interval[1]:.2f} of F1. {said}"
+    return inconclusive(CAUSE, vague, effect=best.lost, ci95=interval, n=evaluation.images)
 
 
 def _severity(least_lost: float, calibration: CalibrationFacts | None) -> Severity | None:
@@ -88,6 +92,8 @@ def _miscalibrated(calibration: CalibrationFacts | None) -> bool:
 
 def _said(measured: ThresholdFacts) -> str:
     best = measured.overall
+    if best.threshold == measured.default:
+        return f"F1 is best at the default threshold itself, {best.threshold:.2f} ({best.f1:.3f}). "
     return (
         f"F1 is best at confidence {best.threshold:.2f} ({best.f1:.3f}); at the default {measured.default:g} it is "
         f"{best.f1_default:.3f}. "
@@ -96,7 +102,7 @@ def _said(measured: ThresholdFacts) -> str:
 
 def _calibration_said(calibration: CalibrationFacts | None) -> str:
     if calibration is None:
-        return "No detection is confident enough to judge calibration."
+        return "No detection reaches the threshold from which calibration is judged."
     direction = "over" if calibration.overconfidence > 0 else "under"
     error = calibration.d_ece
     if error.error <= error.chance95:

@@ -97,8 +97,11 @@ def warmup_epochs(run: RunFacts) -> float:
 
 
 def closed_mosaic(run: RunFacts) -> float:
-    """How many epochs at the end are trained without mosaic; 0 where the framework has no such switch."""
-    return number(run.argument("close_mosaic"), 0.0)
+    """How many epochs at the end are trained without mosaic; 0 where the framework has no such switch.
+
+    Classifiers have no mosaic to close, though their args.yaml names the argument as all do.
+    """
+    return 0.0 if run.task == "classify" else number(run.argument("close_mosaic"), 0.0)
 
 
 def number(value: JsonValue, default: float) -> float:

@@ -139,7 +139,11 @@ def _unlabelled(name: Split, split: SplitFacts, total: int) -> _Problem:
             *_stray_evidence(split, total),
             *_invalid_evidence(split, total),
         ),
-        remedies=(_PATH_RULE,) if split.missing_labels else (_CORRECT,),
+        remedies=(
+            *((_PATH_RULE,) if split.missing_labels or split.stray_labels else ()),
+            *((_CORRECT,) if dropped else ()),
+            *((_EXPORT,) if empty > 0 else ()),
+        ),
         unjudgeable=name != "train",
     )
 
@@ -329,6 +333,11 @@ _CORRECT = Remedy(
     "wrong "
     "row costs the whole image. Export the labels again rather than clipping them where many are wrong.",
     reference="https://docs.ultralytics.com/datasets/detect/",
+)
+_EXPORT = Remedy(
+    "Export the labels again",
+    "The label files are there and hold nothing: the export ran without annotations, or they were emptied since. Look "
+    "for the annotations where they were made; check that the task, the classes and the split were chosen.",
 )
 _EMPTY = Remedy(
     "Mark background with an empty label file",

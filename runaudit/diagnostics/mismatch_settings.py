@@ -89,13 +89,19 @@ def trial_measurements(found: ReconciliationFacts | None) -> list[Measurement]:
         return []
     explaining = [trial for trial in found.trials if trial.explains]
     nearest = sorted(found.trials, key=lambda trial: abs(trial.map50_95 - found.reported_map50_95))
-    return [_measurement(trial) for trial in explaining or nearest[:_NEAREST]]
+    return [shown for trial in explaining or nearest[:_NEAREST] for shown in _measurements(trial)]
 
 
-def _measurement(trial: Trial) -> Measurement:
+def _measurements(trial: Trial) -> list[Measurement]:
+    """Both figures of a trial: mAP50-95 alone may agree where mAP50 does not."""
     setting = ", ".join(f"{key}={value}" for key, value in trial.setting.items())
     estimated = ", estimated from a sample" if trial.sampled else ""
-    return Measurement(f"mAP50-95 with {setting}{estimated}", round(trial.map50_95, 5), n=trial.images)
+    figures = {"mAP50-95": trial.map50_95, "mAP50": trial.map50}
+    return [
+        Measurement(f"{name} with {setting}{estimated}", round(value, 5), n=trial.images)
+        for name, value in figures.items()
+        if value is not None
+    ]
 
 
 def remedy(run: RunFacts, cause: Explained | None) -> Remedy:

@@ -80,9 +80,11 @@ def label_quality(matches: Matches, sizes: NDArray[Any], *, seed: int = 0) -> La
     copies, score = duplicates(matches, seen)
     duplicated = _suspects("duplicated", copies, None, score)
     if seen.confidence < LEAST_CONFIDENCE:
-        why_not = (
-            f"The model is too weak to contradict a label: its surest true positives have a mean confidence of "
-            f"{seen.confidence:.2f}, and {LEAST_CONFIDENCE} is needed."
+        why_not = "The model is too weak to contradict a label: " + (
+            f"its surest true positives have a mean confidence of {seen.confidence:.2f}, and {LEAST_CONFIDENCE} is "
+            "needed."
+            if seen.confidence > 0
+            else "none of its surest detections is a true positive."
         )
         unknown = {kind: Rate(None, None, len(matches.gt_cls), why_not) for kind in KINDS}
         rates = unknown | {"duplicated": _share(matches, copies, seed)}

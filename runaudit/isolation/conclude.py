@@ -14,7 +14,7 @@ from runaudit.evaluation.facts import ClassificationFacts, ExaminationFacts
 from runaudit.isolation.job import JobFolder, JobSpec, Progress
 from runaudit.reports.build import build_report
 from runaudit.reports.schema import Provenance
-from runaudit.runs.facts import IngestFacts
+from runaudit.runs.facts import IngestFacts, RunFacts
 
 _VERSIONED = ("numpy", "opencv-python", "torch", "torchvision", "ultralytics")
 
@@ -31,9 +31,7 @@ def evidence_of(
 ) -> Evidence:
     """All that is known of the run, with a sentence for each part that is missing."""
     missing = {
-        "curves": None
-        if facts.run.curves is not None
-        else "The run holds no results.csv, and no event files with curves.",
+        "curves": None if facts.run.curves is not None else _no_curves(facts.run),
         "checkpoint": None if facts.run.checkpoint is not None else NO_CHECKPOINT,
         "dataset": facts.dataset_absent,
         "evaluation": why_not_evaluated,
@@ -54,6 +52,14 @@ def evidence_of(
         environment=dict(spec.environment),
         absent={part: why for part, why in missing.items() if why is not None} | measured,
     )
+
+
+def _no_curves(run: RunFacts) -> str:
+    """Why there are no curves: a file without a row is not a missing one."""
+    unread = next((note for note in run.notes if note.code.startswith("results_") and note.place is not None), None)
+    if unread is not None:
+        return f"{unread.place}: {unread.detail}"
+    return "The run holds no results.csv, and no event files with curves."
 
 
 def versions() -> dict[str, str]:

@@ -155,6 +155,10 @@ def _short_of(
         return "early_stopped", []
     if plan.hours is not None and (stripped or _hours_are_up(curves, plan.hours)):
         return "finished", []
+    if stripped and plan.patience and last < plan.patience:
+        # Patience can't have run out yet, so that rows are missing or somebody ended it and stripped the checkpoint.
+        detail = f"The rows end at epoch {last} of {planned}, before a patience of {plan.patience} could run out."
+        return "interrupted", [Note(code="rows_missing", detail=detail, place=f"{curves.source}:{curves.lines[-1]}")]
     if stripped:
         detail = f"The run ended by itself after epoch {last} of {planned}, not because of its patience."
         return "early_stopped", [Note(code="early_stop_unexplained", detail=detail, place=curves.source)]

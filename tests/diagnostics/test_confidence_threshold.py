@@ -89,6 +89,15 @@ def test_too_few_objects_or_none_found() -> None:
     assert "not the threshold" in result.reason
 
 
+def test_the_words_fit_what_was_measured() -> None:
+    at_default = judged(thresholds=cases.thresholds(0.0, best=0.25))
+    assert at_default.outcome == "passed" and "at the default threshold itself" in at_default.reason
+    vague = judged(thresholds=cases.thresholds(0.05, half_width=0.2))
+    assert vague.outcome == "inconclusive" and "-0.15 to 0.25 of F1" in vague.reason
+    unknown = cases.thresholds(0.0).overall.model_copy(update={"lost_ci95": None})
+    assert "are needed" not in judged(thresholds=cases.thresholds(0.0, overall=unknown)).reason
+
+
 def test_without_validation_or_thresholds_it_is_not_run() -> None:
     assert examine(cases.without_everything()).outcome == "not_run"
     assert judged(thresholds=None).outcome == "not_run"

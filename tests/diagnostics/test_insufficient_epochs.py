@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks.simulated_curves import simulate
+from runaudit.diagnostics.history import history_of
 from runaudit.diagnostics.insufficient_epochs import LIMITS, examine
 from tests.diagnostics import cases
 
@@ -115,3 +116,11 @@ def test_simulated_healthy_runs_seldom_alarm_and_short_ones_do():
     short = [examine(cases.curves_only(simulate(seed, "short").run)).outcome for seed in range(40)]
     assert healthy.count("failed") == 0 and healthy.count("warned") <= 5
     assert sum(outcome in ("failed", "warned") for outcome in short) >= 36
+
+
+def test_a_classifier_has_no_mosaic_to_close():
+    """Its args.yaml names close_mosaic as that of any task does: no epoch of its trend is left out."""
+    run = cases.run(arguments={"close_mosaic": 90})
+    closed, open_to_the_end = history_of(run), history_of(run.model_copy(update={"task": "classify"}))
+    assert closed is not None and closed.mosaic_closed.sum() == 90
+    assert open_to_the_end is not None and not open_to_the_end.mosaic_closed.any()

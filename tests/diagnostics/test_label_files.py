@@ -39,6 +39,18 @@ def test_a_split_without_a_usable_label_is_critical(name: str):
     assert "100 have no label file" in result.finding.explanation
 
 
+def test_empty_label_files_are_exported_again_rather_than_corrected():
+    result = examine(with_splits(val=unlabelled(100, missing_labels=0)))
+    assert result.finding is not None and "100 have an empty one" in result.finding.explanation
+    assert [remedy.title for remedy in result.finding.remedies] == ["Export the labels again"]
+    mixed = examine(with_splits(val=unlabelled(100, missing_labels=40)))
+    assert mixed.finding is not None
+    assert [remedy.title for remedy in mixed.finding.remedies] == [
+        "Put the label files where the framework looks",
+        "Export the labels again",
+    ]
+
+
 def test_an_unlabelled_test_split_is_minor():
     result = examine(with_splits(test=unlabelled(100)))
     assert result.outcome == "warned"

@@ -54,6 +54,15 @@ def test_a_setting_that_explains_the_gap_is_named_with_its_figure_and_its_remedy
     assert remedy.code is not None and "conf=0.001" in remedy.code
 
 
+def test_both_figures_of_a_trial_are_shown():
+    tried = trial("rect", False, 0.2).model_copy(update={"map50": 0.31})
+    result = examined(-0.1, tried, trial("iou", 0.6, 0.25))
+    assert result.finding is not None
+    shown = {item.name: item.value for item in result.finding.evidence}
+    assert (shown["mAP50-95 with rect=False"], shown["mAP50 with rect=False"]) == (0.2, 0.31)
+    assert "mAP50 with iou=0.6" not in shown
+
+
 def test_the_conventions_of_the_runs_version_are_no_fault():
     result = examined(-0.02, trial("average_precision", "older", REPORTED, explains=True))
     assert result.outcome == "passed"

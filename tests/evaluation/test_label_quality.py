@@ -155,3 +155,4 @@ def test_without_detections_nothing_is_said(labels: int):
     )
     quality = reviewed(nothing)
     assert quality.why_not is not None and not len(quality.suspects.score)
+    assert "none of its surest detections is a true positive" in quality.why_not and "0.00" not in quality.why_not

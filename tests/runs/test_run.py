@@ -253,6 +253,19 @@ def test_the_checkpoint_tells_version_network_and_whether_the_run_ended(tmp_path
     assert framework_of(Sources(None, None, None))[1][0].code == "framework_unknown"
 
 
+def test_a_run_of_fewer_rows_than_its_patience_was_not_stopped_early(tmp_path: Path) -> None:
+    results(tmp_path, [row(1, 0.1)])
+    args(tmp_path, epochs=60, patience=50)
+    run = read(tmp_path)
+    assert run.curves is not None
+    sources = Sources(
+        read_results(tmp_path / "results.csv", source="results.csv"), run.configuration, checkpoint(epoch=-1)
+    )
+    values = fitness(run.curves, "ultralytics", "detect", map50_95_only=False)
+    status, said = status_of(sources, plan_of(sources), values, "ultralytics", "detect")
+    assert (status, [(note.code, note.place) for note in said]) == ("interrupted", [("rows_missing", "results.csv:2")])
+
+
 @pytest.mark.parametrize(
     ("epoch", "optimizer", "planned", "status"),
     [
