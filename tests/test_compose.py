@@ -105,7 +105,7 @@ def test_settings_can_be_read_as_they_stand(monkeypatch: pytest.MonkeyPatch) -> 
     for name, service in OURS.items():
         with monkeypatch.context() as patch:
             for variable, value in service["environment"].items():
-                patch.setenv(variable, str(value))
+                patch.setenv(variable, DEFAULT.sub(r"\1", str(value)))
             settings = Settings()
         assert settings.data_dir == Path("/data"), name
         assert settings.database_url.startswith("postgresql://"), name

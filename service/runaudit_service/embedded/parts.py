@@ -78,7 +78,7 @@ def worker(number: int, places: Places, logs: Path, *, concurrency: int, grace_s
 
 
 def fetcher(places: Places, logs: Path, *, grace_seconds: float) -> Part:
-    """The worker of the queue egress, which fetches artifacts. It waits for other servers, so it does four at a time."""
+    """The worker of the queue egress, which fetches artifacts: four at a time, for it mostly waits."""
     return _part(
         "worker-egress",
         "runaudit_worker",
