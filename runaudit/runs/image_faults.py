@@ -15,7 +15,7 @@ import zlib
 from io import FileIO
 from typing import Final, Literal, NamedTuple
 
-Flaw = Literal["image_undecodable", "image_damaged", "image_size_differs"]
+Flaw = Literal["image_undecodable", "image_damaged", "image_size_differs", "image_unverified"]
 
 
 class Flawed(NamedTuple):
