@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,7 +11,7 @@ from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Literal, Self
+from typing import IO, Any, Literal, Self, cast
 from urllib.parse import quote
 
 from runaudit.client.credentials import Credentials, load_credentials
@@ -20,6 +21,7 @@ from runaudit.client.models import Audit, AuditPage, CreatedKey, read_answer, re
 from runaudit.client.packing import pack_run
 from runaudit.client.retry import Retry, retry_after
 from runaudit.client.transport import Part, Transport
+from runaudit.client.uploads import digest_of, has_artifact, send_resumable
 from runaudit.errors import InputError
 
 ReportFormat = Literal["json", "html", "markdown", "junit", "sarif"]
@@ -29,6 +31,9 @@ DEFAULT_SCOPES = ("audits:read", "audits:write")
 LONG_POLL_SECONDS = 30.0
 WATCHED_POLL_SECONDS = 1.0
 DEFAULT_PAUSE_SECONDS = 1.0
+RESUMABLE_BYTES = 16 << 20
+"""artifacts from this size on are sent so that a broken connection does not cost all; below it, sending all again takes
+seconds on a slow line, and one request is simpler than three"""
 SHORTEST_PAUSE_SECONDS = 0.2
 
 
@@ -38,11 +43,21 @@ class Client:
     Every call raises ProblemError if the service refuses it or something else answers in its place, and
     ServiceUnreachableError if no answer could be had; 429, 502, 503, 504 and broken connections are tried again first
     (`retry`). `submit` carries an Idempotency-Key, so that it is done once however often it is sent; `rerun` and
-    `create_key` are not sent again once they may have been done.
+    `create_key` are not sent again once they may have been done. Artifacts of `resumable_bytes` and more are sent by
+    resumable upload.
     """
 
-    def __init__(self, url: str, key: str, *, retry: Retry | None = None, timeout: float = 60.0) -> None:
+    def __init__(
+        self,
+        url: str,
+        key: str,
+        *,
+        retry: Retry | None = None,
+        timeout: float = 60.0,
+        resumable_bytes: int = RESUMABLE_BYTES,
+    ) -> None:
         self._transport = Transport(url, key, retry=retry, timeout=timeout)
+        self._resumable_bytes = resumable_bytes
 
     @classmethod
     def from_environment(cls, credentials: Credentials | None = None) -> Self:
@@ -78,7 +93,9 @@ class Client:
         """Hand in a run folder (packed first) or an archive (sent as it is), with its data set if there is one.
 
         `data` is a data.yaml, a data set's folder, or an archive. What is packed is written to a temporary file and
-        streamed from there, so memory stays constant. The same run again gives the earlier audit, unless `force`.
+        streamed from there, so memory stays constant. A data set that the service has already is not sent again, and
+        neither is a large run; what is large goes on after a broken connection where it was. The same run again gives
+        the earlier audit, unless `force`.
 
         Raises InputError if `run` or `data` can't be packed.
         """
@@ -97,11 +114,12 @@ class Client:
             if value is not None
         }
         with ExitStack() as opened:
-            # The request comes first, so that the service can refuse it before it takes in gigabytes.
-            parts = [Part("request", json.dumps(request).encode(), "application/json")]
-            parts.append(_artifact("artifact", run, pack_run, opened))
+            artifacts = [_artifact("artifact", run, pack_run, opened)]
             if data is not None:
-                parts.append(_artifact("data", data, pack_data, opened))
+                artifacts.append(_artifact("data", data, pack_data, opened))
+            parts = [part for part in artifacts if not self._is_named(part, request)]
+            # The request comes first, so that the service can refuse it before it takes in gigabytes.
+            parts.insert(0, Part("request", json.dumps(request).encode(), "application/json"))
             response = self._transport.post_parts("/v1/audits", parts)
         return read_answer(Audit, response.content)
 
@@ -199,6 +217,29 @@ class Client:
     def ready(self) -> dict[str, Any]:
         """What /readyz says. A ProblemError if the service is not ready."""
         return read_object(self._transport.get("/readyz").content)
+
+    def _is_named(self, part: Part, request: dict[str, Any]) -> bool:
+        """Name an artifact in `request` instead of sending it with it, if it is large or the service has it already.
+
+        A data set is looked for whatever its size, since the same one belongs to many runs; a run only if it is large.
+        """
+        stream = cast("IO[bytes]", part.content)
+        length = os.fstat(stream.fileno()).st_size
+        large = length >= self._resumable_bytes
+        if not large and (part.name != "data" or length == 0):
+            return False
+        sha256 = digest_of(stream)
+        if has_artifact(self._transport, sha256):
+            source = {"sha256": sha256}
+        elif large:
+            source = {"upload_id": send_resumable(self._transport, stream, length, sha256)}
+        else:
+            return False
+        if part.name == "data":
+            request["data"] = source
+        else:
+            request |= {f"artifact_{name}" if name == "sha256" else name: value for name, value in source.items()}
+        return True
 
     def _get(self, audit_id: str, wait: float) -> tuple[Audit, float]:
         params = {"wait": f"{wait:g}"} if wait else {}

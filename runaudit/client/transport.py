@@ -36,7 +36,7 @@ class Transport:
     """
 
     def __init__(self, url: str, key: str, *, retry: Retry | None = None, timeout: float = 60.0) -> None:
-        self._retry = retry or Retry()
+        self.retry = retry or Retry()
         self._timeout = timeout
         self._url = url.rstrip("/")
         _require_key(key)
@@ -92,6 +92,26 @@ class Transport:
 
         return self._send(build)
 
+    def head(self, path: str) -> httpx.Response | None:
+        """HEAD `path`; None if there is no such thing (404)."""
+        request = self._http.build_request("HEAD", path)
+        try:
+            return self._send(lambda: request)
+        except ProblemError as error:
+            if error.http_status != 404:
+                raise
+            return None
+
+    def attempt(
+        self, method: str, path: str, *, headers: Mapping[str, str], content: Iterator[bytes]
+    ) -> tuple[httpx.Response | None, httpx.TransportError | None]:
+        """Send `content` this once: the answer, or why there is none."""
+        request = self._http.build_request(method, path, headers=dict(headers), content=content)
+        try:
+            return self._http.send(request), None
+        except httpx.TransportError as error:
+            return None, error
+
     def _timeouts(self, longer: float) -> httpx.Timeout:
         return httpx.Timeout(self._timeout, connect=min(10.0, self._timeout), read=self._timeout + longer)
 
@@ -107,10 +127,10 @@ class Transport:
                 failure = error
             if response is not None and response.status_code < 400:
                 return response
-            delay = self._retry.delay(attempt, response) if repeatable or surely_undone(response, failure) else None
+            delay = self.retry.delay(attempt, response) if repeatable or surely_undone(response, failure) else None
             if delay is None:
                 if response is not None:
-                    raise _problem(response)
+                    raise problem_of(response)
                 raise ServiceUnreachableError(
                     f"{self._url} gave no answer in {attempt} attempt{'s' * (attempt > 1)}: {_words(failure)}"
                 ) from failure
@@ -164,7 +184,8 @@ def _new_idempotency_key() -> str:
     return f'"{uuid.uuid4()}"'
 
 
-def _problem(response: httpx.Response) -> ProblemError:
+def problem_of(response: httpx.Response) -> ProblemError:
+    """What a refusal says: its problem document, or the answer of something else in the service's place."""
     try:
         document = response.json()
     except ValueError:

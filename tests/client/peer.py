@@ -76,7 +76,10 @@ def peer(*answers: Answer | Callable[[Sent], Answer]) -> Iterator[Peer]:
             if answer.hang_up:
                 self.close_connection = True
                 return
-            content = answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode()
+            empty = answer.status == 204 or self.command == "HEAD"
+            content = (
+                b"" if empty else answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode()
+            )
             self.send_response(answer.status)
             for name, value in ({"Content-Type": answer.content_type} | answer.headers).items():
                 self.send_header(name, value)
@@ -88,6 +91,12 @@ def peer(*answers: Answer | Callable[[Sent], Answer]) -> Iterator[Peer]:
             self.answer()
 
         def do_POST(self) -> None:
+            self.answer()
+
+        def do_HEAD(self) -> None:
+            self.answer()
+
+        def do_PATCH(self) -> None:
             self.answer()
 
         def log_message(self, format: str, *args: object) -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import zipfile
 from datetime import UTC, datetime
+from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
 
@@ -54,7 +55,7 @@ def test_submit_sends_the_request_first_then_the_packed_run_and_data(run: Path, 
     images.mkdir(parents=True)
     (images / "a.jpg").write_bytes(b"jpeg")
     (tmp_path / "data" / "data.yaml").write_text("train: images\nval: images\nnames: [a]\n")
-    with peer(Answer(202, audit())) as server, client(server) as link:
+    with peer(Answer(404), Answer(202, audit())) as server, client(server) as link:
         answer = link.submit(
             run,
             tmp_path / "data" / "data.yaml",
@@ -68,8 +69,10 @@ def test_submit_sends_the_request_first_then_the_packed_run_and_data(run: Path, 
             environment={"gpu": "none"},
         )
     assert isinstance(answer, Audit) and answer.id == ID
-    parts = parts_of(server.requests[0])
+    asked, sent = server.requests
+    parts = parts_of(sent)
     assert list(parts) == ["request", "artifact", "data"]
+    assert asked.path == f"/v1/artifacts/{sha256(parts['data'][1]).hexdigest()}"
     assert json.loads(parts["request"][1]) == {
         "depth": "deep",
         "policy": {"min_map50": 0.5},
@@ -213,7 +216,8 @@ def test_packing_and_sending_take_constant_memory(run: Path) -> None:
     size = 200 << 20
     with (run / "weights" / "best.pt").open("wb") as weights:
         weights.truncate(size)
-    with peer(Answer(202, audit())) as server:
+    complete = Answer(204, headers={"Upload-Offset": "0", "Upload-Complete": "?1"})
+    with peer(Answer(404), Answer(201, {"id": "one", "offset": 0}), complete, Answer(202, audit())) as server:
         ended = subprocess.run(
             [sys.executable, "-c", UPLOAD, server.url, str(run)],
             capture_output=True,
@@ -221,7 +225,7 @@ def test_packing_and_sending_take_constant_memory(run: Path) -> None:
             check=True,
             timeout=120,
         )
-    assert server.requests[0].length > size
+    assert server.requests[2].length > size
     grown_bytes = int(ended.stdout) * 1024
     assert grown_bytes < 30 << 20
 
