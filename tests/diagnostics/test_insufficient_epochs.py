@@ -25,10 +25,20 @@ def test_a_converged_run_passes():
 
 def test_a_run_that_still_improves_is_found_with_its_projected_gain():
     result = examine(cases.curves_only(cases.run(logarithmic(60))))
-    assert result.outcome == "failed" and result.finding is not None
-    assert result.finding.impact.value == pytest.approx(0.1 * np.log(2), abs=0.02)
+    assert result.finding is not None and result.finding.impact.value is not None
+    # The logarithm itself would go on with 0.069; what trainings were seen to go on with is a third of it.
+    assert result.finding.impact.value == pytest.approx(LIMITS.carried_on * 0.1 * np.log(2), abs=0.005)
+    assert result.finding.impact.ci95 is not None and result.finding.impact.ci95[1] == pytest.approx(0.046, abs=0.005)
     assert result.finding.impact.grade == "observational"
     assert result.finding.remedies[0].patch == {"epochs": 120, "resume": False}
+
+
+def test_a_run_of_few_epochs_is_projected_to_a_usual_schedule():
+    result = examine(cases.curves_only(cases.run(logarithmic(12))))
+    assert result.finding is not None and result.finding.impact.value is not None
+    assert result.finding.remedies[0].patch == {"epochs": LIMITS.few_epochs, "resume": False}
+    # Two doublings and a part of a third: a third of the last doubling's gain, a ninth, and the part.
+    assert 0.38 < result.finding.impact.value / (0.1 * np.log(2)) < 0.5
 
 
 def test_a_gain_of_the_decay_tail_alone_is_no_alarm():
