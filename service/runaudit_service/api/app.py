@@ -14,8 +14,10 @@ from runaudit import __version__
 from runaudit_service.api import errors, health
 from runaudit_service.api.artifacts import endpoints as artifacts
 from runaudit_service.api.audits import endpoints as audits
+from runaudit_service.api.audits import event_endpoints as events
 from runaudit_service.api.audits import history_endpoints as history
 from runaudit_service.api.audits import report_endpoints as reports
+from runaudit_service.api.audits.events import StreamPlaces
 from runaudit_service.api.audits.watch import Watcher
 from runaudit_service.api.database import Database
 from runaudit_service.api.keys import endpoints as keys
@@ -54,6 +56,7 @@ def create_app(settings: Settings) -> FastAPI:
         staging=Staging(settings.staging_dir, settings.disk_reserve_bytes),
         bell=Bell(settings.broker_url) if settings.broker_url else None,
         watcher=Watcher(database),
+        streams=StreamPlaces(settings.event_streams_per_key),
         http_metrics=HttpMetrics(),
         limits=LimitBook(database, settings),
         rate=RateLimiter(settings.broker_url),
@@ -85,7 +88,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.resources = resources
     errors.install(app)
     # History first: `/v1/audits/export` is no audit's id.
-    for module in (history, audits, reports, uploads, artifacts, keys, projects, webhooks, health):
+    for module in (history, audits, events, reports, uploads, artifacts, keys, projects, webhooks, health):
         app.include_router(module.router)
     describe(app)
     return app

@@ -8,6 +8,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from runaudit_service.api.audits.events import StreamPlaces
 from runaudit_service.api.audits.watch import Watcher
 from runaudit_service.api.database import Database
 from runaudit_service.api.limits.book import LimitBook
@@ -29,6 +30,7 @@ class Resources:
     staging: Staging
     bell: Bell | None
     watcher: Watcher
+    streams: StreamPlaces
     http_metrics: HttpMetrics
     limits: LimitBook
     rate: RateLimiter

@@ -120,9 +120,11 @@ class AuditHistory:
     ) -> Sequence[Any]:
         walked = _walk(driver, wanted).subquery("walked")
         if driver.repeats:
-            walked = select(walked.c.created_at, walked.c.id).distinct().subquery("walked_once")
-        # A lateral subquery with an offset is looked at audit by audit, in the walk's order and no further than the page
-        # needs; joined plainly, PostgreSQL would rather read the whole table.
+            order = _order(walked, wanted)
+            once = select(walked.c.created_at, walked.c.id).distinct(walked.c.created_at, walked.c.id).order_by(*order)
+            walked = once.subquery("walked_once")
+        # A lateral subquery with an offset is looked at audit by audit, in the walk's order, as far as a page needs;
+        # joined plainly, PostgreSQL would rather read the whole table.
         looked_at = (
             select(Audit)
             .where(Audit.id == walked.c.id, Audit.tenant_id == self._tenant_id)
