@@ -83,9 +83,17 @@ def test_a_callback_is_signed_with_the_projects_secret(
     claim = queue.claim(engine, ["cpu"], "worker", 60)
     assert claim is not None
     queue.fail(engine, claim, {"code": "run_not_found", "detail": "No run."})
+    old = signing.new_secret()
+    with engine.begin() as connection:
+        rotated = text(
+            "UPDATE projects SET previous_signing_secret = :old, "
+            "previous_signing_secret_expires_at = now() + interval '1 hour'"
+        )
+        connection.execute(rotated, {"old": old})
     with sending(engine, fresh_postgres_url):
         wait_until(lambda: len(receiver.received) == 2, seconds=10)
     messages = [verified(secret, one) for one in receiver.received]
+    assert messages == [verified(old, one) for one in receiver.received]
     assert {message["type"] for message in messages} == {"audit.started", "audit.failed"}
 
 
