@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 
 from runaudit_service.store import migrate
 from runaudit_service.store.database import sync_engine
+from runaudit_service.store.hook_rows import HookDelivery, ModelVersionVerdict
 from runaudit_service.store.limit_rows import TenantLimits
 from runaudit_service.store.models import (
     ApiKey,
@@ -89,6 +90,8 @@ def fill(engine: Engine) -> None:
                 IdempotencyKey(api_key_id=key.id, operation="POST /", key="1", expires_at=text("now()")),
                 Upload(id=audit.id, tenant_id=tenant.id, length=2, received=1, expires_at=CREATED_AT),
                 TenantLimits(tenant_id=tenant.id, requests_per_minute=60),
+                HookDelivery(project_id=project.id, delivery_id="1", tenant_id=tenant.id, audit_id=audit.id),
+                ModelVersionVerdict(tenant_id=tenant.id, audit_id=audit.id, model="m", model_version="1"),
                 WebhookCallback(audit_id=audit.id, url="https://example.com/callback"),
                 WebhookEndpoint(tenant_id=tenant.id, url="https://example.com/", events=["audit.queued"], secret="s"),
             ]

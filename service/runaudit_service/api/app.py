@@ -20,6 +20,7 @@ from runaudit_service.api.audits import report_endpoints as reports
 from runaudit_service.api.audits.events import StreamPlaces
 from runaudit_service.api.audits.watch import Watcher
 from runaudit_service.api.database import Database
+from runaudit_service.api.hooks import endpoints as hooks
 from runaudit_service.api.keys import endpoints as keys
 from runaudit_service.api.limits.book import LimitBook
 from runaudit_service.api.limits.rate import RateLimiter
@@ -88,7 +89,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.resources = resources
     errors.install(app)
     # History first: `/v1/audits/export` is no audit's id.
-    for module in (history, audits, events, reports, uploads, artifacts, keys, projects, webhooks, health):
+    for module in (history, audits, events, reports, uploads, artifacts, keys, projects, hooks, webhooks, health):
         app.include_router(module.router)
     describe(app)
     return app

@@ -15,6 +15,7 @@ from pydantic.json_schema import models_json_schema
 from runaudit.reports.schema import Report
 from runaudit_service.api.audits.schemas import AuditRequest
 from runaudit_service.api.errors import Problem
+from runaudit_service.api.hooks.schemas import GenericEvent, MlflowEvent
 from runaudit_service.api.keys.schemas import KeyRequest, RotationRequest
 from runaudit_service.api.projects.schemas import ProjectChange, ProjectRequest
 from runaudit_service.api.uploads.schemas import UploadRequest
@@ -22,13 +23,17 @@ from runaudit_service.api.webhooks.schemas import BODIES as WEBHOOK_BODIES
 from runaudit_service.store.settings import Settings
 
 # The bodies that endpoints read themselves, after the caller is known.
-_BODIES: Final = (AuditRequest, KeyRequest, RotationRequest, ProjectRequest, ProjectChange, UploadRequest)
+_BODIES: Final = (
+    *(AuditRequest, KeyRequest, RotationRequest, ProjectRequest, ProjectChange, UploadRequest),
+    *(GenericEvent, MlflowEvent),
+)
 _TAGS: Final = [
     {"name": "audits", "description": "Runs in, verdicts out."},
     {"name": "uploads", "description": "Artifacts that come in by pieces, and those that are here already."},
     {"name": "keys", "description": "API keys; they need the scope `admin`."},
     {"name": "projects", "description": "Groups of audits with a default policy."},
     {"name": "webhooks", "description": "Who is told of audits, signed, and what was delivered."},
+    {"name": "hooks", "description": "What other systems tell becomes audits."},
     {"name": "health", "description": "For load balancers and Prometheus; no key needed."},
 ]
 

@@ -14,7 +14,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine
 
-from runaudit_service.store import limit_rows, upload_rows, webhooks  # noqa: F401  # rows that Base learns of
+from runaudit_service.store import hook_rows, limit_rows, upload_rows, webhooks  # noqa: F401  # rows that Base learns of
 from runaudit_service.store.database import sync_engine
 from runaudit_service.store.models import Base
 

@@ -119,6 +119,9 @@ class Settings(BaseSettings):
     mlflow_tracking_uri: str = Field(
         default="", description="the MLflow tracking server whose artifacts may be fetched (http:// or https://)"
     )
+    mlflow_webhook_secret: SecretStr | None = Field(
+        default=None, description="secret of MLflow webhooks for the project default, beside that project's own"
+    )
     mlflow_tracking_token: SecretStr | None = Field(default=None, description="bearer token for it")
     mlflow_tracking_username: str = Field(default="", description="user name for it, where it has basic auth")
     mlflow_tracking_password: SecretStr | None = Field(default=None, description="the user's password")

@@ -28,6 +28,8 @@ from tests.service.clients import Api, code_of
 from tests.service.conftest import Owner
 
 OPEN: Final = "no key needed"
+SIGNED: Final = "a signature in place of a key"
+"""tested in test_hooks.py"""
 # What each call needs: a scope, or nothing at all.
 NEEDS: Final[dict[tuple[str, str], str]] = {
     ("POST", "/v1/audits"): "audits:write",
@@ -60,6 +62,8 @@ NEEDS: Final[dict[tuple[str, str], str]] = {
     ("POST", "/v1/projects"): "admin",
     ("PATCH", "/v1/projects/{project_id}"): "admin",
     ("POST", "/v1/projects/{project_id}/rotate-secret"): "admin",
+    ("POST", "/v1/hooks/mlflow"): SIGNED,
+    ("POST", "/v1/hooks/generic"): "audits:write",
     ("GET", "/healthz"): OPEN,
     ("GET", "/readyz"): OPEN,
     ("GET", "/metrics"): OPEN,
@@ -67,7 +71,7 @@ NEEDS: Final[dict[tuple[str, str], str]] = {
     ("GET", "/docs"): OPEN,
     ("GET", "/docs/oauth2-redirect"): OPEN,
 }
-GUARDED: Final = sorted(route for route, scope in NEEDS.items() if scope != OPEN)
+GUARDED: Final = sorted(route for route, scope in NEEDS.items() if scope not in (OPEN, SIGNED))
 WITH_ID: Final = [route for route in GUARDED if "{" in route[1]]
 NO_IDS: Final = {"name"}
 """parameters that name something within what the id before them names"""

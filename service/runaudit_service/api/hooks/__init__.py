@@ -1,0 +1,1 @@
+"""Inbound hooks: what other systems tell becomes audits."""
