@@ -12,6 +12,7 @@ from runaudit.diagnostics.answers import found, inconclusive, not_run, passed, w
 from runaudit.diagnostics.evidence import Check, CheckResult, Evidence, Impact, Measurement, Remedy, Severity
 from runaudit.diagnostics.history import History, history_of, warmup_epochs
 from runaudit.diagnostics.optimizer_steps import steps_of
+from runaudit.diagnostics.origin import origin_of
 from runaudit.diagnostics.remedies import longer_schedule, resume_interrupted
 from runaudit.diagnostics.robust import PowerLaw, Series, fit_power_law, noise_sigma
 from runaudit.diagnostics.thresholds import threshold
@@ -59,6 +60,9 @@ class Thresholds:
     )
     unlearnt: float = threshold(0.05, "mAP50-95 below which a run of so few steps has not shown what its data can do.")
     few_epochs: int = threshold(50, "diagnostics.md B8(c): the fewest epochs of a usual fine-tune.")
+    from_scratch: int = threshold(
+        300, "Epochs that YOLOv5 and ultralytics train their own models for, and YOLOv5 advises without weights."
+    )
 
 
 LIMITS = Thresholds()
@@ -212,7 +216,7 @@ def _trend(run: RunFacts, history: History) -> CheckResult:
     last = _last_doubling(metric)
     law = _law(history)
     target = 2 * max(int(reached), run.epochs_planned or 0)
-    target = max(target, LIMITS.few_epochs)
+    target = max(target, LIMITS.from_scratch if origin_of(run).start == "scratch" else LIMITS.few_epochs)
     most = 1.0 - float(metric.max())
     gain = min(last * _carried(LIMITS.carried_on, target / reached), most)
     if law is not None:
@@ -223,7 +227,9 @@ def _trend(run: RunFacts, history: History) -> CheckResult:
     )
     interval = (min(low, gain), min(max(high, gain), most))
     method, cut = "share of the last doubling's gain that the next one was seen to bring", LIMITS.gain
-    grows = gain >= cut and last > LIMITS.noise * (noise_sigma(metric) or 0.0)
+    # The noise of the rows that the gain was taken from; the first ones, with warm-up among them, are noisier.
+    noise = noise_sigma(metric[-max(6, metric.size // 2) :]) or 0.0
+    grows = gain >= cut and last > LIMITS.noise * noise
     if grows and late_best:
         return found(
             CAUSE,

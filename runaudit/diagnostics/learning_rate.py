@@ -9,6 +9,7 @@ import numpy as np
 
 from runaudit.diagnostics.answers import found, inconclusive, not_run, passed, why_absent
 from runaudit.diagnostics.evidence import Check, CheckResult, Evidence, Impact, Measurement, Remedy, Severity
+from runaudit.diagnostics.fitted import fits_training_images
 from runaudit.diagnostics.history import History, history_of
 from runaudit.diagnostics.remedies import cosine_annealing, longer_warmup, lower_learning_rate, reduce_on_plateau
 from runaudit.diagnostics.schedule import DEFAULT_RATE, Schedule, schedule_of
@@ -29,6 +30,11 @@ class Thresholds:
         "(ultralytics PR 23244; diagnostics.md B6); 5 lies between that and the 2 to 3 that people tune within.",
     )
     too_low: float = threshold(0.01, "Times the optimizer's usual rate: update/weight ratios far below 1e-4 (B6).")
+    low_unfitted: float = threshold(
+        0.1,
+        "Times the usual rate from which it is named for a model that doesn't do well on its training images: a tenth "
+        "is the least of what people tune within (B6).",
+    )
     differs: float = threshold(0.1, "Relative difference of logged and asked lr0; csv rounding is below 1e-4.")
     constant_rows: int = threshold(10, "Rows after warm-up before a flat learning rate counts as one (B6: CV < 1 %).")
     spikes: int = threshold(
@@ -61,12 +67,13 @@ def examine(evidence: Evidence) -> CheckResult:  # noqa: PLR0911 - one answer a 
         return not_run(CAUSE, why_absent(evidence, "curves"))
     schedule = schedule_of(run, history)
     stability = stability_of(history)
+    unfitted = fits_training_images(evidence) is False
     if stability.diverged or (stability.lost and (_too_high(schedule) or history.size >= LIMITS.patience)):
         return _diverged(run, history, schedule, stability)
     if _too_high(schedule):
-        return _too_high_finding(run, history, schedule, stability)
-    if _too_low_asked(schedule):
-        return _too_low(run, history, schedule, stability)
+        return _too_high_finding(run, history, schedule, stability, unfitted=unfitted)
+    if _too_low_asked(schedule, LIMITS.low_unfitted if unfitted else LIMITS.too_low):
+        return _too_low(run, history, schedule, stability, unfitted=unfitted)
     if stability.spikes >= LIMITS.spikes or (stability.oscillation or 0.0) > LIMITS.oscillation:
         return _unstable(run, history, schedule, stability)
     if schedule.constant and schedule.rows >= LIMITS.constant_rows and schedule.asked_final < 0.99:
@@ -80,11 +87,12 @@ def _too_high(schedule: Schedule) -> bool:
     return schedule.times_usual is not None and schedule.times_usual >= LIMITS.too_high
 
 
-def _too_low_asked(schedule: Schedule) -> bool:
+def _too_low_asked(schedule: Schedule, limit: float) -> bool:
     """By the rate that was asked for: a short run that never left its warm-up logs low rates as well."""
     if schedule.automatic or schedule.asked_rate is None or schedule.usual is None:
         return False
-    return schedule.asked_rate / schedule.usual <= LIMITS.too_low
+    # 1e-4 over 0.01 is a hair more than 0.01 in floating point.
+    return schedule.asked_rate / schedule.usual <= limit * (1 + 1e-9)
 
 
 def _ignored(schedule: Schedule) -> bool:
@@ -184,13 +192,18 @@ def _metric(history: History) -> str:
     return history.metric_name or "map50_95"
 
 
-def _too_high_finding(run: RunFacts, history: History, schedule: Schedule, stability: Stability) -> CheckResult:
+_UNFITTED: Final = "The model doesn't do well even on the images that it was trained on, as after such a rate."
+
+
+def _too_high_finding(
+    run: RunFacts, history: History, schedule: Schedule, stability: Stability, *, unfitted: bool
+) -> CheckResult:
+    cost = _UNFITTED if unfitted else "The cost of the rate can't be read off the curves."
     return found(
         CAUSE,
-        "minor",
+        "major" if unfitted else "minor",
         f"The learning rate is {schedule.times_usual:.3g} times the usual one of {schedule.effective}",
-        "Training didn't diverge, and the cost of the rate can't be read off the curves. Such a rate usually ends in a "
-        f"worse optimum. {stability.sentence()}",
+        f"Training didn't diverge. {cost} Such a rate usually ends in a worse optimum. {stability.sentence()}",
         evidence=(*_rate_evidence(history, schedule), *stability.measurements(history)),
         remedies=_remedies(run, schedule),
         effect=schedule.times_usual,
@@ -198,18 +211,30 @@ def _too_high_finding(run: RunFacts, history: History, schedule: Schedule, stabi
     )
 
 
-def _too_low(run: RunFacts, history: History, schedule: Schedule, stability: Stability) -> CheckResult:
+def _too_low(
+    run: RunFacts, history: History, schedule: Schedule, stability: Stability, *, unfitted: bool
+) -> CheckResult:
     unlearnt = stability.best_metric < LIMITS.unlearnt
     usual = schedule.usual or DEFAULT_RATE
     return found(
         CAUSE,
-        "major" if unlearnt else "minor",
+        "major" if unlearnt or unfitted else "minor",
         f"The learning rate is {schedule.times_usual:.2g} times the usual one of {schedule.effective}",
         "With so low a rate the weights hardly move in the epochs that there were. "
-        + ("The model learnt nothing. " if unlearnt else "What it costs can't be read off the curves. "),
+        + (
+            "The model learnt nothing."
+            if unlearnt
+            else _UNFITTED
+            if unfitted
+            else "What it costs can't be read off the curves."
+        ),
         evidence=(
             *_rate_evidence(history, schedule)[:1],
-            Measurement("times the usual rate", _short(schedule.times_usual), threshold=LIMITS.too_low),
+            Measurement(
+                "times the usual rate",
+                _short(schedule.times_usual),
+                threshold=LIMITS.low_unfitted if unfitted else LIMITS.too_low,
+            ),
             Measurement(f"best {_metric(history)}", _short(stability.best_metric), n=history.size),
         ),
         remedies=(

@@ -23,9 +23,16 @@ EXPLAINS: Final[tuple[tuple[CauseId, CauseId], ...]] = (
     ("class_mapping", "overfitting"),
     ("label_files", "overfitting"),
     ("image_format", "overfitting"),
+    ("learning_rate", "underfitting"),  # what learns badly does badly on its training images, whatever its capacity
+    ("batch_size", "underfitting"),
+    ("insufficient_epochs", "underfitting"),
+    ("weight_initialization", "underfitting"),
+    ("model_architecture", "underfitting"),  # an input too small to see the objects
     ("class_mapping", "underfitting"),
     ("annotation_errors", "underfitting"),  # a model that is right counts as wrong
     ("label_files", "underfitting"),
+    ("underfitting", "confidence_threshold"),
+    ("overfitting", "confidence_threshold"),
     ("learning_rate", "confidence_threshold"),  # what has learnt little is unsure of all it finds
     ("numerical_divergence", "confidence_threshold"),
     ("insufficient_epochs", "confidence_threshold"),
@@ -57,6 +64,12 @@ EXPLAINS: Final[tuple[tuple[CauseId, CauseId], ...]] = (
 )
 """(cause, symptom): where the cause failed, the symptom's finding is put down to it (design.md; diagnostics.md E1)."""
 
+WEIGHED: Final[frozenset[CauseId]] = frozenset(
+    ("distribution_shift", "annotation_errors", "class_mapping", "label_files", "image_format")
+)
+"""causes in the data, which explain a gap between training and validation only as far as they cost mAP themselves"""
+LARGER_PART: Final = 0.5
+
 
 def explain_away(results: list[CheckResult]) -> list[CheckResult]:
     """The results with each explained finding said to be so, and its explainer as grave as the gravest it explains.
@@ -72,9 +85,28 @@ def explain_away(results: list[CheckResult]) -> list[CheckResult]:
             continue
         if explainer.finding is None or explained.finding is None:
             continue
+        if not _accounts_for(explainer, explained):
+            continue
         by_cause[cause] = replace(explainer, finding=_inherit(explainer.finding, explained.finding))
         by_cause[symptom] = replace(explained, finding=_attribute(explained.finding, cause))
     return [by_cause[result.cause] for result in results]
+
+
+def _accounts_for(explainer: CheckResult, explained: CheckResult) -> bool:
+    """Whether what a fault of the data was measured to cost is the larger part of what overfitting would cost.
+
+    Labels that cost 2 points don't explain a gap of 50. Where one of them has no measured cost, nothing speaks against.
+    """
+    if explainer.cause not in WEIGHED or explained.cause != "overfitting":
+        return True
+    if explainer.finding is None or explained.finding is None:
+        return True
+    cause, symptom = explainer.finding.impact, explained.finding.impact
+    if cause.value is None or symptom.value is None:
+        return True
+    if (cause.direction, cause.metric) != (symptom.direction, symptom.metric):
+        return True
+    return cause.value >= LARGER_PART * symptom.value
 
 
 def _inherit(explainer: Finding, explained: Finding) -> Finding:
@@ -100,9 +132,13 @@ def rank(results: list[CheckResult]) -> list[CheckResult]:
     """
     found = sorted((result for result in results if result.finding is not None), key=_key)
     failed = {result.cause for result in found if result.outcome == "failed"}
+    by_cause = {result.cause: result for result in found}
     for cause, symptom in EXPLAINS:
         order = [result.cause for result in found]
-        if cause in failed and symptom in order and order.index(symptom) < order.index(cause):
+        explainer, explained = by_cause.get(cause), by_cause.get(symptom)
+        if cause not in failed or explainer is None or explained is None or not _accounts_for(explainer, explained):
+            continue
+        if order.index(symptom) < order.index(cause):
             found.insert(order.index(symptom), found.pop(order.index(cause)))
     return found
 

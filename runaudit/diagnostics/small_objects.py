@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from runaudit.diagnostics.box_sizes import share_smaller, size_for
 from runaudit.diagnostics.evidence import Evidence, Impact, Measurement, Remedy
+from runaudit.diagnostics.fitted import fits_training_images
 from runaudit.diagnostics.parts import Part
 from runaudit.diagnostics.thresholds import threshold
 from runaudit.evaluation.detection_facts import SizeMetrics
@@ -115,8 +116,10 @@ def shrunk_images(evidence: Evidence, split: SplitFacts, census: BoxCensus, size
     if sizes is not None and sizes.lacking <= 0:
         return None
     stake = sizes.stake if sizes is not None else 0.0
+    # Where the sizes' own AP can't tell, a model that fails on its training images too does.
+    costly = stake >= LIMITS.at_stake or fits_training_images(evidence) is False
     return Part(
-        "major" if stake >= LIMITS.at_stake else "minor",
+        "major" if costly else "minor",
         f"Images of {native:.0f} pixels are shrunk to {size[0]:g}, and {share:.0%} of the objects to less than {few:g}",
         "So few pixels tell little of an object, and a box of few pixels can't be placed well: each is more of it. At "
         f"{native:.0f} pixels they are {native / size[0]:.2g} times as large.",

@@ -8,6 +8,9 @@ from typing import Final
 from runaudit.diagnostics import insufficient_epochs, learning_rate, numerical_divergence
 from runaudit.diagnostics.answers import found, inconclusive, not_run, passed, why_absent
 from runaudit.diagnostics.evidence import Check, CheckResult, Evidence, Measurement, Remedy
+from runaudit.diagnostics.fitted import LIMITS as FITTED
+from runaudit.diagnostics.fitted import Thresholds as FittedThresholds
+from runaudit.diagnostics.fitted import fits_training_images
 from runaudit.diagnostics.history import number
 from runaudit.diagnostics.interventions import named
 from runaudit.diagnostics.thresholds import threshold
@@ -18,20 +21,10 @@ CAUSE: Final = "underfitting"
 
 @dataclass(frozen=True)
 class Thresholds:
-    low: float = threshold(
-        0.75,
-        "mAP50 on training images; the upper end of its interval must lie below. diagnostics.md B5 names 0.6 of "
-        "mAP50-95; "
-        "loose labels cap that figure, which mAP50 hardly feels. In 21 runs of the corpus mAP50 is 0.77 to 0.97 where "
-        "mAP50-95 is 0.6. On training images of rendered data three healthy runs have 0.88 to 0.96, a network of a "
-        "quarter of the width after as many steps 0.32.",
-    )
     gap: float = threshold(
         0.1, "diagnostics.md B4: a gap to validation beyond this is overfitting, whatever training images reach."
     )
-    instances: int = threshold(
-        100, "diagnostics.md A2(4): with 100 objects the standard error of AP50 is 0.05, with 30 it is 0.09."
-    )
+    fitted: FittedThresholds = FITTED
 
 
 LIMITS = Thresholds()
@@ -42,16 +35,16 @@ def examine(evidence: Evidence) -> CheckResult:
     if training is None:
         return not_run(CAUSE, why_absent(evidence, "training"))
     value, ends = training.metrics.map50, training.ci95.get("map50")
-    if ends is None or training.instances < LIMITS.instances:
+    if ends is None or training.instances < FITTED.instances:
         return inconclusive(
             CAUSE,
             f"The {training.images} training images that were validated hold {training.instances} objects; "
-            f"{LIMITS.instances} are needed.",
+            f"{FITTED.instances} are needed.",
             effect=value,
             ci95=ends,
             n=training.images,
         )
-    if ends[1] >= LIMITS.low:
+    if fits_training_images(evidence):
         return passed(
             CAUSE,
             f"mAP50 is {value:.3f} on {training.images} training images: the model can fit what it is trained on.",
@@ -108,7 +101,7 @@ def _finding(evidence: Evidence, training: EvaluationFacts, value: float, ends: 
         "data "
         "of the same kind are what it lacks.",
         evidence=(
-            Measurement("mAP50 on training images", round(value, 4), LIMITS.low, ends, training.images),
+            Measurement("mAP50 on training images", round(value, 4), FITTED.low, ends, training.images),
             Measurement(
                 "mAP50-95 on training images",
                 round(training.metrics.map50_95, 4),

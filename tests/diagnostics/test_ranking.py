@@ -86,6 +86,19 @@ def test_a_greater_impact_of_the_symptom_doesn_t_put_it_first():
     assert order(results) == ["learning_rate", "insufficient_epochs"]
 
 
+def test_labels_that_cost_little_explain_no_large_gap():
+    results = [finding("annotation_errors", "major", 0.02), finding("overfitting", "major", 0.5)]
+    assert order(results) == ["overfitting", "annotation_errors"]
+    assert explain_away(results) == results
+    costly = [finding("annotation_errors", "major", 0.1, (0.05, 0.2)), finding("overfitting", "major", 0.15)]
+    assert order(costly) == ["annotation_errors", "overfitting"]
+
+
+@pytest.mark.parametrize("cause", ["learning_rate", "insufficient_epochs", "model_architecture", "batch_size"])
+def test_what_learns_badly_is_no_lack_of_capacity(cause: CauseId):
+    assert order([finding("underfitting", "major"), finding(cause, "major")]) == [cause, "underfitting"]
+
+
 def test_explaining_twice_changes_nothing():
     results = [
         finding("learning_rate", "major"),
