@@ -80,7 +80,7 @@ def prepared(case: Case, run: Path, data: Path) -> None:
             (other / folder / "val").rename(data / folder / "val")
         shutil.rmtree(other)
     if training.keep < 1:
-        thin_out(data / "labels" / "train", len(class_names(training.base)), training.keep)
+        thin_out(data, len(class_names(training.base)), training.keep)
     if case.fault is not None:
         case.fault.plant(run, data, case.severity, np.random.default_rng(PLANTING_SEED))
     if case.seed is not None or (case.fault is not None and case.fault.seen):

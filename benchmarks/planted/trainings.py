@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+import cv2
 import numpy as np
 import yaml
 
@@ -222,20 +223,35 @@ def _train(scratch: Path, training: Training, start: Path, device: str) -> None:
     root = scratch / f"data-{training.name}"
     data = render(training.base, root, seed=training.seed, train=training.images, val=training.val_images)
     if training.keep < 1:
-        thin_out(root / "labels" / "train", len(class_names(training.base)), training.keep)
+        thin_out(root, len(class_names(training.base)), training.keep)
     layers = description(training.family, len(class_names(training.base)), width=training.width)
     settings = COMMON | {"device": device} | training.settings
     _run(scratch, training.name, layers, data, settings, start if training.pretrained else None, training.stop)
 
 
-def thin_out(labels: Path, classes: int, keep: float, *, rare: int = 2) -> None:
-    """Leave each of the last `rare` classes only a share `keep` of its images; the other images are taken away."""
+def thin_out(root: Path, classes: int, keep: float, *, rare: int = 2) -> None:
+    """Leave a share `keep` of the training objects of the last `rare` classes; the others are painted over.
+
+    Their images stay, so that the other classes lose nothing.
+    """
     rng = np.random.default_rng(7)
-    for file in sorted(labels.glob("*.txt")):
-        ids = {int(line.split()[0]) for line in file.read_text().splitlines()}
-        if any(class_id >= classes - rare for class_id in ids) and rng.uniform() >= keep:
-            file.unlink()
-            (file.parents[2] / "images" / labels.name / f"{file.stem}.jpg").unlink()
+    for file in sorted((root / "labels" / "train").glob("*.txt")):
+        rows = [line.split() for line in file.read_text().splitlines()]
+        gone = [int(row[0]) >= classes - rare and rng.uniform() >= keep for row in rows]
+        if not any(gone):
+            continue
+        image = root / "images" / "train" / f"{file.stem}.jpg"
+        picture: Any = cv2.imread(str(image))
+        height, width = picture.shape[:2]
+        mask = np.zeros((height, width), dtype=np.uint8)
+        for row in (row for row, lost in zip(rows, gone, strict=True) if lost):
+            x, y, w, h = (float(value) for value in row[1:])
+            left, right = max(0, int((x - w / 2) * width) - 1), int((x + w / 2) * width) + 2
+            top, bottom = max(0, int((y - h / 2) * height) - 1), int((y + h / 2) * height) + 2
+            mask[top:bottom, left:right] = 255
+        cv2.imwrite(str(image), cv2.inpaint(picture, mask, 3, cv2.INPAINT_TELEA), [cv2.IMWRITE_JPEG_QUALITY, 90])
+        kept = (" ".join(row) for row, lost in zip(rows, gone, strict=True) if not lost)
+        file.write_text("".join(f"{line}\n" for line in kept))
 
 
 class _KilledError(Exception):
