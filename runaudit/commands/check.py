@@ -17,6 +17,7 @@ from runaudit.commands.inputs import (
     label_sources,
     read_policy,
     require_extra,
+    require_writable,
     run_source,
 )
 from runaudit.commands.outcome import EXIT_OF_SIGNAL, FailOn, exit_code
@@ -53,6 +54,7 @@ def check(  # noqa: PLR0917 - typer makes options of them
     Exit codes: 0 pass, 1 a finding at or above --fail-on or a broken policy, 2 usage or unreadable input,
     3 the audit itself failed.
     """
+    require_writable(output)
     if depth is not DepthOption.curves:
         require_extra("audit", AUDIT_MODULES, f"check --depth {depth}")
     from runaudit.isolation.job import JobSpec  # noqa: PLC0415

@@ -59,7 +59,44 @@ def run_source(run: Path) -> Source:
     from runaudit.isolation.job import Source  # noqa: PLC0415
 
     require_path(run, "RUN")
+    _require_run(run)
     return Source(kind="folder" if run.is_dir() else "archive", path=str(run.resolve()))
+
+
+_PARTS_OF_RUNS: Final = {
+    **dict.fromkeys((".pt", ".pth", ".onnx", ".safetensors", ".engine"), "a checkpoint"),
+    **dict.fromkeys((".csv", ".yaml", ".yml"), "one file of a run"),
+}
+
+
+def _require_run(run: Path) -> None:
+    """Raises UsageError for a single file out of a run folder, and names that folder."""
+    part = _PARTS_OF_RUNS.get(run.suffix.lower())
+    if part is None or not run.is_file():
+        return
+    folder = run.absolute().parent
+    folder = folder.parent if folder.name == "weights" else folder
+    raise UsageError(
+        f"RUN: {run} is {part}. Name the folder that training wrote, with results.csv, args.yaml and weights/ in it: "
+        f"here {folder}",
+        code="run_is_a_file",
+    )
+
+
+def require_writable(output: Path | None) -> None:
+    """Raises UsageError if the file after -o can't be written; nothing is left behind. Pipes and devices are let be."""
+    if output is None:
+        return
+    there = output.exists()
+    if there and not output.is_file() and not output.is_dir():
+        return
+    try:
+        with output.open("a"):
+            pass
+        if not there:
+            output.unlink()
+    except OSError as error:
+        raise UsageError(f"-o: {output} can't be written: {error.strerror}", code="output_unwritable") from error
 
 
 def data_source(data: Path) -> Source:

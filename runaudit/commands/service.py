@@ -18,6 +18,7 @@ from runaudit.commands.inputs import (
     read_policy,
     require_extra,
     require_path,
+    require_writable,
 )
 from runaudit.commands.outcome import (
     EXIT_PASS,
@@ -60,6 +61,7 @@ def submit(  # noqa: PLR0917 - typer makes options of them
     for path, what in ((run, "RUN"), (data, "--data")):
         if path is not None:
             require_path(path, what)
+    require_writable(output)
     with _client() as client:
         audit = client.submit(
             run,
@@ -131,6 +133,7 @@ def report(
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Write the report into this file.")] = None,
 ) -> None:
     """Print the report of an audit that has ended."""
+    require_writable(output)
     with _client() as client:
         deliver(_report(client, audit_id, format), output)
 

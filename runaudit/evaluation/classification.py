@@ -21,11 +21,12 @@ from runaudit.evaluation.classification_metrics import accuracy, accuracy_interv
 from runaudit.evaluation.classification_network import Classifier, rebuild_classifier
 from runaudit.evaluation.clock import Clock
 from runaudit.evaluation.distinct_images import distinct_files
-from runaudit.evaluation.evaluate import OnProgress, image_size
+from runaudit.evaluation.evaluate import OnProgress
 from runaudit.evaluation.facts import AccuracyTrial, ClassificationFacts
 from runaudit.evaluation.framework import framework
 from runaudit.evaluation.inference import MOST_THREADS, describe_device, select_device, threads, worker_threads
 from runaudit.runs.facts import ImageEntry, ImageIndex, Note, RunFacts, Split
+from runaudit.runs.image_size import image_size
 from runaudit.runs.label_arrays import read_labels
 
 DEFAULT_IMGSZ: Final = 224

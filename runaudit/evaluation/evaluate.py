@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Literal
 
-from runaudit.errors import CheckpointError, InputError
+from runaudit.errors import CheckpointError
 from runaudit.evaluation.batches import rounded_size
 from runaudit.evaluation.bootstrap import REPLICATES
 from runaudit.evaluation.clock import Clock
@@ -18,24 +18,19 @@ from runaudit.evaluation.network import Network, rebuild
 from runaudit.evaluation.summary import Measured, summarize
 from runaudit.evaluation.validation_pass import OnImages, Passed, PassSettings, run_pass
 from runaudit.runs.facts import CheckpointFacts, ImageIndex, RunFacts, Split
+from runaudit.runs.image_size import image_size
 
 __all__ = [
     "Measured",
     "Subject",
     "canonical_settings",
     "evaluate_checkpoint",
-    "image_size",
     "loaded_subject",
     "measure",
 ]
 
-OnProgress = Callable[[Literal["load_model", "validate"], int, int], None]
-"""called with the stage, images done and images in all; 0 of 0 where it can't be counted"""
-
-DEFAULT_IMGSZ: Final = 640
-"""the framework's, for a run that says nothing"""
-MOST_IMGSZ: Final = 8192
-"""beyond this a batch of 16 needs more than 12 GB for its input alone"""
+OnProgress = Callable[[Literal["load_model", "validate", "reconcile"], int, int], None]
+"""Called with the stage, images done and images in all, of `reconcile` passes; 0 of 0 where it can't be counted."""
 
 
 def evaluate_checkpoint(
@@ -192,28 +187,3 @@ def canonical_settings(network: Network, labelled: Labelled, imgsz: int, *, sing
         single_cls=single_cls,
         protocol=protocol,
     )
-
-
-def image_size(run: RunFacts, *, default: int = DEFAULT_IMGSZ) -> int:
-    """The imgsz that the run is validated with: its own, of several the largest, rounded up to a multiple of 32.
-
-    `default` is taken for a run that says nothing.
-
-    YOLOv5 up to 5.0 wrote `img_size: [training, validation]`.
-
-    Raises InputError `imgsz_invalid` if it is not a number of pixels from 1 to MOST_IMGSZ.
-    """
-    written = run.argument("imgsz")
-    if written is None:
-        older = run.argument("img_size")
-        written = older[-1] if isinstance(older, list) and older else older
-    sizes = written if isinstance(written, list) else [default if written is None else written]
-    numbers = [size for size in sizes if isinstance(size, int) and not isinstance(size, bool)]
-    if not numbers or len(numbers) < len(sizes) or not 1 <= max(numbers) <= MOST_IMGSZ:
-        place = run.configuration.places.get("imgsz") if run.configuration is not None else None
-        raise InputError(
-            f"The run's imgsz is {written!r:.80}; it has to be a whole number of pixels from 1 to {MOST_IMGSZ}.",
-            code="imgsz_invalid",
-            place=place,
-        )
-    return rounded_size(max(numbers))

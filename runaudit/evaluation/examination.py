@@ -54,7 +54,7 @@ def examine(
     Args:
         run, weights, index, labels, device, replicates, seed: see `evaluate.measure`; `seed` also draws the images.
         depth: how many training images are inferred (TRAINING_IMAGES).
-        on_progress: told of the images of both passes together.
+        on_progress: told of the images of both passes together, and of the passes that look for a reported figure.
         unreproduced: says what the run reported where that differs from the measured facts; settings are then tried.
 
     Raises what `evaluate.measure` raises, for the validation split only: whatever else can't be done, or runs out of
@@ -100,7 +100,14 @@ def examine(
     reported = unreproduced(facts) if unreproduced is not None else None
     if reported is not None:
         canonical = Canonical(run, weights, index, labels, subject.network, validation.passed)
-        found = reconcile(canonical, reported, depth=depth, seed=seed, attempts=attempts)
+        found = reconcile(
+            canonical,
+            reported,
+            depth=depth,
+            seed=seed,
+            on_trial=lambda done, most: report("reconcile", done, most),
+            attempts=attempts,
+        )
         facts = facts.model_copy(update={"reconciliation": found})
     reviewed = attempts.at("labels", lambda: _labels_reviewed(subject, validation, attempts, seed=seed))
     if reviewed is not None:

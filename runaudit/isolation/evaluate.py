@@ -11,7 +11,6 @@ from runaudit.errors import CheckpointError, ChildMemoryError, DatasetError
 from runaudit.evaluation.batches import MOST_BATCH_PIXELS
 from runaudit.evaluation.classification import DEFAULT_IMGSZ as CLASSIFIER_IMGSZ
 from runaudit.evaluation.classification import examine_classifier
-from runaudit.evaluation.evaluate import DEFAULT_IMGSZ, image_size
 from runaudit.evaluation.examination import examine
 from runaudit.evaluation.inference import select_device
 from runaudit.evaluation.memory import ran_out_of_memory
@@ -20,6 +19,7 @@ from runaudit.isolation.conclude import conclude
 from runaudit.isolation.job import JobFolder, JobSpec, Progress
 from runaudit.isolation.reconciling import accuracy_unreproduced, unreproduced
 from runaudit.runs.facts import ImageIndex, IngestFacts, Note, RunFacts
+from runaudit.runs.image_size import DEFAULT_IMGSZ, image_size
 
 Report = Callable[[Progress], None]
 
@@ -43,7 +43,7 @@ def evaluate(folder: JobFolder, spec: JobSpec, report: Report, walls: dict[str, 
     index = ImageIndex.model_validate_json(folder.images.read_bytes())
     examination, classification, why_not = None, None, None
 
-    def on_progress(stage: Literal["load_model", "validate"], done: int, total: int) -> None:
+    def on_progress(stage: Literal["load_model", "validate", "reconcile"], done: int, total: int) -> None:
         report(Progress(stage=stage, done=done, total=total))
 
     try:

@@ -18,6 +18,7 @@ from runaudit.isolation.job import JobFolder, JobSpec, Progress, Source
 from runaudit.isolation.read_data import Report, find_data, find_given_data, opened, read_into, timed
 from runaudit.runs.data_options import DataOptions, Geometry
 from runaudit.runs.facts import DatasetFacts, ImageIndex, IngestFacts, RunFacts, Task
+from runaudit.runs.image_size import image_size
 from runaudit.runs.run import read_run
 
 _GEOMETRY: Final[dict[Task, Geometry]] = {"segment": "polygons", "obb": "polygons", "pose": "keypoints"}
@@ -231,6 +232,8 @@ def ingest(folder: JobFolder, spec: JobSpec, report: Report, walls: dict[str, st
     run_root = folder.unpacked / "run" if spec.run.kind == "archive" else Path(spec.run.path)
     work = Work(folder, spec, report, {})
     run = run_read_before(work) or unpack_and_read_run(work, run_root)
+    if spec.depth != "curves" and spec.data is not None and run.checkpoint is not None:
+        image_size(run)  # data may take long to read: a size that nothing can be validated with is told before
     try:
         dataset, absent = read_data(work, run, run_root)
     except _NotCachedError:

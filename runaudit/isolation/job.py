@@ -73,6 +73,8 @@ class JobSpec(Facts):
 class Progress(Facts):
     """How far an audit is. `done` of `total` images (or files) of the stage; 0 of 0 where it can't be counted."""
 
-    stage: Literal["unpack", "read_run", "read_data", "verify_images", "load_model", "validate", "diagnose", "report"]
+    stage: Literal[
+        "unpack", "read_run", "read_data", "verify_images", "load_model", "validate", "reconcile", "diagnose", "report"
+    ]
     done: int = 0
     total: int = 0

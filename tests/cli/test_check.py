@@ -313,3 +313,30 @@ def test_what_is_no_file_is_told_and_never_opened(healthy: Path, tmp_path: Path,
     assert (ended.returncode, ended.stdout) == (2, ""), ended.stderr
     assert kind in ended.stderr
     assert ended.stderr.endswith("[path_not_regular]\n")
+
+
+@pytest.mark.parametrize("where", ["no/report.txt", "healthy", "healthy/results.csv/report.txt"])
+def test_an_output_that_cannot_be_written_is_told_before_the_audit_starts(
+    healthy: Path, tmp_path: Path, where: str
+) -> None:
+    ended = runaudit("check", healthy, "--depth", "curves", "-o", tmp_path / where)
+    assert ended.returncode == 2
+    assert "[output_unwritable]" in ended.stderr and "read run" not in ended.stderr
+
+
+def test_an_output_is_left_as_it_was_where_the_audit_fails(tmp_path: Path, healthy: Path) -> None:
+    old, new = tmp_path / "old.txt", tmp_path / "new.txt"
+    old.write_text("the report of before")
+    (healthy / "args.yaml").write_text("task: [detect")
+    for output in (old, new):
+        assert runaudit("check", healthy, "--depth", "curves", "-o", output).returncode == 2
+    assert old.read_text() == "the report of before" and not new.exists()
+
+
+@pytest.mark.parametrize("name", ["weights/best.pt", "results.csv", "args.yaml"])
+def test_a_file_of_a_run_is_answered_with_its_folder(healthy: Path, name: str) -> None:
+    (healthy / "weights").mkdir()
+    (healthy / "weights" / "best.pt").write_bytes(b"PK\3\4")
+    ended = runaudit("check", healthy / name, "--depth", "curves")
+    assert ended.returncode == 2
+    assert "[run_is_a_file]" in ended.stderr and f"here {healthy}" in ended.stderr

@@ -11,8 +11,9 @@ import pytest
 from PIL import Image
 
 from runaudit.errors import CheckpointError, DatasetError, InputError
-from runaudit.evaluation.evaluate import Measured, evaluate_checkpoint, image_size, measure
+from runaudit.evaluation.evaluate import Measured, evaluate_checkpoint, measure
 from runaudit.evaluation.facts import EvaluationFacts
+from runaudit.runs.image_size import image_size
 from tests.evaluation.jobs import (
     Picture,
     checkpoint_of,
@@ -185,7 +186,16 @@ def test_image_size_of_yolov5_up_to_5() -> None:
     assert image_size(run_of(None, img_size=416)) == 416
 
 
-@pytest.mark.parametrize("written", ["640", 0, -32, 100_000, 64.5, True, [], [640, "x"], {}])
+@pytest.mark.parametrize(
+    ("written", "used"), [("160", 160), (" 640 ", 640), ("[640, 480]", 640), ("(320, 64)", 320), ("[100]", 128)]
+)
+def test_sizes_in_quotes_are_read_as_the_framework_reads_them(written: str, used: int) -> None:
+    assert image_size(run_of(None, imgsz=written)) == used
+
+
+@pytest.mark.parametrize(
+    "written", ["640px", "", "-1", "6e2", "0", "[640", 0, -32, 100_000, 64.5, True, [], [640, "x"], {}]
+)
 def test_image_sizes_that_are_none(written: Any) -> None:
     with pytest.raises(InputError) as raised:
         image_size(run_of(None, imgsz=written))
