@@ -56,7 +56,7 @@ class MlflowFetcher:
     def __init__(self, downloader: Downloader, settings: Settings) -> None:
         self._downloader = downloader
         self._server = settings.mlflow_tracking_uri.rstrip("/")
-        self._headers = _credentials(settings)
+        self._headers = credentials(settings)
 
     def fetch(self, source: MlflowArtifacts, sink: Sink, terms: Terms) -> None:
         """A path that ends as archives do is fetched as it is; any other is a folder, and becomes an archive."""
@@ -69,7 +69,7 @@ class MlflowFetcher:
         sink.expect(sum(file.size for file in files))
         for file in files:
             inside = file.path.removeprefix(source.path).lstrip("/")
-            sink.write(_header(f"{source.run_id or 'artifacts'}/{inside}", file.size))
+            sink.write(_header(f"artifacts/{inside}", file.size))
             member = _Member(sink, file.size)
             self._download(source, file.path, member, terms)
             member.end()
@@ -169,7 +169,8 @@ def _header(name: str, size: int) -> bytes:
     return member.tobuf(tarfile.PAX_FORMAT)
 
 
-def _credentials(settings: Settings) -> Mapping[str, str]:
+def credentials(settings: Settings) -> Mapping[str, str]:
+    """The headers by which the tracking server knows this service."""
     if settings.mlflow_tracking_token is not None:
         return {"Authorization": f"Bearer {settings.mlflow_tracking_token.get_secret_value()}"}
     if settings.mlflow_tracking_username:
