@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from runaudit.diagnostics.differences import difference_interval
 from runaudit.evaluation.facts import EvaluationFacts, Interval
 
 PolicyResult = Literal["met", "broken", "inconclusive", "not_run"]
@@ -15,7 +16,10 @@ ClassName = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 class Policy(BaseModel):
-    """The policy of a request (design.md): floors in [0, 1], and the largest regression against a baseline audit."""
+    """The policy of a request (design.md): floors in [0, 1], and the largest regression against a baseline audit.
+
+    Without `max_regression` a baseline audit allows none.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -24,6 +28,15 @@ class Policy(BaseModel):
     min_class_map50_95: dict[ClassName, Share] = Field(default={}, max_length=10_000)
     baseline_audit: str | None = Field(default=None, min_length=1, max_length=64)
     max_regression: Share | None = None
+
+
+class Baseline(BaseModel):
+    """What the baseline audit measured; no mAP where its validation could not be run."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    map50_95: Share | None = None
+    ci95: tuple[Share, Share] | None = None
 
 
 @dataclass(frozen=True)
@@ -39,12 +52,23 @@ class PolicyOutcome:
 
 
 NOT_VALIDATED = "Validation could not be run again."
+NO_BASELINE = "max_regression needs a baseline_audit to compare with."
+BASELINE_ELSEWHERE = (
+    "What the baseline audit measured was not handed in; `runaudit check` takes its report by --baseline."
+)
 
 
 def judge(
-    policy: Policy, evaluation: EvaluationFacts | None, *, unmeasured: str = NOT_VALIDATED
+    policy: Policy,
+    evaluation: EvaluationFacts | None,
+    *,
+    unmeasured: str = NOT_VALIDATED,
+    baseline: Baseline | None = None,
 ) -> list[PolicyOutcome]:
-    """Every rule of the policy, in the order of its fields; classes by name. `unmeasured` says why there is no mAP."""
+    """Every rule of the policy, in the order of its fields; classes by name.
+
+    `unmeasured` says why there is no mAP; `baseline` is what the policy's baseline audit measured.
+    """
     outcomes = []
     for name in ("map50_95", "map50"):
         floor = policy.min_map50_95 if name == "map50_95" else policy.min_map50
@@ -52,7 +76,7 @@ def judge(
             outcomes.append(_overall(f"min_{name}", name, floor, evaluation, unmeasured))
     for name, floor in sorted(policy.min_class_map50_95.items()):
         outcomes.append(_class(name, floor, evaluation, unmeasured))
-    outcomes.extend(_baseline(policy))
+    outcomes.extend(_regression(policy, evaluation, baseline, unmeasured))
     return outcomes
 
 
@@ -93,12 +117,29 @@ def floor_outcome(rule: str, value: float, interval: Interval | None, floor: flo
     return PolicyOutcome(rule, outcome, value, floor, interval, reason)
 
 
-def _baseline(policy: Policy) -> list[PolicyOutcome]:
-    """The regression rule needs the intervals of another audit, which this version does not hand to the auditor."""
+def _regression(
+    policy: Policy, evaluation: EvaluationFacts | None, baseline: Baseline | None, unmeasured: str
+) -> list[PolicyOutcome]:
+    """How far mAP50-95 fell below the baseline, against the largest fall allowed: none, if the policy names none."""
     if policy.max_regression is None and policy.baseline_audit is None:
         return []
-    if policy.baseline_audit is None:
-        reason = "max_regression needs a baseline_audit to compare with."
-    else:
-        reason = "This version of Runaudit doesn't compare with a baseline audit yet."
-    return [PolicyOutcome("max_regression", "not_run", threshold=policy.max_regression, reason=reason)]
+    largest = policy.max_regression or 0.0
+    reason = None
+    if baseline is None:
+        reason = NO_BASELINE if policy.baseline_audit is None else BASELINE_ELSEWHERE
+    elif baseline.map50_95 is None:
+        reason = "The baseline audit has no mAP to compare with: its validation could not be run."
+    elif evaluation is None:
+        reason = unmeasured
+    if reason is not None or baseline is None or baseline.map50_95 is None or evaluation is None:
+        return [PolicyOutcome("max_regression", "not_run", threshold=largest, reason=reason)]
+    measured = evaluation.metrics.map50_95
+    interval = difference_interval(measured, evaluation.ci95.get("map50_95"), baseline.map50_95, baseline.ci95)
+    return [_ceiling_outcome("max_regression", baseline.map50_95 - measured, interval, largest)]
+
+
+def _ceiling_outcome(rule: str, value: float, interval: Interval | None, ceiling: float) -> PolicyOutcome:
+    """As `floor_outcome`, of a value that should not exceed `ceiling`."""
+    mirrored = floor_outcome(rule, -value, None if interval is None else (-interval[1], -interval[0]), -ceiling)
+    reason = mirrored.reason and mirrored.reason.replace("floor", "largest regression allowed")
+    return PolicyOutcome(rule, mirrored.outcome, value, ceiling, interval, reason)

@@ -103,5 +103,6 @@ def _plain(value: float | int | str | bool | None) -> str:
 
 def _rule(outcome: PolicyOutcome) -> str:
     value = "not known" if outcome.value is None else _value(outcome.value, outcome.ci95)
-    floor = "" if outcome.threshold is None else f", below the floor of {outcome.threshold:g}"
+    beyond = "more than" if outcome.rule == "max_regression" else "below the floor of"
+    floor = "" if outcome.threshold is None else f", {beyond} {outcome.threshold:g}"
     return f"The policy is broken: {outcome.rule} is {value}{floor}."

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import runaudit
 from runaudit.diagnostics.catalogue import examine_all
 from runaudit.diagnostics.evidence import Evidence
-from runaudit.diagnostics.policy import Policy
+from runaudit.diagnostics.policy import Baseline, Policy
 from runaudit.evaluation.facts import ClassificationFacts, ExaminationFacts
 from runaudit.isolation.job import JobFolder, JobSpec, Progress
 from runaudit.reports.build import build_report
@@ -112,7 +112,12 @@ def conclude(
     results = examine_all(evidence)
     provenance = provenance_of(spec, facts, evidence, walls)
     finished = build_report(
-        evidence, results, Policy.model_validate(spec.policy), depth=spec.depth, provenance=provenance
+        evidence,
+        results,
+        Policy.model_validate(spec.policy),
+        depth=spec.depth,
+        provenance=provenance,
+        baseline=None if spec.baseline is None else Baseline.model_validate(spec.baseline),
     )
     seconds = finished.provenance.seconds | {"diagnose": round(time.perf_counter() - start, 4)}
     finished = finished.model_copy(update={"provenance": finished.provenance.model_copy(update={"seconds": seconds})})

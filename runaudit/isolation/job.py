@@ -63,6 +63,8 @@ class JobSpec(Facts):
     """further annotators' label folders of the same images"""
     depth: Depth = "standard"
     policy: dict[str, JsonValue] = {}
+    baseline: dict[str, JsonValue] | None = None
+    """what the policy's baseline audit measured: `map50_95` and its `ci95`"""
     environment: dict[str, JsonValue] = {}
     own_machine: bool = False
     device: str = "auto"

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from runaudit.diagnostics.evidence import CheckResult, Depth, Evidence, Finding
 from runaudit.diagnostics.metric_mismatch import reported_metrics
-from runaudit.diagnostics.policy import NOT_VALIDATED, Policy, PolicyOutcome, judge
+from runaudit.diagnostics.policy import NOT_VALIDATED, Baseline, Policy, PolicyOutcome, judge
 from runaudit.diagnostics.ranking import explain_away, rank
 from runaudit.diagnostics.verdict import decide, headline
 from runaudit.evaluation.facts import BoxMetrics, ClassMetrics, EvaluationFacts, InterventionFacts
@@ -24,11 +24,15 @@ def build_report(
     *,
     depth: Depth = "standard",
     provenance: schema.Provenance,
+    baseline: Baseline | None = None,
 ) -> schema.Report:
-    """The report of one audit. `results` are the answers of all checks, in the order of the causes, unranked."""
+    """The report of one audit. `results` are the answers of all checks, in the order of the causes, unranked.
+
+    `baseline` is what the policy's baseline audit measured.
+    """
     explained = explain_away(results)
     ranked = rank(explained)
-    outcomes = judge(policy, evidence.evaluation, unmeasured=_no_map(evidence))
+    outcomes = judge(policy, evidence.evaluation, unmeasured=_no_map(evidence), baseline=baseline)
     verdict = decide(ranked, outcomes, evidence.evaluation or evidence.classification, depth)
     report = schema.Report(
         verdict=verdict,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from runaudit.diagnostics.policy import Policy, judge
+from runaudit.diagnostics.policy import Baseline, Policy, judge
 from tests.diagnostics import cases
 
 
@@ -48,3 +48,33 @@ def test_an_empty_policy_has_no_rule():
 def test_a_policy_that_means_nothing_is_refused(values: dict[str, float]):
     with pytest.raises(ValidationError):
         Policy.model_validate(values)
+
+
+@pytest.mark.parametrize(
+    ("before", "allowed", "outcome"),
+    [
+        (0.70, 0.02, "broken"),  # fell by 0.10, and by no less than 0.072
+        (0.70, 0.09, "inconclusive"),
+        (0.70, 0.15, "met"),
+        (0.62, 0.01, "inconclusive"),  # fell by 0.02, perhaps by nothing
+        (0.50, 0.00, "met"),
+        (0.70, None, "broken"),
+    ],
+)
+def test_a_regression_is_judged_with_the_intervals_of_both(before: float, allowed: float | None, outcome: str):
+    baseline = Baseline(map50_95=before, ci95=(before - 0.02, before + 0.02))
+    policy = Policy(baseline_audit="x", max_regression=allowed)
+    (rule,) = judge(policy, cases.evaluation(0.6, half_width=0.02), baseline=baseline)
+    assert (rule.rule, rule.outcome, rule.threshold) == ("max_regression", outcome, allowed or 0.0)
+    assert rule.value == pytest.approx(before - 0.6)
+    assert rule.ci95 == pytest.approx((before - 0.6 - 0.02 * 2**0.5, before - 0.6 + 0.02 * 2**0.5))
+
+
+@pytest.mark.parametrize(
+    ("baseline", "words"),
+    [(None, "--baseline"), (Baseline(), "no mAP"), (Baseline(map50_95=0.7), "no interval")],
+)
+def test_a_regression_that_can_t_be_judged_says_why(baseline: Baseline | None, words: str):
+    (rule,) = judge(Policy(baseline_audit="x", max_regression=0.1), cases.evaluation(0.6), baseline=baseline)
+    assert rule.outcome in ("not_run", "inconclusive")
+    assert words in (rule.reason or "")

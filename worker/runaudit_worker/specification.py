@@ -26,6 +26,7 @@ def job_spec(claim: Claim, settings: Settings) -> JobSpec:
         data=None if data is None else _source(data, settings),
         depth=cast(Depth, claim.depth),
         policy=claim.policy,
+        baseline=claim.baseline,
         environment=claim.environment,
         device=settings.device,
         limits=Limits(evaluate_seconds=settings.audit_seconds),

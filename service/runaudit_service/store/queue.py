@@ -61,6 +61,7 @@ class Claim:
     lease_seconds: float
     depth: str
     policy: dict[str, Any]
+    baseline: dict[str, Any] | None
     environment: dict[str, Any]
     inputs: dict[str, Input]
     """by role: `run`, and `data` where the audit has a data set of its own"""
@@ -140,7 +141,7 @@ _START_AUDIT = text(
         started_at = COALESCE(started_at, now()),
         progress_stage = 'starting', progress_done = 0, progress_total = 0
     WHERE id = :audit_id AND state IN ('queued', 'fetching', 'running')
-    RETURNING depth, policy, environment, started_at = now() AS first
+    RETURNING depth, policy, baseline, environment, started_at = now() AS first
     """
 )
 
@@ -151,7 +152,7 @@ _START_FETCHING = text(
         state = 'fetching', version = version + 1,
         progress_stage = 'fetching', progress_done = 0, progress_total = 0
     WHERE id = :audit_id AND state IN ('queued', 'fetching')
-    RETURNING depth, policy, environment, false AS first
+    RETURNING depth, policy, baseline, environment, false AS first
     """
 )
 
@@ -331,6 +332,7 @@ def claim(engine: Engine, queues: Sequence[str], owner: str, lease_seconds: floa
         lease_seconds=lease_seconds,
         depth=audit.depth,
         policy=audit.policy,
+        baseline=audit.baseline,
         environment=audit.environment,
         inputs=inputs,
         tenant_id=job.tenant_id,

@@ -223,6 +223,22 @@ def test_a_baseline_must_be_an_audit_that_succeeded(api: Api, engine: Engine) ->
     assert api.submit(b"new", policy=policy).status_code == 202
 
 
+def test_what_a_baseline_measured_reaches_the_worker_though_it_is_deleted(
+    api: Api, engine: Engine, client_of: Callable[[str | None], Api], new_owner: Callable[..., Owner]
+) -> None:
+    baseline = api.submit(b"baseline").json()["id"]
+    measured = {"metrics": {"box": {"map50_95": 0.5}}, "ci95": {"map50_95": [0.45, 0.55]}}
+    succeed(engine, baseline, report=json.dumps(REPORT | {"validation": measured}))
+    policy = {"baseline_audit": baseline, "max_regression": 0.01}
+    stranger = client_of(new_owner().key)
+    assert code_of(stranger.submit(b"new", policy=policy)) == "baseline_not_found"
+    audit_id = api.submit(b"new", policy=policy).json()["id"]
+    assert api.delete(f"/v1/audits/{baseline}").status_code == 204
+    assert code_of(api.submit(b"newer", policy=policy)) == "baseline_not_found"
+    assert claim(engine, audit_id).baseline == {"map50_95": 0.5, "ci95": [0.45, 0.55]}
+    assert claim(engine, api.post(f"/v1/audits/{audit_id}/rerun").json()["id"]).baseline is not None
+
+
 def test_the_projects_policy_holds_without_one_of_ones_own(api: Api, owner: Owner, engine: Engine) -> None:
     with Session(engine) as session:
         session.get_one(Project, owner.project.id).default_policy = {"min_map50": 0.9}

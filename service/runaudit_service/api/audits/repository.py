@@ -6,7 +6,7 @@ import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Any, cast
 
 from sqlalchemy import Text, delete, func, select, update
 from sqlalchemy import cast as sql_cast
@@ -158,6 +158,19 @@ class AuditRepository:
             .where(ReportRow.audit_id == audit_id, Audit.tenant_id == self._tenant_id)
         )
         return cast("str | None", await self._session.scalar(query))
+
+    async def measured(self, audit_id: uuid.UUID) -> dict[str, Any] | None:
+        """mAP50-95 of a succeeded audit with its interval, as a policy's baseline has them; None if there is none."""
+        value = ReportRow.body[("validation", "metrics", "box", "map50_95")]
+        rotated = ReportRow.body[("validation", "metrics", "obb", "map50_95")]
+        interval = ReportRow.body[("validation", "ci95", "map50_95")]
+        query = (
+            select(value, rotated, interval)
+            .join(Audit, Audit.id == ReportRow.audit_id)
+            .where(ReportRow.audit_id == audit_id, Audit.tenant_id == self._tenant_id, Audit.state == "succeeded")
+        )
+        row = (await self._session.execute(query)).one_or_none()
+        return None if row is None else {"map50_95": row[0] if row[0] is not None else row[1], "ci95": row[2]}
 
     async def delete(self, audit_id: uuid.UUID) -> None:
         """Remove the audit with its report, events and jobs. Its artifacts are released, for others may use them."""

@@ -70,7 +70,7 @@ class AuditService:
         await self._audits.hold_blobs(_digests(order, stored))
         inputs = await self._inputs(order, stored, path)
         policy = order.policy.model_dump(mode="json", exclude_defaults=True) if order.policy else project.default_policy
-        await self._require_baseline(policy)
+        baseline = await self._baseline(policy)
         audit = Audit(
             id=new_id(),
             project_id=project.id,
@@ -82,6 +82,7 @@ class AuditService:
             callback_url=order.callback_url,
             auditor_version=__version__,
             fingerprint=_fingerprint(inputs, order.depth, policy, order.environment),
+            **baseline,
         )
         if not order.force and all(given.digest is not None for given in inputs):
             earlier = await self._audits.earlier(project.id, audit.fingerprint)
@@ -108,6 +109,8 @@ class AuditService:
             auditor_version=__version__,
             fingerprint=_fingerprint(record.inputs, old.depth, old.policy, old.environment),
             rerun_of=old.id,
+            # As it was measured then: the baseline itself may have been deleted since.
+            **({} if old.baseline is None else {"baseline": old.baseline}),
         )
         return await self._queue(audit, record.inputs)
 
@@ -214,18 +217,20 @@ class AuditService:
             )
         return replace(found, role=role)
 
-    async def _require_baseline(self, policy: dict[str, Any]) -> None:
+    async def _baseline(self, policy: dict[str, Any]) -> dict[str, Any]:
+        """What the policy's baseline measured, as `Audit` keeps it: nothing without one. Raises InvalidRequestError."""
         written = policy.get("baseline_audit")
         if written is None:
-            return
+            return {}
         try:
-            baseline = await self._audits.get(uuid.UUID(str(written)))
+            measured = await self._audits.measured(uuid.UUID(str(written)))
         except ValueError:
-            baseline = None
-        if baseline is None or baseline.audit.state != "succeeded":
+            measured = None
+        if measured is None:
             raise InvalidRequestError(
                 "The baseline is no audit that succeeded.", code="baseline_not_found", place="/policy/baseline_audit"
             )
+        return {"baseline": measured}
 
 
 def _named(order: AuditRequest) -> dict[Role, str | None]:
