@@ -105,6 +105,23 @@ def compared_row(run: RunFacts) -> int | None:
     return len(run.curves.epochs) - 1 if from_last else run.best_row
 
 
+def compared_instead(run: RunFacts) -> Reported | None:
+    """What the checkpoint is compared with where that is not the row of the best epoch; None where it is."""
+    row = compared_row(run)
+    return None if row is None or row == run.best_row else reported_by(run, row)
+
+
+def _stands_for(run: RunFacts) -> str:
+    """A sentence where the checkpoint does not stand for the best epoch."""
+    instead = compared_instead(run)
+    if instead is None or run.checkpoint is None:
+        return ""
+    return (
+        f" {run.checkpoint.source} stands for the last epoch: it is compared with {instead.source}, not with the row "
+        "of the best epoch."
+    )
+
+
 def differs(evaluation: EvaluationFacts, reported: dict[str, float]) -> bool:
     """Whether the figures differ by more than the tolerances or, on a small set, than the interval allows."""
     return not _reproduced(evaluation, reported)[0]
@@ -191,7 +208,7 @@ def _compare(evaluation: EvaluationFacts, run: RunFacts, reported_figures: Repor
             CAUSE,
             f"Re-validation reproduces the reported mAP50-95 ({figures}: {how})"
             + "".join(f"; {gap.sentence}" for gap in gaps)
-            + ".",
+            + f".{_stands_for(run)}",
             effect=difference,
             ci95=spread,
             n=evaluation.instances,
@@ -248,7 +265,8 @@ def _finding(evaluation: EvaluationFacts, run: RunFacts, reported_figures: Repor
         + (f" ({cause.trial.name} explains it)" if cause else ""),
         ("The reported figure is higher than the checkpoint and these images give. " if inflates else
          "The checkpoint is better on these images than the run reported. ")
-        + (why or f"{tried_sentence(evaluation.reconciliation)} Other images, labels or another checkpoint do this."),
+        + (why or f"{tried_sentence(evaluation.reconciliation)} Other images, labels or another checkpoint do this.")
+        + _stands_for(run),
         evidence=tuple(evidence),
         impact=Impact(
             "inflates" if inflates else "lowers",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from runaudit.diagnostics.evidence import CheckResult, Depth, Evidence, Finding
-from runaudit.diagnostics.metric_mismatch import reported_metrics
+from runaudit.diagnostics.metric_mismatch import compared_instead, reported_metrics
 from runaudit.diagnostics.policy import NOT_VALIDATED, Baseline, Policy, PolicyOutcome, judge
 from runaudit.diagnostics.ranking import explain_away, rank
 from runaudit.diagnostics.verdict import decide, headline
@@ -67,7 +67,9 @@ def _measured(evidence: Evidence, results: list[CheckResult]) -> schema.Validati
         return _validation(evidence.run, evidence.evaluation, results)
     if evidence.classification is not None:
         reported = reported_metrics(evidence.run)
-        return classification_validation(evidence.classification, reported, reproduced=_reproduced(results))
+        return classification_validation(
+            evidence.classification, reported, compared_instead(evidence.run), reproduced=_reproduced(results)
+        )
     return None
 
 
@@ -156,6 +158,9 @@ def _rule(outcome: PolicyOutcome) -> schema.PolicyRule:
 
 def _validation(run: RunFacts, evaluation: EvaluationFacts, results: list[CheckResult]) -> schema.Validation:
     reported = {name.replace("/", "_"): value for name, value in reported_metrics(run).items()}
+    instead = compared_instead(run)
+    compared = {name.replace("/", "_"): value for name, value in instead.metrics.items()} if instead is not None else {}
+    against = compared or reported
     class_names = statistics.class_names(evaluation)
     figures = _figures("", evaluation.metrics)
     for geometry, further in evaluation.further.items():
@@ -175,11 +180,13 @@ def _validation(run: RunFacts, evaluation: EvaluationFacts, results: list[CheckR
         lrp=statistics.lrp(evaluation.lrp, class_names),
         labels=labels.review(evaluation.label_quality, class_names),
         reported={text(name): value for name, value in reported.items()},
+        compared={text(name): value for name, value in compared.items()},
+        compared_source=text(instead.source) if instead is not None else None,
         reproduced=_reproduced(results),
         difference={
-            name: value - reported[name]
+            name: value - against[name]
             for name, value in figures.items()
-            if name in reported and finite(value) is not None
+            if name in against and finite(value) is not None
         },
         settings={text(key): json_value(value) for key, value in evaluation.settings.items()}
         | {"split": text(evaluation.split), "images": evaluation.images, "replicates": evaluation.replicates},

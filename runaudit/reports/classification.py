@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from runaudit.diagnostics.metric_mismatch import Reported
 from runaudit.evaluation.facts import ClassAccuracy, ClassificationFacts
 from runaudit.reports import schema
 from runaudit.reports.plain_values import finite, interval, json_value, text
 
 
 def classification_validation(
-    measured: ClassificationFacts, reported: dict[str, float], *, reproduced: bool | None
+    measured: ClassificationFacts, reported: dict[str, float], instead: Reported | None, *, reproduced: bool | None
 ) -> schema.Validation:
     """The facts of a classifier as the report has them.
 
-    An image is one instance of its class. `error_types` holds the pairs of classes that are mistaken most often.
+    `instead` is what the checkpoint is compared with where that is not what was reported of the best epoch. An image is
+    one instance of its class. `error_types` holds the pairs of classes that are mistaken most often.
     """
+    compared = instead.metrics if instead is not None else {}
+    against = compared or reported
     figures = {"top1": measured.top1, "top5": measured.top5}
     return schema.Validation(
         metrics=schema.ValidationMetrics(top1=finite(measured.top1), top5=finite(measured.top5)),
@@ -26,8 +30,10 @@ def classification_validation(
             ]
         ),
         reported={text(name): value for name, value in reported.items()},
+        compared={text(name): value for name, value in compared.items()},
+        compared_source=text(instead.source) if instead is not None else None,
         reproduced=reproduced,
-        difference={name: value - reported[name] for name, value in figures.items() if name in reported},
+        difference={name: value - against[name] for name, value in figures.items() if name in against},
         settings={text(key): json_value(value) for key, value in measured.settings.items()}
         | {
             "split": text(measured.split),

@@ -80,7 +80,9 @@ def run_line(report: Report) -> str:
 
 
 def metric_rows(report: Report) -> list[tuple[str, str, str, str]]:
-    """Name, re-validated value with interval, reported value, difference; empty where validation was not run."""
+    """Name, re-validated value with interval, reported value (of the row that the checkpoint stands for), difference;
+    empty where validation was not run.
+    """
     validation = report.validation
     if validation is None:
         return []
@@ -114,7 +116,7 @@ def _rows(
         (
             title,
             f"{number(values[key])}{between(validation.ci95.get(key))}",
-            number(validation.reported.get(key)),
+            number((validation.compared or validation.reported).get(key)),
             f"{validation.difference[key]:+.4f}" if key in validation.difference else "-",
         )
         for key, title in titles.items()

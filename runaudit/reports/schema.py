@@ -338,8 +338,18 @@ class Validation(ReportModel):
         description="the row of the best epoch in results.csv, else the metrics that the checkpoint stores of its own "
         "epoch; empty where there is neither",
     )
+    compared: dict[str, Number] = Field(
+        default={},
+        description="the row that the validated checkpoint stands for, where that is not the best epoch's: the last "
+        "one for last.pt; else empty",
+    )
+    compared_source: str | None = Field(
+        default=None, description="where `compared` stands", examples=["results.csv:101"]
+    )
     reproduced: bool | None = None
-    difference: dict[str, Number] = Field(default={}, description="re-validated minus reported")
+    difference: dict[str, Number] = Field(
+        default={}, description="re-validated minus `compared` or, where that is empty, minus `reported`"
+    )
     settings: dict[str, JsonValue] = {}
 
 

@@ -75,6 +75,9 @@ def test_last_pt_is_compared_with_the_last_row():
     evidence = replace(cases.healthy(), evaluation=cases.evaluation(last))
     evidence = cases.with_checkpoint(evidence, source="weights/last.pt")
     assert examine(evidence).effect == pytest.approx(0.0)
+    assert "weights/last.pt stands for the last epoch: it is compared with results.csv:101" in examine(evidence).reason
+    off = examine(replace(evidence, evaluation=cases.evaluation(last - 0.3)))
+    assert off.finding is not None and "stands for the last epoch" in off.finding.explanation
     assert reported_metrics(evidence.run)["map50_95"] == pytest.approx(REPORTED)
 
 

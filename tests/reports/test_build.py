@@ -113,3 +113,19 @@ def test_any_evidence_gives_a_valid_report_in_every_rendering(run, dataset, eval
     assert render_markdown(report).startswith("# Runaudit: ")
     assert render_text(report).isprintable() is False  # it has newlines, and nothing else that can't be printed
     assert render_text(report).replace("\n", "").isprintable()
+
+
+def test_last_pt_is_compared_with_the_last_row_and_the_best_row_is_reported() -> None:
+    """`reproduced` and `difference` say the same of the same row."""
+    known = cases.healthy()
+    assert known.run.curves is not None
+    last, best = known.run.curves.metrics["map50_95"][-1], cases.best_metric(known.run)
+    assert last is not None and last != best
+    evidence = cases.with_checkpoint(replace(known, evaluation=cases.evaluation(last)), source="weights/last.pt")
+    validation = build(evidence).validation
+    assert validation is not None and validation.reproduced is True
+    assert validation.reported["map50_95"] == pytest.approx(best)
+    assert validation.compared["map50_95"] == pytest.approx(last) and validation.compared_source == "results.csv:101"
+    assert validation.difference["map50_95"] == pytest.approx(0.0)
+    usual = build(known).validation
+    assert usual is not None and usual.compared == {} and usual.compared_source is None
