@@ -1,4 +1,4 @@
-"""`python -m runaudit_worker.sender`: sends webhooks.
+"""`python -m runaudit_worker.sender`: sends webhooks, and tells MLflow of verdicts.
 
 PostgreSQL's NOTIFY wakes it when deliveries have been committed; where that is lost, it looks once a second anyway. Any
 number of senders may run beside each other.
@@ -31,6 +31,7 @@ from runaudit_service.store.webhooks import CHANNEL
 from runaudit_worker.guarded import AsyncGuardedClient
 from runaudit_worker.logs import log_to_stderr
 from runaudit_worker.metrics import count_delivery, show_metrics
+from runaudit_worker.verdict_tags import tell_model_versions
 from runaudit_worker.webhooks.attention import Attention
 from runaudit_worker.webhooks.exchange import SECONDS, Exchange
 
@@ -215,13 +216,16 @@ async def send_until_stopped(configured: Settings, engine: Engine) -> None:
         )
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, sender.stop)
-        listening = asyncio.create_task(listen(configured.database_url, sender.wake))
+        beside = [asyncio.create_task(listen(configured.database_url, sender.wake))]
+        if configured.mlflow_tracking_uri:
+            beside.append(asyncio.create_task(tell_model_versions(configured, engine)))
         try:
             await sender.run()
         finally:
-            listening.cancel()
-            with suppress(asyncio.CancelledError):
-                await listening
+            for task in beside:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
 
 
 def main() -> int:

@@ -1,0 +1,104 @@
+"""With a real MLflow server: a model version is registered, its run is audited, and it gets the verdict as tags.
+
+RUNAUDIT_MLFLOW names the command `mlflow` (3.3 or newer) of an environment of its own: it is too large for this one.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import pytest
+
+from tests.conftest import wait_until
+from tests.embedded.service import serving
+
+MLFLOW: Final = os.environ.get("RUNAUDIT_MLFLOW", "")
+RUN: Final = Path(__file__).parents[2] / "examples" / "runs" / "faulty"
+SECRET: Final = "a secret that both sides know"
+
+pytestmark = pytest.mark.skipif(not MLFLOW, reason="RUNAUDIT_MLFLOW does not name the command mlflow")
+
+
+@contextmanager
+def mlflow_server(folder: Path) -> Iterator[str]:
+    """A tracking server with registry and artifacts in `folder`; its address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [MLFLOW, "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", str(folder / "a")]
+    # MLflow sends to public https addresses alone, unless it is told otherwise.
+    allowed = {"MLFLOW_WEBHOOK_ALLOWED_SCHEMES": "http,https", "MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS": "true"}
+    with (folder / "mlflow.log").open("wb") as log:
+        server = subprocess.Popen(command, cwd=folder, env=os.environ | allowed, stdout=log, stderr=log)
+    address = f"http://127.0.0.1:{port}"
+    try:
+        wait_until(lambda: answers(address), seconds=240, what="MLflow's start")
+        yield address
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def answers(address: str) -> bool:
+    try:
+        return httpx.get(f"{address}/health", timeout=30).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def call(address: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    answer = httpx.post(f"{address}/api/2.0/mlflow/{path}", json=body, timeout=60)
+    assert answer.status_code == 200, answer.text
+    made: dict[str, Any] = answer.json()
+    return made
+
+
+def tags_of(address: str, version: str) -> dict[str, str]:
+    place = f"{address}/api/2.0/mlflow/model-versions/get"
+    answer = httpx.get(place, params={"name": "shapes", "version": version}, timeout=60).json()
+    return {tag["key"]: tag["value"] for tag in answer["model_version"].get("tags", [])}
+
+
+def test_a_registered_version_is_audited_and_gets_its_verdict(tmp_path: Path) -> None:
+    with mlflow_server(tmp_path) as address:
+        environment = {"RUNAUDIT_MLFLOW_TRACKING_URI": address, "RUNAUDIT_MLFLOW_WEBHOOK_SECRET": SECRET}
+        with serving(tmp_path / "data", environment=environment) as service:
+            credentials = service.credentials
+            run_id = call(address, "runs/create", {"experiment_id": "0"})["run"]["info"]["run_id"]
+            log = [MLFLOW, "artifacts", "log-artifacts", "--local-dir", str(RUN), "--run-id", run_id]
+            subprocess.run(log, check=True, env=os.environ | {"MLFLOW_TRACKING_URI": address}, capture_output=True)
+            call(address, "registered-models/create", {"name": "shapes"})
+            hook = {
+                "name": "runaudit",
+                "url": f"{credentials['url']}/v1/hooks/mlflow",
+                "events": [{"entity": "MODEL_VERSION", "action": "CREATED"}],
+                "secret": SECRET,
+            }
+            webhook = call(address, "webhooks", hook)["webhook"]
+            tested = call(address, f"webhooks/{webhook['webhook_id']}/test", {})
+            assert tested["result"]["success"] is True, tested
+            version = {
+                "name": "shapes",
+                "source": f"runs:/{run_id}/weights",
+                "run_id": run_id,
+                "tags": [{"key": "runaudit.depth", "value": "curves"}],
+            }
+            number = call(address, "model-versions/create", version)["model_version"]["version"]
+            wait_until(lambda: "runaudit.url" in tags_of(address, number), seconds=240)
+            tags = tags_of(address, number)
+            key = {"Authorization": f"Bearer {credentials['key']}"}
+            audit = httpx.get(f"{credentials['url']}/v1/audits/{tags['runaudit.audit']}", headers=key).json()
+            assert (audit["state"], audit["verdict"], audit["headline"]) == (
+                "succeeded",
+                tags["runaudit.verdict"],
+                tags["runaudit.headline"],
+            )
+            assert audit["labels"]["mlflow.run"] == run_id and audit["run_name"] == f"shapes {number}"
