@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, text
 
+from runaudit.errors import InputError
 from runaudit_service.store.blobs import Blob
 from runaudit_service.store.fingerprint import fingerprint
 from runaudit_service.store.models import new_id
@@ -25,7 +26,19 @@ _TITLE: Final = text(
     INSERT INTO artifacts (id, tenant_id, sha256, bytes, file_name)
     SELECT :id, tenant_id, :sha256, :bytes, :file_name FROM audits WHERE id = :audit_id
     ON CONFLICT (tenant_id, sha256) DO UPDATE SET file_name = COALESCE(artifacts.file_name, EXCLUDED.file_name)
-    RETURNING id
+    RETURNING id, xmax = 0 AS is_new
+    """
+)
+
+# What the tenant's artifacts and begun uploads take, and may take (0: any room).
+_ROOM: Final = text(
+    """
+    SELECT
+        COALESCE((SELECT max_stored_bytes FROM tenant_limits WHERE tenant_id = audits.tenant_id), :setting) AS most,
+        (SELECT COALESCE(sum(bytes), 0) FROM artifacts WHERE tenant_id = audits.tenant_id)
+        + (SELECT COALESCE(sum(length), 0) FROM uploads
+            WHERE tenant_id = audits.tenant_id AND digest IS NULL AND expires_at > now()) AS used
+    FROM audits WHERE id = :audit_id
     """
 )
 
@@ -70,19 +83,36 @@ _ADD_JOB: Final = text(
 )
 
 
+class StorageQuotaError(InputError):
+    """The tenant's artifacts would take more room than it may use."""
+
+    code = "storage_quota"
+    status = 507
+    title = "The tenant's room for artifacts is used up"
+
+
 def put_in_place(
-    engine: Engine, claim: Claim, *, role: str, blob: Blob, file_name: str | None, place: Callable[[], object]
+    engine: Engine,
+    claim: Claim,
+    *,
+    role: str,
+    blob: Blob,
+    file_name: str | None,
+    place: Callable[[], object],
+    max_stored_bytes: int = 0,
 ) -> bool:
     """Have a fetched artifact take the place of its URL, which is forgotten. False if the job was lost.
 
-    `place` puts the blob where it belongs; it is called with the blob held against removal.
+    `place` puts the blob where it belongs; it is called with the blob held against removal. `max_stored_bytes` is the
+    setting: what a tenant may store that has no limit of its own; 0: all.
+
+    Raises StorageQuotaError; nothing is then kept.
     """
     with engine.begin() as connection:
         if connection.execute(_HOLD_JOB, {"job_id": claim.job_id, "fence": claim.fence}).one_or_none() is None:
             return False
         connection.execute(HOLD_BLOB, {"sha256": blob.sha256})
-        place()
-        artifact_id = connection.execute(
+        title = connection.execute(
             _TITLE,
             {
                 "id": new_id(),
@@ -91,9 +121,22 @@ def put_in_place(
                 "file_name": file_name,
                 "audit_id": claim.audit_id,
             },
-        ).scalar_one()
-        connection.execute(_REPLACE_URL, {"artifact_id": artifact_id, "audit_id": claim.audit_id, "role": role})
+        ).one()
+        if title.is_new:
+            _require_room(connection, claim, max_stored_bytes)
+        place()
+        connection.execute(_REPLACE_URL, {"artifact_id": title.id, "audit_id": claim.audit_id, "role": role})
         return True
+
+
+def _require_room(connection: Connection, claim: Claim, setting: int) -> None:
+    """After the artifact was written down."""
+    room = connection.execute(_ROOM, {"audit_id": claim.audit_id, "setting": setting}).one()
+    if room.most and room.used > room.most:
+        raise StorageQuotaError(
+            f"This tenant may store {room.most} bytes, and with what was fetched would store {room.used}. "
+            "Delete audits that are no longer needed; their artifacts go some time after them."
+        )
 
 
 def queue_audit(engine: Engine, claim: Claim) -> Queue | None:

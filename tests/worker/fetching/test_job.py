@@ -129,6 +129,39 @@ def test_redirects_are_followed_a_few_times(egress: Egress, authority: Authority
     assert (first.targets, server.targets) == ([PATH, "/1"], ["/2"])
 
 
+def test_the_quota_of_the_tenant_is_kept_to(egress: Egress, authority: Authority) -> None:
+    with outside(reply(200, RUN), authority.tls) as server:
+        url = here(server)
+        full = egress.settings.model_copy(update={"max_stored_bytes": len(RUN)})
+        # The artifact that every audit of these tests begins with has one byte.
+        problem = Egress(egress.engine, egress.bell, full).outcome(url)
+        assert (problem["code"], problem["status"]) == ("storage_quota", 507)
+        assert not list(egress.settings.blob_dir.glob("*/*")), "it was kept all the same"
+        just_enough = egress.settings.model_copy(update={"max_stored_bytes": len(RUN) + 1})
+        assert Egress(egress.engine, egress.bell, just_enough).outcome(url) == {}
+        # What is there already takes no more room.
+        assert Egress(egress.engine, egress.bell, full).outcome(url) == {}
+
+
+def test_a_server_that_drips_is_left(egress: Egress, authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runaudit_worker.fetching.download.PACE_SECONDS", 0.3)
+    with outside(slow(b"x" * 100), authority.tls) as server:
+        submitted = egress.submit(here(server), max_attempts=1)
+        assert egress.work()
+    problem = rows.audit_of(egress.engine, submitted).error
+    assert problem is not None
+    assert (problem["code"], problem["detail"]) == ("too_slow", "127.0.0.1 sends too slowly.")
+
+
+def test_fetching_has_an_end_in_time(egress: Egress, authority: Authority) -> None:
+    hurried = egress.settings.model_copy(update={"fetch_seconds": 0.5})
+    with outside(slow(b"x" * 10_000), authority.tls) as server:
+        submitted = Egress(egress.engine, egress.bell, hurried).submit(here(server), max_attempts=1)
+        assert Egress(egress.engine, egress.bell, hurried).work()
+    problem = rows.audit_of(egress.engine, submitted).error
+    assert problem is not None and problem["code"] == "too_slow"
+
+
 def test_the_digest_of_the_url_is_kept_to(egress: Egress, authority: Authority) -> None:
     with outside(reply(200, RUN), authority.tls) as server:
         assert egress.outcome(f"{here(server)}#sha256={DIGEST}") == {}

@@ -64,7 +64,8 @@ class Fetching:
         """Fetch what is still to be fetched, one artifact after the other; each is kept as soon as it is whole.
 
         Raises:
-            UrlNotAllowedError, EgressRefusedError, ArtifactTooLargeError: it would end the same again.
+            UrlNotAllowedError, EgressRefusedError, ArtifactTooLargeError, StorageQuotaError: it would end the same
+                again.
             EgressFailedError, StorageFullError: it may not.
             CancelledError: `should_stop` said so, or the job was lost.
         """
@@ -89,7 +90,13 @@ class Fetching:
                     code="digest_mismatch",
                 )
             kept = fetched.put_in_place(
-                self._engine, claim, role=role, blob=blob, file_name=file_name(source), place=sink.place
+                self._engine,
+                claim,
+                role=role,
+                blob=blob,
+                file_name=file_name(source),
+                place=sink.place,
+                max_stored_bytes=self._settings.max_stored_bytes,
             )
         if not kept:
             raise CancelledError("The job was lost while the artifact was fetched.")
