@@ -46,6 +46,9 @@ def validation_section(report: Report, figures: Markup) -> Markup:
         _labels(validation.labels) if validation.labels is not None else Markup(""),
         folded("Settings of this validation", settings(validation.settings)),
         folded("All that the run reported", settings(validation.reported)),
+        folded("What this checkpoint is compared with instead", settings(validation.compared))
+        if validation.compared
+        else Markup(""),
     )
 
 
@@ -53,6 +56,7 @@ def _reproduction(validation: Validation) -> list[tuple[str, str]]:
     said = {True: "yes", False: "no", None: "can't be told"}[validation.reproduced]
     return [
         ("reported metrics reproduced", said),
+        *([("compared with", validation.compared_source)] if validation.compared_source is not None else []),
         ("confidence threshold of precision and recall", number(validation.confidence_threshold)),
     ]
 
