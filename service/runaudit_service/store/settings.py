@@ -27,7 +27,10 @@ class Settings(BaseSettings):
         default="", description="Redis or Valkey URL (redis://...); empty: `runaudit serve` starts its own server"
     )
     data_dir: Path = Field(default=Path(".runaudit"), description="where the embedded servers and blobs keep data")
-    blob_url: str = Field(default="", description="where artifacts are kept; empty: the folder `blobs` of DATA_DIR")
+    blob_url: str = Field(
+        default="",
+        description="where artifacts are kept: a folder, or its file:// URL; empty: the folder `blobs` of DATA_DIR",
+    )
     work_dir: Path | None = Field(default=None, description="where workers make job folders; empty: `work` of DATA_DIR")
     data_cache_dir: Path | None = Field(
         default=None, description="where workers keep data artifacts that they have read; empty: `cache` of DATA_DIR"
@@ -142,6 +145,14 @@ class Settings(BaseSettings):
     grace_seconds: float = Field(
         default=20, ge=0, description="how long a worker told to stop waits for its audits before it hands them back"
     )
+
+    @field_validator("blob_url")
+    @classmethod
+    def _is_a_folder(cls, url: str) -> str:
+        """Anything else would quietly become a folder of that name."""
+        if "://" in url and not url.startswith("file:///"):
+            raise ValueError("must be a folder's path or file:///path; this version keeps artifacts in no other place")
+        return url
 
     @property
     def blob_dir(self) -> Path:
