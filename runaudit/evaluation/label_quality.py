@@ -13,6 +13,7 @@ from runaudit.evaluation.label_facts import Interval, SuspectKind
 from runaudit.evaluation.matching import Matches
 from runaudit.evaluation.mistake_mixture import FEWEST, bin_of, binned, estimate
 from runaudit.evaluation.sightings import Sightings, sightings
+from runaudit.evaluation.unsupported_labels import FEWEST as FEWEST_JUDGED
 from runaudit.evaluation.unsupported_labels import Unsupported, unsupported
 
 KINDS: Final[tuple[SuspectKind, ...]] = get_args(SuspectKind)
@@ -178,7 +179,10 @@ def _suspects(
 def _spurious_rate(lost: Unsupported) -> Rate:
     why = None
     if lost.rate is None:
-        why = "There are too few labels outside crowds, or too little room between objects for a box without one."
+        why = (
+            f"Only {lost.judged} labels are of a size, class and image of which the model sees most, and apart from "
+            f"other labels ({FEWEST_JUDGED} are needed), or there is too little room for a box without an object."
+        )
     return Rate(lost.rate, lost.ci95, lost.judged, why)
 
 

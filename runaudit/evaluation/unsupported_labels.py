@@ -2,9 +2,10 @@
 
 A box drawn where there is no object has hardly ever a detection on it: of boxes put at random on background, 82 to
 99.9 % had none with an IoU of 0.5 and a confidence of 0.001, over nine sets. But neither have objects that the model
-can't see, mostly small ones. So labels are compared with those of similar size: the rate is that of the size
-at which the model misses least, and what is missing more than that elsewhere is laid to the model. Spurious boxes that
-touch an object are no suspects; their share is measured by putting boxes at random places, and the rate corrected.
+can't see. So a label is only judged where the model has no excuse: it surely sees smaller labels, most labels of that
+class, and most other labels of that image. What is left of its own misses is told by what it hardly sees: objects near
+the limit of what it sees get a detection of low confidence far more often than none. Spurious boxes that touch an
+object are no suspects; their share is measured by putting boxes at random places, and the rate corrected.
 """
 
 from __future__ import annotations
@@ -20,9 +21,13 @@ from runaudit.evaluation.matching import Matches
 from runaudit.evaluation.sightings import CROWDED, ON, SURE, TOUCHING, Sightings
 
 STRATA: Final = 4
-"""quarters of the labels by size"""
-FEWEST: Final = 50
-"""labels that a quarter needs"""
+"""quarters of the judged labels by size"""
+FEWEST: Final = 200
+"""labels that have to be judged"""
+SMALLER: Final = 0.1
+"""share of the clearly seen labels that must be smaller than a label: its size is then no excuse"""
+MOST_SEEN: Final = 0.5
+"""share of the labels of a class, and of the others of an image, that must be clearly seen"""
 PLACED: Final = 3000
 """boxes put at random places"""
 LEAST_VISIBLE: Final = 0.2
@@ -37,11 +42,10 @@ REPLICATES: Final = 400
 
 @dataclass(frozen=True)
 class Unsupported:
-    """`rows` (u,) of the labels and their `posterior` (u,) of being spurious, in [0, 1].
+    """`rows` (u,) of the labels and their `posterior` (u,) of being spurious, in [0, 1]; 0 for those not judged.
 
-    `rate` is the share of labels that are spurious, at least: that of the quarter of sizes in which the fewest labels
-    are without support. None with too few labels or no room for spurious ones. `ci95` resamples images; `judged` counts
-    the quarter's labels.
+    `rate` is the share of the judged labels that are spurious. None with too few labels or no room for spurious ones.
+    `ci95` resamples images; `judged` counts the labels that were judged.
     """
 
     rows: NDArray[np.intp]
@@ -62,42 +66,58 @@ def unsupported(matches: Matches, seen: Sightings, sizes: NDArray[Any], *, seed:
     supported = seen.crowded.copy()
     pairs = seen.pairs
     supported[pairs.second[(pairs.iou >= ON) | (seen.rank[pairs.first] >= SURE)]] = True
-    judged, rows = np.flatnonzero(~seen.crowded), np.flatnonzero(~supported)
-    nothing = Unsupported(rows, np.zeros(len(rows)), None, None, len(judged))
-    if len(judged) < STRATA * FEWEST:
-        return nothing
+    rows = np.flatnonzero(~supported)
     extent = matches.gt_box[:, 2:] - matches.gt_box[:, :2]
     side = np.sqrt(extent.prod(axis=1)) / sizes[matches.gt_image].max(axis=1)
+    best = _best_confidence(matches, seen)
+    judged = np.flatnonzero(~seen.crowded & _without_excuse(matches, best >= WEAK, side))
+    nothing = Unsupported(rows, np.zeros(len(rows)), None, None, len(judged))
+    if len(judged) < FEWEST:
+        return nothing
+    stratum = np.full(len(side), -1)
     edges = np.quantile(side[judged], np.linspace(0, 1, STRATA + 1)[1:-1])
-    stratum = np.searchsorted(edges, side)
-    total = np.bincount(stratum[judged], minlength=STRATA)
-    missed = np.bincount(stratum[rows], minlength=STRATA)
-    share = np.where(total >= FEWEST, missed / np.maximum(total, 1), np.inf)
-    best = int(share.argmin())
-    if not np.isfinite(share[best]):
-        return nothing
-    mine, lost = judged[stratum[judged] == best], rows[stratum[rows] == best]
+    stratum[judged] = np.searchsorted(edges, side[judged])
     visible = _visible(matches, seen, sizes, judged, stratum, seed=seed)
-    if visible[best] < LEAST_VISIBLE:
+    used = judged[visible[stratum[judged]] >= LEAST_VISIBLE]
+    if len(used) < FEWEST:
         return nothing
-    weak = _hardly_seen(matches, seen, mine)
-    rate = _corrected((len(lost) - UNSEEN * len(weak)) / len(mine), visible[best])
-    low, high = _interval(matches, mine, lost, weak, seed)
-    posterior = np.clip(rate * visible[stratum[rows]] / np.maximum(share[stratum[rows]], 1e-9), 0, 1)
-    ends = (_corrected(low, visible[best]), _corrected(high, visible[best]))
-    return Unsupported(rows, posterior, rate, ends, len(mine))
+    lost = used[~supported[used]]
+    weak = used[(best[used] > 0) & (best[used] < WEAK)]
+    # For each spurious label without support there are (1 - v) / v that chance gave some; and the model's own misses.
+    value = np.zeros(len(side))
+    value[lost] = 1 / visible[stratum[lost]]
+    value[weak] -= UNSEEN / visible[stratum[weak]]
+    rate = float(np.clip(value[used].sum() / len(used), 0, 1))
+    posterior = np.zeros(len(rows))
+    mine = stratum[rows]
+    for part in range(STRATA):
+        here = np.isin(rows, lost) & (mine == part)
+        if here.any():
+            own = UNSEEN * int((stratum[weak] == part).sum())
+            posterior[here] = np.clip(1 - own / here.sum(), 0, 1)
+    return Unsupported(rows, posterior, rate, _interval(matches, used, value, seed), len(used))
 
 
-def _hardly_seen(matches: Matches, seen: Sightings, labels: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Those of `labels` whose best detection has a confidence below WEAK."""
+def _best_confidence(matches: Matches, seen: Sightings) -> NDArray[np.float32]:
+    """The highest confidence of a detection of any class on each label, (m,); 0 without one."""
     on = seen.pairs.kept(seen.pairs.iou >= ON)
-    best, row = largest(on.second, matches.det_conf[on.first], len(matches.gt_cls))
-    return labels[(row[labels] >= 0) & (best[labels] < WEAK)]
+    best, _ = largest(on.second, matches.det_conf[on.first], len(matches.gt_cls))
+    return np.asarray(best)
 
 
-def _corrected(share: float, visible: float) -> float:
-    """The share of labels that are spurious if `share` of the labels outside crowds is without support."""
-    return float(min(1.0, max(0.0, share) / visible))
+def _without_excuse(matches: Matches, clear: NDArray[np.bool_], side: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Labels (m,) that the model should see: for their size, for their class, and for what it sees of their image.
+
+    `clear` (m,) are the labels that it does see. A label that is alone in its image has no other to go by.
+    """
+    if not clear.any():
+        return np.zeros(len(side), dtype=bool)
+    large = side >= np.quantile(side[clear], SMALLER)
+    image, cls = matches.gt_image, matches.gt_cls
+    of_class = np.bincount(cls, weights=clear, minlength=1) / np.maximum(np.bincount(cls, minlength=1), 1)
+    others = np.bincount(image)[image] - 1
+    seen_others = np.bincount(image, weights=clear)[image] - clear
+    return np.asarray(large & (of_class[cls] >= MOST_SEEN) & ((others == 0) | (seen_others >= MOST_SEEN * others)))
 
 
 def _visible(
@@ -128,14 +148,14 @@ def _visible(
     return np.asarray(free / np.maximum(1, np.bincount(stratum[chosen[~crowded]], minlength=STRATA)))
 
 
-def _interval(
-    matches: Matches, judged: NDArray[np.intp], lost: NDArray[np.intp], weak: NDArray[np.intp], seed: int
-) -> tuple[float, float]:
-    """Of the share of lost labels less the unseen objects, resampling images; at least up to the rule of three."""
+def _interval(matches: Matches, judged: NDArray[np.intp], value: NDArray[np.float64], seed: int) -> tuple[float, float]:
+    """Of the mean `value` (m,) of the judged labels, resampling images; at least up to the rule of three."""
     images = len(matches.image)
-    table = np.stack([np.bincount(matches.gt_image[rows], minlength=images) for rows in (judged, lost, weak)], axis=1)
-    patterns, occurring = np.unique(table, axis=0, return_counts=True)
+    count = np.bincount(matches.gt_image[judged], minlength=images)
+    total = np.bincount(matches.gt_image[judged], weights=value[judged], minlength=images)
+    # Images with the same counts are alike, so that drawing how often each pattern occurs draws images.
+    patterns, occurring = np.unique(np.stack([count, total.round(9)], axis=1), axis=0, return_counts=True)
     drawn = np.random.default_rng(seed).multinomial(images, occurring / images, size=REPLICATES) @ patterns
-    net = np.maximum(0, drawn[:, 1] - UNSEEN * drawn[:, 2])
-    low, high = np.quantile(net / np.maximum(drawn[:, 0], 1), [0.025, 0.975])
+    share = np.clip(drawn[:, 1] / np.maximum(drawn[:, 0], 1), 0, 1)
+    low, high = np.quantile(share, [0.025, 0.975])
     return float(low), float(max(high, 3 / (3 + len(judged))))
