@@ -9,9 +9,11 @@ RUNAUDIT_CORPUS ?= ../shared/corpus
 # `make gpu GPU_PYTHON=python3` uses an interpreter that has torch with CUDA already, and installs nothing.
 GPU_PYTHON ?= $(BIN)/python
 GPU_NEEDS := $(if $(filter $(BIN)/python,$(GPU_PYTHON)),$(INSTALLED))
+# Modules of benchmarks/ that `make bench` runs; each prints what it reached and its targets.
+BENCHMARKS := revalidation audit evaluation_core queue start history webhooks
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test test-corpus lint bench gpu examples clean
+.PHONY: help setup demo serve test test-corpus lint bench gpu fuzz examples clean
 MAKEFLAGS += --no-print-directory
 
 help:  ## list the targets
@@ -45,15 +47,19 @@ lint: $(INSTALLED)  ## ruff, mypy --strict, import-linter
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(INSTALLED)  ## what re-validation and a whole audit cost, against `yolo val`, on the CPU
-	CUDA_VISIBLE_DEVICES= $(BIN)/python -m benchmarks.revalidation
-	CUDA_VISIBLE_DEVICES= $(BIN)/python -m benchmarks.audit
-	$(BIN)/python -m benchmarks.evaluation_core
+bench: $(INSTALLED)  ## every benchmark that needs no GPU, one after the other, with its target (about an hour)
+	@for module in $(BENCHMARKS); do \
+		echo "== python -m benchmarks.$$module"; \
+		CUDA_VISIBLE_DEVICES= $(BIN)/python -m benchmarks.$$module || failed="$$failed $$module"; \
+	done; test -z "$$failed" || { echo "ended with an error:$$failed"; exit 1; }
 
 gpu: $(GPU_NEEDS)  ## every check and benchmark that wants CUDA, in one run of under 9 minutes
 	@$(GPU_PYTHON) -c 'import torch, sys; sys.exit(0 if torch.cuda.is_available() else "make gpu needs CUDA, and torch sees none here")'
 	timeout 240 $(GPU_PYTHON) -m pytest -m gpu
 	timeout 280 $(GPU_PYTHON) -m benchmarks.revalidation
+
+fuzz: $(INSTALLED)  ## 10,000 generated requests against the live service, sequences of calls too: no server error
+	$(BIN)/python -m benchmarks.schema_cases
 
 examples: $(INSTALLED)  ## train the two example runs again (about a quarter of an hour; see examples/README.md)
 	$(BIN)/python -m examples.train

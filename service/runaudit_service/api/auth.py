@@ -6,9 +6,9 @@ import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
-from fastapi import Depends, Request, Security
+from fastapi import Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from sqlalchemy import select, text, update
 
@@ -24,7 +24,11 @@ LAST_USED_RESOLUTION: Final = timedelta(minutes=1)
 _FIND_KEY: Final = select(ApiKey).from_statement(text("SELECT * FROM find_api_key(:lookup)"))
 
 bearer = HTTPBearer(
-    scheme_name="ApiKey", bearerFormat="ra_...", description="An API key of this service", auto_error=False
+    scheme_name="ApiKey",
+    bearerFormat="ra_...",
+    description="An API key of this service. Each call names the scope that the key needs: `audits:read`, "
+    "`audits:write`, `webhooks:write` or `admin`. `POST /v1/keys` makes keys.",
+    auto_error=False,
 )
 
 
@@ -57,9 +61,14 @@ def requires(scope: keys.Scope) -> Callable[..., Awaitable[Caller]]:
     return authenticate
 
 
-Reader = Annotated[Caller, Depends(requires("audits:read"))]
-Writer = Annotated[Caller, Depends(requires("audits:write"))]
-Administrator = Annotated[Caller, Depends(requires("admin"))]
+def key_with(scope: keys.Scope) -> Any:
+    """The dependency on a key with this scope, which the API's document tells as well."""
+    return Security(requires(scope), scopes=[scope])
+
+
+Reader = Annotated[Caller, key_with("audits:read")]
+Writer = Annotated[Caller, key_with("audits:write")]
+Administrator = Annotated[Caller, key_with("admin")]
 
 
 async def _caller(database: Database, credential: str) -> Caller:

@@ -21,6 +21,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from runaudit_service.api import openapi
+from runaudit_service.store.webhooks import EVENT_TYPES
 from tests.service.clients import Api
 from tests.service.live import Live, live
 
@@ -90,3 +91,51 @@ def test_the_service_does_what_the_document_says(running: Live, label: str) -> N
         case.call_and_validate(headers=running.headers, checks=CHECKS)
 
     call()
+
+
+def test_links_lead_to_operations_that_take_the_id(app: FastAPI) -> None:
+    known = {operation["operationId"]: operation for operation in operations(app)}
+    links = [
+        link
+        for one in known.values()
+        for answer in one["responses"].values()
+        for link in answer.get("links", {}).values()
+    ]
+    for link in links:
+        (parameter,) = link["parameters"]
+        assert parameter in {one["name"] for one in known[link["operationId"]]["parameters"]}
+    assert {"get_audit", "rotate_key", "change_project", "append_to_upload", "ping_webhook"} <= {
+        link["operationId"] for link in links
+    }
+
+
+def test_every_event_that_is_sent_is_described(app: FastAPI) -> None:
+    described = app.openapi()["webhooks"]
+    assert set(described) == set(EVENT_TYPES)
+    for event, item in described.items():
+        schema = item["post"]["requestBody"]["content"]["application/json"]["schema"]
+        assert schema["properties"]["type"] == {"const": event}
+
+
+@pytest.mark.slow  # sequences of calls over sockets
+def test_sequences_of_calls_end_in_no_server_error(running: Live) -> None:
+    """From a POST along the document's links to the calls that take its id."""
+    document = schemathesis.openapi.from_url(f"{running.url}/openapi.json")
+
+    class Sequences(document.exclude(path_regex="/events$").as_state_machine()):  # type: ignore[misc]
+        def get_call_kwargs(self, case: schemathesis.Case) -> dict[str, Any]:
+            return {"headers": running.headers}
+
+        def validate_response(self, response: Any, case: schemathesis.Case, **_: Any) -> None:
+            case.validate_response(response, checks=[not_a_server_error], headers=running.headers)
+
+    Sequences.run(
+        settings=hypothesis_settings(
+            max_examples=4,
+            stateful_step_count=6,
+            deadline=None,
+            derandomize=True,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        )
+    )

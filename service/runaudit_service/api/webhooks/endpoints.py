@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Path, Query, Request
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from runaudit_service.api import pagination
-from runaudit_service.api.auth import Caller, requires
+from runaudit_service.api.auth import Caller, key_with
 from runaudit_service.api.bodies import documented, read_json
 from runaudit_service.api.errors import NotFoundError, responses
 from runaudit_service.api.resources import Resources, Shared
@@ -33,7 +33,7 @@ from runaudit_service.store.webhooks import WebhookAttempt, WebhookDelivery
 
 router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"])
 
-Owner = Annotated[Caller, Depends(requires("webhooks:write"))]
+Owner = Annotated[Caller, key_with("webhooks:write")]
 _UUID: Final[dict[str, Any]] = {"format": "uuid"}
 
 
