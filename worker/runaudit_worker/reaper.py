@@ -27,6 +27,7 @@ from runaudit_service.store.bell import Bell
 from runaudit_service.store.blobs import BlobStore
 from runaudit_service.store.database import sync_engine
 from runaudit_service.store.removal import remove_released, remove_untitled
+from runaudit_service.store.retention import delete_expired
 from runaudit_service.store.settings import settings
 from runaudit_service.store.staging import Staging
 from runaudit_service.store.upload_expiry import remove_abandoned_uploads
@@ -43,6 +44,8 @@ UNHEARD_SECONDS = 2.0
 LONGEST_BACK_OFF_SECONDS = 30.0
 REMOVAL_SECONDS = 60.0
 """between two removals of artifacts: nobody waits for them"""
+RETENTION_SECONDS = 1.0
+"""that one pass spends on audits past their retention: lost jobs wait for the end of the pass"""
 STRAY_SECONDS = 24 * 3600.0
 """age of files of an upload that no row names; a day is far longer than any request takes between the two"""
 BELLS_AT_ONCE = 16
@@ -94,7 +97,7 @@ class Reaper:
         if time.monotonic() - self._removed_at < REMOVAL_SECONDS:
             return 0
         self._removed_at = time.monotonic()
-        deleted = 0
+        deleted = self._forget()
         try:
             deleted += remove_released(self._engine, self._blobs, grace_seconds=self._grace)
             deleted += remove_untitled(self._engine, self._blobs, next(self._parts), grace_seconds=self._grace)
@@ -102,8 +105,15 @@ class Reaper:
         except OSError as error:
             _log.warning("an artifact can't be removed: %s", error)
         if deleted:
-            _log.info("removed %d artifacts and uploads that nobody needs", deleted)
+            _log.info("removed %d audits, artifacts and uploads that nobody needs", deleted)
         return deleted
+
+    def _forget(self) -> int:
+        """Deletes the audits that are past their projects' retention, a batch at a time, for so long as others wait."""
+        forgotten, end = 0, time.monotonic() + RETENTION_SECONDS
+        while time.monotonic() < end and (deleted := delete_expired(self._engine)):
+            forgotten += deleted
+        return forgotten
 
 
 @contextmanager

@@ -13,6 +13,8 @@ from fastapi.middleware import Middleware
 from runaudit import __version__
 from runaudit_service.api import errors, health
 from runaudit_service.api.artifacts import endpoints as artifacts
+from runaudit_service.api.audits import change_endpoints as changes
+from runaudit_service.api.audits import compare_endpoints as comparisons
 from runaudit_service.api.audits import endpoints as audits
 from runaudit_service.api.audits import event_endpoints as events
 from runaudit_service.api.audits import history_endpoints as history
@@ -89,7 +91,21 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.resources = resources
     errors.install(app)
     # History first: `/v1/audits/export` is no audit's id.
-    for module in (history, audits, events, reports, uploads, artifacts, keys, projects, hooks, webhooks, health):
+    for module in (
+        history,
+        audits,
+        changes,
+        events,
+        reports,
+        comparisons,
+        uploads,
+        artifacts,
+        keys,
+        projects,
+        hooks,
+        webhooks,
+        health,
+    ):
         app.include_router(module.router)
     describe(app)
     return app

@@ -36,6 +36,8 @@ NEEDS: Final[dict[tuple[str, str], str]] = {
     ("GET", "/v1/audits"): "audits:read",
     ("GET", "/v1/audits/export"): "audits:read",
     ("GET", "/v1/audits/{audit_id}"): "audits:read",
+    ("PATCH", "/v1/audits/{audit_id}"): "audits:write",
+    ("GET", "/v1/audits/{audit_id}/compare/{other_id}"): "audits:read",
     ("DELETE", "/v1/audits/{audit_id}"): "audits:write",
     ("GET", "/v1/audits/{audit_id}/events"): "audits:read",
     ("GET", "/v1/audits/{audit_id}/report"): "audits:read",
@@ -251,6 +253,7 @@ def things(served: Api, engine: Engine, owner: Owner, content: bytes) -> dict[st
         ).scalar_one()
     return {
         "audit_id": audit["id"],
+        "other_id": audit["id"],
         "key_id": str(key.id),
         "project_id": str(owner.project.id),
         "webhook_id": webhook["id"],

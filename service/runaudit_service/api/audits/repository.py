@@ -18,7 +18,7 @@ from runaudit_service.store.blobs import Blob
 from runaudit_service.store.models import Artifact, Audit, AuditArtifact, Event, Job, Project, ReportRow, new_id
 from runaudit_service.store.remote_source import pinned_digest
 from runaudit_service.store.removal import HOLD_BLOB
-from runaudit_service.store.terms import ADD_TERMS, label_terms
+from runaudit_service.store.terms import ADD_TERMS, DROP_TERMS, label_terms
 
 
 @dataclass(frozen=True)
@@ -158,6 +158,18 @@ class AuditRepository:
             .where(ReportRow.audit_id == audit_id, Audit.tenant_id == self._tenant_id)
         )
         return cast("str | None", await self._session.scalar(query))
+
+    async def rename(self, audit: Audit, run_name: str | None, labels: dict[str, str]) -> None:
+        """Give a locked audit this name and these labels, and the terms of the labels with them."""
+        if (audit.run_name, audit.labels) == (run_name, labels):
+            return
+        old, new = label_terms(audit.labels), label_terms(labels)
+        audit.run_name, audit.labels = run_name, labels
+        audit.version += 1
+        await self._session.flush()
+        for statement, terms in ((DROP_TERMS, old - new), (ADD_TERMS, new - old)):
+            if terms:
+                await self._session.execute(statement, {"audit_id": audit.id, "terms": sorted(terms)})
 
     async def measured(self, audit_id: uuid.UUID) -> dict[str, Any] | None:
         """mAP50-95 of a succeeded audit with its interval, as a policy's baseline has them; None if there is none."""
