@@ -23,6 +23,7 @@ from runaudit_service.api.hooks import signature
 from runaudit_service.api.hooks.orders import order_of_event, order_of_version
 from runaudit_service.api.hooks.schemas import GenericEvent, ModelVersion
 from runaudit_service.store.hook_rows import HookDelivery, ModelVersionVerdict
+from runaudit_service.store.limit_rows import TenantLimits
 from runaudit_service.store.models import AuditArtifact, Project
 from runaudit_service.store.settings import Settings
 from tests.service.clients import Api, code_of
@@ -224,6 +225,18 @@ def test_a_generic_message_becomes_an_audit(
     assert code_of(api.post("/v1/hooks/generic", json={"run_name": "x"})) == "artifact_missing"
     assert code_of(api.post("/v1/hooks/generic", json=body | {"project": "none"})) == "project_not_found"
     assert code_of(client_of(None).post("/v1/hooks/generic", json=body)) == "unauthenticated"
+
+
+def test_hooks_are_held_to_the_tenants_limits(api: Api, engine: Engine, owner: Owner, project: uuid.UUID) -> None:
+    with Session(engine) as session:
+        session.add(TenantLimits(tenant_id=owner.tenant.id, max_queued_audits=1))
+        session.commit()
+    assert tell(api, project, message(), delivery_id="d-1").status_code == 202
+    refused = tell(api, project, message(), delivery_id="d-2")
+    assert (refused.status_code, code_of(refused)) == (429, "queued_audits_quota")
+    assert "RateLimit" in refused.headers
+    generic = api.post("/v1/hooks/generic", json={"artifact_url": f"runs:/{RUN_ID}"})
+    assert code_of(generic) == "queued_audits_quota"
 
 
 def test_the_signature_is_that_of_mlflows_documented_algorithm() -> None:

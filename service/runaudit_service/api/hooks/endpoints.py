@@ -26,6 +26,7 @@ from runaudit_service.api.hooks.orders import is_test, order_of_event, order_of_
 from runaudit_service.api.hooks.repository import HookRepository, Receiver, receiver
 from runaudit_service.api.hooks.schemas import GenericEvent, HookBody, MlflowEvent, ModelVersionCreated
 from runaudit_service.api.idempotency import Answer, IdempotencyHeader, claimed
+from runaudit_service.api.limits.quotas import require_place_in_queue
 from runaudit_service.api.multipart import Submission
 from runaudit_service.api.resources import Resources, Shared
 from runaudit_service.api.webhooks.addresses import require_allowed
@@ -91,6 +92,8 @@ async def receive_mlflow(
     signature.require_signed(signed.signature, signed.delivery_id, signed.timestamp, body, _secrets(shared, found))
     assert found is not None  # noqa: S101 - there is no signature by the secret of no project
     act_for(found.tenant_id)
+    limits = await shared.limits.of(found.tenant_id)
+    request.state.rate_headers = await shared.rate.admit(found.tenant_id, limits.requests_per_minute)
     event = parse_json(body, MlflowEvent)
     if (event.entity, event.action) != ("model_version", "created"):
         return _answer(HookBody(outcome="ignored", audit_id=None, detail="Only new model versions are audited."))
@@ -104,7 +107,7 @@ async def receive_mlflow(
         if not await hooks.is_first(signed.delivery_id):
             audit_id = await hooks.audit_of(signed.delivery_id)
             return _answer(HookBody(outcome="repeated", audit_id=audit_id, detail="This message came before."))
-        submitted = await _audits(shared, session, found.tenant_id).submit(order, {}, path)
+        submitted = await _submitted(shared, session, found.tenant_id, order, path)
         audit_id = submitted.record.audit.id
         await hooks.led_to(signed.delivery_id, audit_id)
         await hooks.await_verdict(audit_id, version)
@@ -141,7 +144,7 @@ async def receive_event(
             return replayed
         path = await _checked(shared, order)
         async with shared.database.transaction() as session:
-            submitted = await _audits(shared, session, caller.tenant_id).submit(order, {}, path)
+            submitted = await _submitted(shared, session, caller.tenant_id, order, path)
             body = _body_of(submitted, "An audit of what the message names.")
             place = {"Location": f"/v1/audits/{body.audit_id}"}
             await claim.keep(session, payload, Answer(_status(submitted), place, body.model_dump_json()))
@@ -168,8 +171,16 @@ async def _checked(shared: Resources, order: AuditRequest) -> str | None:
     return await asyncio.to_thread(sources.data_path, order.data.path, shared.settings.data_root_dirs)
 
 
-def _audits(shared: Resources, session: AsyncSession, tenant_id: uuid.UUID) -> AuditService:
-    return AuditService(session, tenant_id, shared.blobs, shared.settings.max_attempts)
+async def _submitted(
+    shared: Resources, session: AsyncSession, tenant_id: uuid.UUID, order: AuditRequest, path: str | None
+) -> Submitted:
+    """The audit that the order asks for, as `POST /v1/audits` makes it."""
+    order = await sources.with_digests_of_uploads(session, tenant_id, order)
+    service = AuditService(session, tenant_id, shared.blobs, shared.settings.max_attempts)
+    submitted = await service.submit(order, {}, path)
+    if submitted.queue is not None:
+        await require_place_in_queue(session, tenant_id, await shared.limits.of(tenant_id))
+    return submitted
 
 
 def _body_of(submitted: Submitted, detail: str) -> HookBody:
