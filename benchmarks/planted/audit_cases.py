@@ -1,6 +1,6 @@
 """Audits the benchmark's cases, one line of JSON a case: what was found, and what was measured.
 
-    python -m benchmarks.planted.audit_cases OUT.jsonl [--only TEXT] [--every N]
+    python -m benchmarks.planted.audit_cases OUT.jsonl [--only PATTERN] [--every N]
 
 Cases that OUT.jsonl has already are left out, so it can be stopped and started again. The stages run in this process,
 without walls: everything here is our own.
@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
+import re
 import shutil
 import tempfile
 import time
@@ -159,21 +161,32 @@ def main() -> None:
     """Audit the cases that are not in the output yet."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("output", type=Path)
-    parser.add_argument("--only", default="", help="cases whose name holds this")
+    parser.add_argument("--only", default="", metavar="PATTERN", help="cases whose name this regular expression finds")
     parser.add_argument("--every", type=int, default=1, help="only each N-th case")
     options = parser.parse_args()
     known = options.output.read_text().splitlines() if options.output.exists() else []
     done = {json.loads(line)["case"] for line in known}
-    chosen = [case for case in cases() if options.only in case.name][:: options.every]
+    chosen = [case for case in cases() if re.search(options.only, case.name)][:: options.every]
     for case in chosen:
         if case.name in done or not case.training.folder.exists():
             continue
-        begin = time.monotonic()
-        with tempfile.TemporaryDirectory(prefix="runaudit-case-") as folder:
-            report, baselines = audited(case, Path(folder))
-        line = summary(case, report, baselines, time.monotonic() - begin)
-        with options.output.open("a") as file:
-            file.write(json.dumps(line) + "\n")
+        # A process a case: ingest forks, which a process whose libraries have started threads must not.
+        process = multiprocessing.get_context("spawn").Process(target=_one, args=(case.name, options.output))
+        process.start()
+        process.join()
+        if process.exitcode != 0:
+            print(f"{case.name}: failed", flush=True)
+
+
+def _one(name: str, output: Path) -> None:
+    """Audit the case of this name and append its line."""
+    case = next(case for case in cases() if case.name == name)
+    begin = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="runaudit-case-") as folder:
+        report, baselines = audited(case, Path(folder))
+    line = summary(case, report, baselines, time.monotonic() - begin)
+    with output.open("a") as file:
+        file.write(json.dumps(line) + "\n")
 
 
 if __name__ == "__main__":
