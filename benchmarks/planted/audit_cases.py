@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
+import cv2
 import numpy as np
 
 from benchmarks.planted.baselines import named
@@ -170,7 +171,7 @@ def main() -> None:
     for case in chosen:
         if case.name in done or not case.training.folder.exists():
             continue
-        # A process a case: ingest forks, which a process whose libraries have started threads must not.
+        # A process a case: ingest forks, which a process whose libraries have started threads must not do.
         process = multiprocessing.get_context("spawn").Process(target=_one, args=(case.name, options.output))
         process.start()
         process.join()
@@ -181,6 +182,8 @@ def main() -> None:
 def _one(name: str, output: Path) -> None:
     """Audit the case of this name and append its line."""
     case = next(case for case in cases() if case.name == name)
+    # Rendering must not start threads either.
+    cv2.setNumThreads(1)
     begin = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="runaudit-case-") as folder:
         report, baselines = audited(case, Path(folder))
