@@ -177,3 +177,11 @@ def test_no_password_is_written_down() -> None:
     values = [value for found in secrets for value in found if value]
     assert len(values) >= 5
     assert all(re.fullmatch(r'"?\$\{RUNAUDIT_\w+(:\?[^}]*)?\}"?', value) for value in values)
+
+
+def test_whatever_goes_on_running_is_asked_how_it_is() -> None:
+    for name, service in SERVICES.items():
+        assert ("healthcheck" in service) == (name != "migrate"), name
+        if "runaudit_worker" in str(service.get("command")):
+            port = service["environment"]["RUNAUDIT_METRICS_PORT"]
+            assert f"127.0.0.1:{port}/metrics" in service["healthcheck"]["test"][-1], name

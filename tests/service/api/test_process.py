@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -14,10 +15,13 @@ from pathlib import Path
 
 import httpx
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
+from sqlalchemy.orm import Session
 
 from runaudit_service.api.idempotency import LEASE
+from runaudit_service.store import queue
 from runaudit_service.store.database import sync_engine
+from runaudit_service.store.models import Job
 from tests.service.clients import code_of
 from tests.service.live import Live, live
 
@@ -161,3 +165,25 @@ def test_the_front_desk_starts_without_what_runs_models() -> None:
     )
     told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert told.stdout.strip() == "[]"
+
+
+def test_the_log_has_the_ids_of_a_request_which_go_with_its_job(
+    fresh_postgres_url: str, valkey_url: str, tmp_path: Path
+) -> None:
+    with live(fresh_postgres_url, valkey_url, tmp_path) as api:
+        given = api.headers | {"X-Request-ID": "my-request.1"}
+        answer = httpx.post(f"{api.url}/v1/audits", files={"artifact": ("run.zip", b"run")}, headers=given)
+        assert answer.headers["X-Request-ID"] == "my-request.1"
+        missing = httpx.get(f"{api.url}/v1/audits/none", headers=api.headers | {"X-Request-ID": "a b"})
+        assert missing.json()["request_id"] == missing.headers["X-Request-ID"] != "a b"
+    lines = [json.loads(line) for line in api.log.read_text().splitlines()]
+    told = next(line for line in lines if line.get("request_id") == "my-request.1")
+    assert (told["audit_id"], told["route"], told["status"]) == (answer.json()["id"], "/v1/audits", 202)
+    engine = sync_engine(fresh_postgres_url)
+    with Session(engine) as session:
+        job = session.scalars(select(Job)).one()
+        assert (str(job.id), job.request_id) == (told["job_id"], "my-request.1")
+    claimed = queue.claim(engine, ["gpu"], "worker", 60)
+    assert claimed is not None
+    assert (claimed.request_id, str(claimed.tenant_id)) == ("my-request.1", told["tenant_id"])
+    engine.dispose()

@@ -9,7 +9,8 @@ import pytest
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.exc import ProgrammingError
 
-from runaudit_service.store import tenancy
+from runaudit_service.embedded import postgres
+from runaudit_service.store import migrate, tenancy
 from runaudit_service.store.database import sqlalchemy_url
 from runaudit_service.store.models import Base
 from tests.service.conftest import Owner
@@ -127,3 +128,32 @@ def _set(owner: Owner) -> dict[str, str]:
 
 def _id(owner: Owner) -> dict[str, uuid.UUID]:
     return {"id": owner.tenant.id}
+
+
+def test_a_database_user_that_may_not_create_roles_is_enough_once_they_are_there(
+    postgres_server: postgres.Postgres, migrated_template: str, engine: Engine
+) -> None:
+    """As on a server of someone else: no superuser, no right to create roles; an administrator made them."""
+    admin = create_engine(sqlalchemy_url(postgres_server.url("postgres")), isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(text("CREATE ROLE plain LOGIN PASSWORD 'plain' NOCREATEROLE"))
+        connection.execute(text("CREATE DATABASE of_plain OWNER plain"))
+    url = sqlalchemy_url(postgres_server.url("of_plain")).set(username="plain", password="plain")
+    plain = url.set(drivername="postgresql").render_as_string(hide_password=False)
+    try:
+        with pytest.raises(ProgrammingError, match="runaudit_api"):
+            migrate.upgrade(plain)
+        with admin.connect() as connection:
+            connection.execute(text("GRANT runaudit_api TO plain"))
+        migrate.upgrade(plain)
+        ours = create_engine(url, connect_args={"options": f"-c role={tenancy.API_ROLE}"})
+        with ours.begin() as connection:
+            assert connection.execute(text("SELECT count(*) FROM projects")).scalar_one() == 0
+            connection.execute(text(f"SET LOCAL ROLE {tenancy.OVERVIEW_ROLE}"))
+            assert connection.execute(text("SELECT count(*) FROM projects")).scalar_one() == 0
+        ours.dispose()
+    finally:
+        with admin.connect() as connection:
+            connection.execute(text("DROP DATABASE of_plain WITH (FORCE)"))
+            connection.execute(text("DROP ROLE plain"))
+        admin.dispose()
