@@ -6,6 +6,7 @@ RUNAUDIT_MLFLOW names the command `mlflow` (3.3 or newer) of an environment of i
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -37,14 +38,17 @@ def mlflow_server(folder: Path) -> Iterator[str]:
     # MLflow sends to public https addresses alone, unless it is told otherwise.
     allowed = {"MLFLOW_WEBHOOK_ALLOWED_SCHEMES": "http,https", "MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS": "true"}
     with (folder / "mlflow.log").open("wb") as log:
-        server = subprocess.Popen(command, cwd=folder, env=os.environ | allowed, stdout=log, stderr=log)
+        server = subprocess.Popen(
+            command, cwd=folder, env=os.environ | allowed, stdout=log, stderr=log, start_new_session=True
+        )
     address = f"http://127.0.0.1:{port}"
     try:
         wait_until(lambda: answers(address), seconds=240, what="MLflow's start")
         yield address
     finally:
-        server.terminate()
-        server.wait(30)
+        # It has children of its own, which a signal to it alone leaves behind.
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait(60)
 
 
 def answers(address: str) -> bool:
