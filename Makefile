@@ -36,7 +36,7 @@ serve: $(INSTALLED)  ## start the service on this machine until Ctrl-C: database
 	$(BIN)/runaudit serve
 
 test: lint  ## everything that CI runs: lint, then the tests
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-corpus: $(INSTALLED)  ## the tests that read real runs of other people (RUNAUDIT_CORPUS, default ../shared/corpus)
 	RUNAUDIT_CORPUS='$(RUNAUDIT_CORPUS)' $(BIN)/python -m pytest -m corpus
