@@ -32,6 +32,9 @@ def test_a_trained_run_comes_back_with_measured_metrics_and_every_cause(
     assert report["policy"][0]["outcome"] == "met"
     assert report["provenance"]["isolation"].keys() == {"writes", "network"}
     assert "# " in client.report(audit.id, "markdown")
+    assert client.report(audit.id, "html").startswith("<!DOCTYPE html>")
+    assert "<testsuites " in client.report(audit.id, "junit")
+    assert json.loads(client.report(audit.id, "sarif"))["version"] == "2.1.0"
 
 
 def test_the_faulty_run_fails_for_the_right_reason(client: Client, data_yaml: Path, tmp_path: Path) -> None:

@@ -157,7 +157,8 @@ def _secrets(shared: Resources, found: Receiver | None) -> tuple[str, ...]:
         return ()
     configured = shared.settings.mlflow_webhook_secret
     own = (configured.get_secret_value(),) if configured is not None and found.is_default else ()
-    return own + found.secrets
+    # Whoever leaves a secret empty has none, not one that everybody knows.
+    return tuple(secret for secret in own + found.secrets if secret)
 
 
 async def _checked(shared: Resources, order: AuditRequest) -> str | None:
