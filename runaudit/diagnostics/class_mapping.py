@@ -35,6 +35,9 @@ class Thresholds:
         "Mean mAP50-95 of the classes of another name over what the run reported. Renaming leaves it at 1; the healthy "
         "example has 0.08 (0.054 of 0.654) once its labels are shifted by one class.",
     )
+    one_class: int = threshold(
+        50, "Labels that all have one id: of two classes, of which one has a tenth, so many miss it once in 200 sets."
+    )
     foreign: float = threshold(
         0.1,
         "The same, as it stands: below it nothing speaks for the same classes, whatever was reported. About twice the "
@@ -68,6 +71,8 @@ def examine(evidence: Evidence) -> CheckResult:  # noqa: PLR0911 - one answer a 
         return by_names
     if unknown:
         return _unknown(dataset, ids, unknown)
+    if (by_names is None or by_names.finding is None) and (alone := _one_class(evidence, dataset, ids)) is not None:
+        return alone
     if by_names is not None:
         return by_names
     return inconclusive(
@@ -119,6 +124,47 @@ def _one_based(dataset: DatasetFacts, ids: Counter[int]) -> CheckResult:
         ),
         effect=1.0,
         n=sum(ids.values()),
+    )
+
+
+_NO_OBJECT: Final = frozenset({"background", "bg", "none", "empty"})
+"""names that no object is meant to have"""
+
+
+def _one_class(evidence: Evidence, dataset: DatasetFacts, ids: Counter[int]) -> CheckResult | None:
+    """The finding that all labels have one id though several classes are named; None if they have not."""
+    rows = sum(ids.values())
+    if len(ids) != 1 or len(dataset.names) < 2 or rows < LIMITS.one_class:
+        return None
+    only = next(iter(ids))
+    measured = _mean_map(evidence.evaluation, (only,))
+    lacking = [name for index, name in dataset.names.items() if index != only]
+    if len(lacking) == 1 and lacking[0].strip("_ ").casefold() in _NO_OBJECT:
+        return None
+    # Names without labels do no harm by themselves (exports name the whole set as a first class); lost ids do.
+    return found(
+        CAUSE,
+        "major" if measured is not None and measured < LIMITS.foreign else "minor",
+        f"All {rows} labels are of class {only} (`{dataset.names.get(only, only)}`), of {len(dataset.names)} classes "
+        "that data.yaml names",
+        f"The model can't learn {', '.join(lacking[:SHOWN])}{' and others' * (len(lacking) > SHOWN)} from them. Either "
+        "the class ids were lost when the labels were exported, or data.yaml names classes that this data set lacks; "
+        "mean figures are then of one class only.",
+        evidence=(
+            Measurement("class ids among the labels", 1, len(dataset.names), n=rows, source=dataset.source),
+            *((Measurement("mAP50-95 of that class", round(measured, 4)),) if measured is not None else ()),
+        ),
+        impact=Impact("lowers", grade="observational"),
+        remedies=(
+            Remedy(
+                "Export the labels again with their class ids, or name one class in data.yaml",
+                "Look at a few images first: if objects of other classes are on them, the ids were lost. If one class "
+                "is what is meant, train with one name.",
+            ),
+        ),
+        classes=tuple(lacking),
+        effect=1.0 - 1.0 / len(dataset.names),
+        n=rows,
     )
 
 

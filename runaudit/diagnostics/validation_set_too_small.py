@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -9,6 +10,7 @@ from runaudit.diagnostics.answers import found, inconclusive, not_run, passed, w
 from runaudit.diagnostics.evidence import Check, CheckResult, Evidence, Impact, Measurement, Remedy, Severity
 from runaudit.diagnostics.thresholds import threshold
 from runaudit.evaluation.facts import ClassificationFacts, EvaluationFacts, Interval
+from runaudit.runs.facts import DatasetFacts, SplitFacts
 
 CAUSE: Final = "validation_set_too_small"
 
@@ -41,17 +43,23 @@ class Thresholds:
 LIMITS = Thresholds()
 
 
-def examine(evidence: Evidence) -> CheckResult:
+def examine(evidence: Evidence) -> CheckResult:  # noqa: PLR0911 - one answer a case
     if evidence.evaluation is not None:
         return _measured(_of_boxes(evidence.evaluation))
     if evidence.classification is not None:
         return _measured(_of_classes(evidence.classification))
     part = "classification" if evidence.run.task == "classify" else "evaluation"
     split = evidence.dataset.splits.get("val") if evidence.dataset is not None else None
+    if split is None and evidence.dataset is not None and evidence.dataset.splits:
+        return _no_split(evidence.dataset)
     if split is None:
         return not_run(CAUSE, why_absent(evidence, part))
     if split.instances == 0:
         return _empty(split.images, split.source)
+    files = evidence.dataset.same_images if evidence.dataset is not None else None
+    different = files.distinct.get("val") if files is not None else None
+    if different is not None and different < LIMITS.distinct:
+        return _copies(different, split, why_absent(evidence, part))
     return inconclusive(
         CAUSE,
         f"The validation split has {split.instances} instances on {split.images} images, but no interval was measured. "
@@ -100,6 +108,59 @@ def _of_classes(classification: ClassificationFacts) -> _Measured:
         classification.distinct_images,
         tuple((entry.name, entry.images) for entry in classification.per_class if entry.images > 0),
     )
+
+
+def _no_split(dataset: DatasetFacts) -> CheckResult:
+    """data.yaml leads to no validation image."""
+    notes = [note for note in dataset.notes if note.code in _NO_IMAGES and re.search(r"\bval\b", note.detail)]
+    place = notes[0].place if notes else dataset.source
+    why = notes[0].detail if notes else f"{dataset.source} names no validation images."
+    others = ", ".join(f"{split.images} of the split {name}" for name, split in dataset.splits.items())
+    return found(
+        CAUSE,
+        "major",
+        "There is no validation image",
+        f"{why} Found were {others} images. Without validation images nothing can be measured again, and none of the "
+        "run's figures can be checked.",
+        evidence=(Measurement("validation images", 0, threshold=LIMITS.distinct, n=0, source=place),),
+        impact=Impact("unjudgeable"),
+        remedies=(
+            Remedy(
+                "Hand in the validation images, or correct the path `val` of data.yaml",
+                "It is taken relative to `path`, or to data.yaml itself.",
+                reference="https://docs.ultralytics.com/datasets/detect/",
+            ),
+        ),
+        n=0,
+    )
+
+
+def _copies(different: int, split: SplitFacts, why_not: str) -> CheckResult:
+    """Files that are copies of each other, where no model was run."""
+    return found(
+        CAUSE,
+        "major",
+        f"Of {split.images} validation images, {different} {'differs' if different == 1 else 'differ'}"
+        if split.images > different
+        else f"The validation split has {split.images} images only",
+        f"Copies of one image add nothing to what is known of the model. No interval was measured. {why_not}",
+        evidence=(
+            Measurement(
+                "validation images that differ by their bytes",
+                different,
+                LIMITS.distinct,
+                n=split.images,
+                source=split.source,
+            ),
+        ),
+        impact=Impact("unjudgeable"),
+        remedies=REMEDIES,
+        n=split.images,
+    )
+
+
+_NO_IMAGES: Final = ("data_split_missing", "data_no_images", "data_path_ambiguous", "list_unreadable")
+"""notes of the reader on a split whose images it could not find"""
 
 
 def _empty(images: int, source: str | None) -> CheckResult:

@@ -286,7 +286,8 @@ class SplitFacts(Facts):
     `rejected_by` counts them by the note's code. `label_ids` counts the rows of each class id as written, also ids that
     data.yaml has no name for. `stray_labels` of the images without a label file have one elsewhere, in `stray_folders`,
     where the framework doesn't look. `caches` are label caches beside the labels, never opened.
-    `rows_without_outline` are boxes where the task needs polygons.
+    `rows_without_outline` are boxes where the task needs polygons. `whole_image_boxes` are as wide and as high as their
+    image, but for a hundredth.
     """
 
     source: str
@@ -304,6 +305,7 @@ class SplitFacts(Facts):
     duplicate_rows: int = 0
     zero_area_rows: int = 0
     rows_without_outline: int = 0
+    whole_image_boxes: int = 0
     stray_labels: int = 0
     stray_folders: tuple[str, ...] = ()
     caches: tuple[str, ...] = ()

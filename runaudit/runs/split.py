@@ -22,6 +22,8 @@ BATCH_FILES = 2048
 BATCH_BYTES = 32 << 20
 MAX_NOTES = 20
 """Notes of one split that are kept; the rest is counted by kind."""
+WHOLE = 0.99
+"""share of an image's width and height from which a box takes all of it"""
 MAX_CLASS_IDS = 1000
 """Different class ids of one split that are counted; garbage may hold any number of them."""
 
@@ -265,6 +267,7 @@ def _census(job: SplitJob, entries: list[ImageEntry], labels: LabelArrays, missi
         missing_labels=missing,
         rejected=notes.rejected_by.total(),
         instances=len(labels.cls),
+        whole_image_boxes=int((labels.box[:, 2:] >= WHOLE).all(axis=1).sum()),
         class_instances=tuple(np.bincount(labels.cls, minlength=job.classes).tolist()),
         class_images=tuple(np.bincount(pairs % job.classes, minlength=job.classes).tolist()),
         notes=notes.listed(),

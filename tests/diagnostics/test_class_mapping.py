@@ -188,3 +188,20 @@ def test_two_rare_classes_that_are_permuted_are_major():
 def test_no_mapping_and_an_unsure_one_are_no_finding():
     assert CHECK.examine(permuted(0.0)).outcome == "passed"
     assert CHECK.examine(permuted(0.01, half_width=0.02)).outcome == "passed"
+
+
+@pytest.mark.parametrize(("measured", "severity"), [(None, "minor"), (0.05, "major"), (0.5, "minor")])
+def test_labels_of_one_class_though_several_are_named(measured: float | None, severity: str):
+    data = cases.dataset((500, 0), (250, 0))
+    evidence = replace(cases.healthy(), dataset=data, evaluation=None)
+    if measured is not None:
+        entry = cases.healthy().evaluation.per_class[0].model_copy(update={"map50_95": measured})
+        facts = cases.healthy().evaluation.model_copy(update={"per_class": (entry,)})
+        evidence = replace(evidence, evaluation=facts)
+    finding = examine(evidence).finding
+    assert finding is not None and finding.severity == severity
+    assert finding.title.startswith("All 750 labels are of class 0") and finding.affected_classes == ("class1",)
+
+
+def test_a_few_labels_of_one_class_and_one_named_class_are_no_fault():
+    assert examine(replace(cases.healthy(), dataset=cases.dataset((20, 0), (20, 0)))).outcome == "passed"

@@ -120,3 +120,27 @@ def test_what_is_missing_is_not_run():
     classify = replace(cases.healthy(), run=cases.run().model_copy(update={"task": "classify"}))
     assert examine(classify).outcome == "not_run"
     assert examine(replace(cases.healthy(), dataset=cases.dataset(splits={}))).outcome == "inconclusive"
+
+
+@pytest.mark.parametrize(("rows", "severity"), [(450, "critical"), (3, "major")])
+def test_boxes_where_the_task_needs_outlines(rows: int, severity: str):
+    split = cases.split((250, 200), rows_without_outline=rows)
+    evidence = replace(cases.healthy(), dataset=cases.dataset(splits={"val": split}))
+    assert examine(evidence).outcome == "passed", "boxes are all that detection needs"
+    segment = replace(evidence, run=evidence.run.model_copy(update={"task": "segment"}))
+    finding = examine(segment).finding
+    assert finding is not None
+    assert (finding.severity, finding.impact.direction) == (severity, "unjudgeable")
+    assert f"{rows} of 450 val labels" in finding.title and "outlines" in finding.title
+
+
+@pytest.mark.parametrize(("whole", "outcome"), [(404, "passed"), (405, "failed")])
+def test_boxes_of_the_whole_image(whole: int, outcome: str):
+    split = cases.split((250, 200), whole_image_boxes=whole)
+    result = examine(replace(cases.healthy(), dataset=cases.dataset(splits={"train": split})))
+    assert result.outcome == outcome
+
+
+def test_a_handful_of_close_ups_is_no_fault():
+    split = cases.split((10, 9), whole_image_boxes=19)
+    assert examine(replace(cases.healthy(), dataset=cases.dataset(splits={"train": split}))).outcome == "passed"

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from runaudit.diagnostics.validation_set_too_small import examine
+from runaudit.runs.facts import Note, SameImages
 from tests.diagnostics import cases
 
 
@@ -62,3 +63,22 @@ def test_counts_without_an_interval_never_pass():
     assert result.outcome == "inconclusive" and cases.ABSENT["evaluation"] in result.reason
     assert judged(ci95={}).outcome == "inconclusive"
     assert examine(cases.without_everything()).outcome == "not_run"
+
+
+def test_a_validation_split_that_is_not_there_is_told_with_its_line():
+    note = Note(code="data_split_missing", detail="The val images `valid` are not in the data.", place="data.yaml:4")
+    data = cases.dataset(splits={"train": cases.split((500, 400))}, notes=(note,))
+    result = examine(replace(cases.healthy(), evaluation=None, dataset=data))
+    assert result.finding is not None and result.finding.severity == "major" and result.n == 0
+    assert result.finding.evidence[0].source == "data.yaml:4"
+    assert "`valid`" in result.finding.explanation and "900 of the split train" in result.finding.explanation
+
+
+@pytest.mark.parametrize(("different", "outcome"), [(1, "failed"), (4, "failed"), (5, "inconclusive")])
+def test_copies_of_one_image_are_told_without_a_model(different: int, outcome: str):
+    files = SameImages(digest="0" * 64, distinct={"val": different}, validation=450, training=0)
+    data = cases.dataset(same_images=files)
+    result = examine(replace(cases.healthy(), evaluation=None, dataset=data))
+    assert result.outcome == outcome
+    if result.finding is not None:
+        assert f"Of 450 validation images, {different} differ" in result.finding.title
