@@ -56,12 +56,14 @@ def order_of_version(version: ModelVersion, project: str) -> AuditRequest:
 def order_of_event(event: GenericEvent) -> AuditRequest:
     """The audit that a message of any system asks for. Raises InvalidRequestError."""
     known = event.model_dump(exclude_none=True, exclude=set(event.model_extra or ()) | {"labels", "run_name"})
-    others = {key: value for key, value in (event.model_extra or {}).items() if isinstance(value, str | int | float)}
+    others = {
+        key: value
+        for key, value in (event.model_extra or {}).items()
+        if isinstance(value, str | int | float) and key not in event.labels
+    }
     name = {"run_name": _name(event.run_name)} if event.run_name else {}
     # Labels that were meant as such come first: there is room for a number of them only.
-    return _request(
-        known | name | {"labels": _labels(event.labels | {k: others[k] for k in others.keys() - event.labels})}
-    )
+    return _request(known | name | {"labels": _labels(event.labels | others)})
 
 
 def _request(fields: Mapping[str, Any]) -> AuditRequest:
