@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 PROBLEM_TYPE: Final = "application/problem+json"
 RETRY_SECONDS: Final = 5
 REQUEST_ID_HEADER: Final = "X-Request-ID"
+INSUFFICIENT_PRIVILEGE: Final = "42501"
 
 
 class ProblemPlace(BaseModel):
@@ -258,6 +259,10 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 async def _database_error(request: Request, error: Exception) -> Response:
     if isinstance(error, DBAPIError) and not _is_connection_trouble(error):
+        if getattr(error.orig, "sqlstate", None) == INSUFFICIENT_PRIVILEGE:
+            logger.error(
+                "the API may not use a table: has its migration called `tenancy.protect`? (docs/architecture.md)"
+            )
         return await _unexpected_error(request, error)
     logger.warning("the database does not answer: %s", error)
     problem = UnavailableError("The database does not answer. Try again in a few seconds.")
