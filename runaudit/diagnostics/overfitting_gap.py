@@ -9,6 +9,7 @@ from runaudit.diagnostics import data_leakage
 from runaudit.diagnostics.answers import found, inconclusive, passed
 from runaudit.diagnostics.evidence import CheckResult, Evidence, Impact, Measurement, Remedy
 from runaudit.diagnostics.interventions import named
+from runaudit.diagnostics.label_issues import cost_of_suspects, failing
 from runaudit.diagnostics.thresholds import threshold
 from runaudit.evaluation.facts import Interval, InterventionFacts
 
@@ -49,12 +50,14 @@ def judge(
         )
     if gap.ci95 is None:
         return inconclusive(CAUSE, "The gap to training images has no interval.", effect=gap.difference, n=gap.images)
-    explained = shift_cost(evidence)
+    shifted, labels = shift_cost(evidence), label_cost(evidence)
+    explained = shifted + labels
     left = gap.difference - explained
     ends = (gap.ci95[0] - explained, gap.ci95[1] - explained)
     if ends[0] > LIMITS.gap or (ends[0] > LIMITS.warned and declines.outcome == "warned"):
-        return _finding(gap, explained, ends, declines, remedies)
-    why = f", of which {explained:.3f} is what the images' differences cost" if explained else ""
+        return _finding(gap, (shifted, labels), ends, declines, remedies)
+    why = f", of which {shifted:.3f} is what the images' differences cost" if shifted else ""
+    why += f", of which {labels:.3f} is what wrong validation labels cost" if labels else ""
     return passed(
         CAUSE,
         f"mAP50-95 is {gap.after:.3f} on {gap.images} training images and {gap.before:.3f} in validation, over the "
@@ -76,16 +79,30 @@ def shift_cost(evidence: Evidence) -> float:
     return max(0.0, gained.ci95[0]) if gained is not None and gained.ci95 is not None else 0.0
 
 
+def label_cost(evidence: Evidence) -> float:
+    """What wrong validation labels surely cost: the lower end; 0 where no kind of error is above that of clean labels.
+
+    They lower mAP in validation and not on training images, whose labels the model has learnt.
+    """
+    quality = evidence.evaluation.label_quality if evidence.evaluation is not None else None
+    if quality is None or not any(failing(rate) for rate in quality.rates):
+        return 0.0
+    ends = cost_of_suspects(evidence).ci95
+    return ends[0] if ends is not None else 0.0
+
+
 def _finding(
     gap: InterventionFacts,
-    explained: float,
+    explained: tuple[float, float],
     ends: Interval,
     declines: CheckResult,
     remedies: tuple[Remedy, ...],
 ) -> CheckResult:
-    left = gap.difference - explained
+    shifted, labels = explained
+    left = gap.difference - shifted - labels
     grave = ends[0] > LIMITS.gap
-    shift = f" {explained:.3f} of it is what validation gains with the colours of training." if explained else ""
+    shift = f" {shifted:.3f} of it is what validation gains with the colours of training." if shifted else ""
+    shift += f" {labels:.3f} of it is what wrong validation labels cost." if labels else ""
     curves = f" The curves agree: {declines.reason}." if declines.outcome == "warned" else ""
     return found(
         CAUSE,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,8 @@ from runaudit.diagnostics.evidence import CheckResult, Evidence
 from runaudit.diagnostics.overfitting import CHECK
 from runaudit.diagnostics.ranking import explain_away, rank
 from runaudit.evaluation.facts import InterventionFacts, LeakageFacts, ShiftFacts
-from tests.diagnostics.cases import dataset, evaluation, run
+from runaudit.evaluation.label_facts import LabelQualityFacts
+from tests.diagnostics.cases import dataset, error_rate, evaluation, run
 from tests.diagnostics.comparisons import change, leakage, property_shift, shift
 
 
@@ -54,6 +56,18 @@ def test_the_gap_of_a_healthy_run_is_none(gap: float) -> None:
 
 def test_an_uncertain_gap_is_none() -> None:
     assert judged(0.3, half_width=0.25).outcome == "passed"
+
+
+def test_what_wrong_validation_labels_cost_is_no_overfitting() -> None:
+    corrected = change("suspects_corrected", 0.55, 0.68, 0.02, grade="oracle")
+    with_suspects = evidence(0.15, others=(corrected,))
+    assert CHECK.examine(with_suspects).outcome == "failed", "labels that are not surely wrong explain nothing"
+    quality = LabelQualityFacts(rates=(error_rate("spurious", 0.2, half_width=0.05),))
+    measured = evaluation(0.55).model_copy(update={"label_quality": quality})
+    result = CHECK.examine(replace(with_suspects, evaluation=measured))
+    assert result.outcome == "passed"
+    assert result.effect == pytest.approx(0.15 - 0.11)
+    assert "wrong validation labels cost" in result.reason
 
 
 def test_what_a_shift_costs_is_no_overfitting() -> None:
