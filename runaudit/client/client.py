@@ -14,9 +14,12 @@ from types import TracebackType
 from typing import IO, Any, Literal, Self, cast
 from urllib.parse import quote
 
+import httpx
+
 from runaudit.client.credentials import Credentials, load_credentials
 from runaudit.client.data_packing import pack_data
-from runaudit.client.errors import WaitTimeoutError
+from runaudit.client.errors import ProblemError, WaitTimeoutError
+from runaudit.client.events import AuditEvent, read_events
 from runaudit.client.models import Audit, AuditPage, CreatedKey, read_answer, read_object
 from runaudit.client.packing import pack_run
 from runaudit.client.retry import Retry, retry_after
@@ -35,6 +38,12 @@ RESUMABLE_BYTES = 16 << 20
 """artifacts from this size on are sent so that a broken connection does not cost all; below it, sending all again takes
 seconds on a slow line, and one request is simpler than three"""
 SHORTEST_PAUSE_SECONDS = 0.2
+SILENCE_SECONDS = 45.0
+"""after which a stream of events is taken for dead: three times what lies between two signs of life"""
+STREAM_FAILURES = 3
+"""connections in a row that brought no event, after which the audit is polled"""
+LASTING_REFUSALS = frozenset({401, 403, 404})
+"""that polling would get too"""
 
 
 class Client:
@@ -138,24 +147,87 @@ class Client:
 
         Raises WaitTimeoutError after `timeout` seconds; the audit itself goes on.
         """
+        for audit in self._polled(
+            audit_id, timeout, LONG_POLL_SECONDS if on_progress is None else WATCHED_POLL_SECONDS
+        ):
+            if on_progress is not None:
+                on_progress(audit)
+        return audit
+
+    def follow(
+        self, audit_id: str, *, timeout: float | None = None, last_event_id: str | None = None
+    ) -> Iterator[AuditEvent]:
+        """What happened to the audit and what happens, as it does; the last event is the one that ends it.
+
+        A connection that breaks is opened again, after the last event that came. Where no events are to be had (an
+        older service, a proxy that holds them back), the audit is polled, and each change is told as an event without
+        an id. `last_event_id`: only what came after that event.
+
+        Raises WaitTimeoutError after `timeout` seconds; the audit itself goes on.
+        """
         deadline = None if timeout is None else time.monotonic() + timeout
-        poll = LONG_POLL_SECONDS if on_progress is None else WATCHED_POLL_SECONDS
+        path, failures, state = _audit_path(audit_id, "/events"), 0, "going on"
+        while failures < STREAM_FAILURES:
+            failures += 1
+            headers = {} if last_event_id is None else {"Last-Event-ID": last_event_id}
+            left = SILENCE_SECONDS if deadline is None else max(0.1, min(deadline - time.monotonic(), SILENCE_SECONDS))
+            try:
+                with self._transport.stream(path, headers=headers, silence=left) as lines:
+                    if lines is None:
+                        break
+                    for event in read_events(lines):
+                        if event is not None:
+                            failures, last_event_id, state = 0, event.id or last_event_id, event.audit.state
+                            yield event
+                            if event.last:
+                                return
+                        _require_time(audit_id, deadline, timeout, state)
+            except httpx.TransportError:
+                pass
+            except ProblemError as error:
+                if error.http_status in LASTING_REFUSALS:
+                    raise
+                break
+            _require_time(audit_id, deadline, timeout, state)
+            time.sleep(SHORTEST_PAUSE_SECONDS * failures)
+        rest = None if deadline is None else deadline - time.monotonic()
+        seen: Audit | None = None
+        for audit in self._polled(audit_id, rest, WATCHED_POLL_SECONDS):
+            if audit != seen:
+                yield AuditEvent(f"audit.{audit.state}" if audit.ended else "audit.progress", audit)
+            seen = audit
+
+    def _polled(self, audit_id: str, timeout: float | None, poll: float) -> Iterator[Audit]:
+        """Each answer until the audit has ended, each held by the service for up to `poll` seconds."""
+        deadline = None if timeout is None else time.monotonic() + timeout
         while True:
             left = None if deadline is None else deadline - time.monotonic()
             asked_at = time.monotonic()
             audit, pause = self._get(audit_id, poll if left is None else max(0.0, min(poll, left)))
-            if on_progress is not None:
-                on_progress(audit)
+            yield audit
             if audit.ended:
-                return audit
-            if deadline is not None and time.monotonic() >= deadline:
-                raise WaitTimeoutError(f"audit {audit_id} is still {audit.state} after {timeout:g} s")
+                return
+            _require_time(audit_id, deadline, timeout, audit.state)
             # A service that does not hold the answer would otherwise be asked without a pause.
             rest = min(pause, poll) - (time.monotonic() - asked_at)
             if deadline is not None:
                 rest = min(rest, deadline - time.monotonic())
             if rest > 0:
                 time.sleep(rest)
+
+    def change(
+        self, audit_id: str, *, labels: Mapping[str, str | None] | None = None, run_name: str | None = None
+    ) -> Audit:
+        """The audit with these labels merged into its own (None takes one away), and another name if one is given."""
+        body: dict[str, Any] = {} if labels is None else {"labels": dict(labels)}
+        if run_name is not None:
+            body["run_name"] = run_name
+        return read_answer(Audit, self._transport.patch(_audit_path(audit_id), json=body).content)
+
+    def compare(self, before: str, after: str) -> dict[str, Any]:
+        """What changed from one audit to another, as `Comparison` of the API's document has it."""
+        rest = _audit_path(after).removeprefix("/v1/audits")
+        return read_object(self._transport.get(f"{_audit_path(before)}/compare{rest}").content)
 
     def report(self, audit_id: str, format: ReportFormat = "json") -> str:
         """The report as text in one of the formats. A ProblemError with status 409 while the audit has not ended."""
@@ -247,6 +319,11 @@ class Client:
         asked = retry_after(response)
         pause = DEFAULT_PAUSE_SECONDS if asked is None else max(asked, SHORTEST_PAUSE_SECONDS)
         return read_answer(Audit, response.content), pause
+
+
+def _require_time(audit_id: str, deadline: float | None, timeout: float | None, state: str) -> None:
+    if deadline is not None and time.monotonic() >= deadline:
+        raise WaitTimeoutError(f"audit {audit_id} is still {state} after {timeout:g} s")
 
 
 def _audit_path(audit_id: str, rest: str = "") -> str:

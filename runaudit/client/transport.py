@@ -74,6 +74,12 @@ class Transport:
             request = self._http.build_request("POST", path, json=json)
         return self._send(lambda: request, repeatable=repeatable)
 
+    def patch(self, path: str, *, json: Any) -> httpx.Response:
+        """PATCH JSON: doing it twice is doing it once."""
+        with _text_only():
+            request = self._http.build_request("PATCH", path, json=json)
+        return self._send(lambda: request)
+
     def post_parts(self, path: str, parts: list[Part]) -> httpx.Response:
         """POST multipart/form-data. Files are read in small chunks, from their start at each attempt.
 
@@ -111,6 +117,21 @@ class Transport:
             return self._http.send(request), None
         except httpx.TransportError as error:
             return None, error
+
+    @contextmanager
+    def stream(self, path: str, *, headers: Mapping[str, str], silence: float) -> Iterator[Iterator[str] | None]:
+        """The lines of an event stream as they come, sent once; None if something else is answered.
+
+        Raises ProblemError, and httpx.TransportError where the connection breaks or is silent for `silence` seconds.
+        """
+        timeouts = httpx.Timeout(self._timeout, connect=min(10.0, self._timeout), read=silence)
+        sent = {"Accept": "text/event-stream", **headers}
+        with self._http.stream("GET", path, headers=sent, timeout=timeouts) as response:
+            if response.status_code >= 400:
+                response.read()
+                raise problem_of(response)
+            is_stream = response.headers.get("Content-Type", "").startswith("text/event-stream")
+            yield response.iter_lines() if is_stream else None
 
     def _timeouts(self, longer: float) -> httpx.Timeout:
         return httpx.Timeout(self._timeout, connect=min(10.0, self._timeout), read=self._timeout + longer)

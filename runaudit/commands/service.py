@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -100,7 +101,16 @@ def list_audits(  # noqa: PLR0917 - typer makes options of them
     ] = None,
     verdict: Annotated[list[str] | None, typer.Option(help="pass, warn, fail, inconclusive; may be repeated.")] = None,
     project: Annotated[list[str] | None, typer.Option(help="Of this project; may be repeated.")] = None,
+    cause: Annotated[list[str] | None, typer.Option(help="With a finding of this cause; may be repeated.")] = None,
+    framework: Annotated[list[str] | None, typer.Option(help="yolov5, yolov9, ultralytics; may be repeated.")] = None,
     label: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="With this label.")] = None,
+    since: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"], help="Created after, in UTC.")
+    ] = None,
+    until: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"], help="Created before, in UTC.")
+    ] = None,
+    oldest_first: Annotated[bool, typer.Option("--oldest-first", help="Instead of newest first.")] = False,
     limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 20,
     as_json: AsJson = False,
 ) -> None:
@@ -112,7 +122,12 @@ def list_audits(  # noqa: PLR0917 - typer makes options of them
             state=state or (),
             verdict=verdict or (),
             project=project or (),
+            cause=cause or (),
+            framework=framework or (),
             labels=read_pairs(label or [], "--label"),
+            created_after=since.replace(tzinfo=UTC) if since is not None else None,
+            created_before=until.replace(tzinfo=UTC) if until is not None else None,
+            sort="created_at" if oldest_first else "-created_at",
             page_size=min(limit, 100),
         )
         audits = [*islice(found, limit)]
@@ -177,11 +192,10 @@ def _client() -> Client:
 
 def _await(client: Client, audit: Audit, timeout: float | None) -> Audit:
     with shown_progress() as progress:
-
-        def on_progress(current: Audit) -> None:
-            progress(current.progress.stage, current.progress.done, current.progress.total)
-
-        return client.wait(audit.id, timeout=timeout, on_progress=on_progress)
+        for event in client.follow(audit.id, timeout=timeout):
+            audit = event.audit
+            progress(audit.progress.stage, audit.progress.done, audit.progress.total)
+    return audit
 
 
 def _failed(audit: Audit) -> int:
