@@ -77,8 +77,9 @@ def test_a_registered_version_is_audited_and_gets_its_verdict(tmp_path: Path) ->
         with serving(tmp_path / "data", environment=environment) as service:
             credentials = service.credentials
             run_id = call(address, "runs/create", {"experiment_id": "0"})["run"]["info"]["run_id"]
-            log = [MLFLOW, "artifacts", "log-artifacts", "--local-dir", str(RUN), "--run-id", run_id]
-            subprocess.run(log, check=True, env=os.environ | {"MLFLOW_TRACKING_URI": address}, capture_output=True)
+            for file in ("results.csv", "args.yaml", "weights/best.pt"):
+                place = f"{address}/api/2.0/mlflow-artifacts/artifacts/0/{run_id}/artifacts/{file}"
+                assert httpx.put(place, content=(RUN / file).read_bytes(), timeout=60).status_code == 200
             call(address, "registered-models/create", {"name": "shapes"})
             hook = {
                 "name": "runaudit",
