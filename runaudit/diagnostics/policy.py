@@ -54,7 +54,7 @@ class PolicyOutcome:
 NOT_VALIDATED = "Validation could not be run again."
 NO_BASELINE = "max_regression needs a baseline_audit to compare with."
 BASELINE_ELSEWHERE = (
-    "What the baseline audit measured was not handed in; `runaudit check` takes its report by --baseline."
+    "Only the service knows what the baseline audit measured; hand the run to it with `runaudit submit`."
 )
 
 

@@ -72,7 +72,7 @@ def test_a_regression_is_judged_with_the_intervals_of_both(before: float, allowe
 
 @pytest.mark.parametrize(
     ("baseline", "words"),
-    [(None, "--baseline"), (Baseline(), "no mAP"), (Baseline(map50_95=0.7), "no interval")],
+    [(None, "runaudit submit"), (Baseline(), "no mAP"), (Baseline(map50_95=0.7), "no interval")],
 )
 def test_a_regression_that_can_t_be_judged_says_why(baseline: Baseline | None, words: str):
     (rule,) = judge(Policy(baseline_audit="x", max_regression=0.1), cases.evaluation(0.6), baseline=baseline)
