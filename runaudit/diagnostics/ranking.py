@@ -131,16 +131,23 @@ def rank(results: list[CheckResult]) -> list[CheckResult]:
     after those with one), then in the order of the causes. An explainer stands before what it explains.
     """
     found = sorted((result for result in results if result.finding is not None), key=_key)
-    failed = {result.cause for result in found if result.outcome == "failed"}
     by_cause = {result.cause: result for result in found}
-    for cause, symptom in EXPLAINS:
-        order = [result.cause for result in found]
-        explainer, explained = by_cause.get(cause), by_cause.get(symptom)
-        if cause not in failed or explainer is None or explained is None or not _accounts_for(explainer, explained):
-            continue
-        if order.index(symptom) < order.index(cause):
-            found.insert(order.index(symptom), found.pop(order.index(cause)))
-    return found
+    ranked: list[CheckResult] = []
+    begun: set[CauseId] = set()
+
+    def place(result: CheckResult) -> None:
+        if result.cause in begun:
+            return
+        begun.add(result.cause)
+        # Those that explain an explainer come before it, too.
+        for explainer in (by_cause[cause] for cause in by_cause if (cause, result.cause) in EXPLAINS):
+            if explainer.outcome == "failed" and _accounts_for(explainer, result):
+                place(explainer)
+        ranked.append(result)
+
+    for result in found:
+        place(result)
+    return ranked
 
 
 def _key(result: CheckResult) -> tuple[int, float, int]:

@@ -122,7 +122,9 @@ def find_leakage(validation: Split, training: Labelled, known: Split, root: Path
                 )
     repeats = _nearest(copies_within(validation.prints, mean, most=MOST_WITHIN))
     repeats = _taken(repeats, _kinds(repeats, validation, validation) < 2)
-    series = _alike(*_once(*neighbours(of_validation, of_validation)), own, own, limit)
+    # Less their own mean: beside training images that are all brighter, the dark ones of another split look alike.
+    among = remainders(validation.prints, mean_thumbnail(validation.prints))
+    series = _alike(*_once(*neighbours(of_validation, of_validation)), among, among, limit)
     exact, near, scene = (int((kind == which).sum()) for which in range(3))
     gravest = sorted(examples, key=lambda image: (int(kind[image]), image))
     facts = LeakageFacts(

@@ -99,6 +99,15 @@ def test_what_learns_badly_is_no_lack_of_capacity(cause: CauseId):
     assert order([finding("underfitting", "major"), finding(cause, "major")]) == [cause, "underfitting"]
 
 
+def test_what_explains_an_explainer_comes_before_both():
+    results = [
+        finding("confidence_threshold", "major", 0.25),
+        finding("overfitting", "major", 0.14),
+        finding("distribution_shift", "major", 0.09),
+    ]
+    assert order(results) == ["distribution_shift", "overfitting", "confidence_threshold"]
+
+
 def test_explaining_twice_changes_nothing():
     results = [
         finding("learning_rate", "major"),

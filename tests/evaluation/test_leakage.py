@@ -92,6 +92,17 @@ def test_numbers_alone_make_no_film(tmp_path: Path) -> None:
     assert len(np.unique(found.group)) == 30
 
 
+@pytest.mark.parametrize("change", [lambda picture: picture * 0.15, lambda picture: 190 + (picture - 128) * 0.15])
+def test_a_split_that_is_all_darker_or_paler_is_no_film(tmp_path: Path, change) -> None:  # type: ignore[no-untyped-def]
+    # All have a bright sky and a dark ground, as pictures of one kind have much in common.
+    light = np.linspace(130, 0, scenes(1)[0].shape[0])[:, None, None]
+    pictures = [np.clip(picture * 0.4 + light, 0, 255).astype(np.uint8) for picture in scenes(60)]
+    changed = [np.clip(change(picture.astype(np.float32)), 0, 255).astype(np.uint8) for picture in pictures[30:]]
+    train = entries(write(tmp_path / "t", pictures[:30], "train_"), "t", "train")
+    val = entries(write(tmp_path / "v", changed, "val_"), "v", "val", OTHER)
+    assert len(np.unique(looked_for(tmp_path, train, val, known=30).group)) == 30
+
+
 def test_a_camera_that_stands_still_leaks_nothing(tmp_path: Path) -> None:
     names = write(tmp_path / "f", scenes(60, background=scenes(1, seed=99)[0]), "camera_")
     train = [Entry(f"f/{name}", [BOX], "train") for name in names[::2]]

@@ -66,7 +66,8 @@ def test_a_thread_knows_only_what_it_is_given() -> None:
     def look() -> None:
         seen.append(log_context.request_id())
 
-    for target in (look, lambda run=contextvars.copy_context().run: run(look)):
+    copied = contextvars.copy_context()
+    for target in (look, lambda: copied.run(look)):
         thread = threading.Thread(target=target)
         thread.start()
         thread.join()
