@@ -17,7 +17,7 @@ def difference_interval(
     Medicine 27, 2008, equations 7 and 8). It takes skewed intervals as they are, as percentile bootstrap gives them.
 
     It supposes that the two are independent. Two models that were measured on the same images are not: what is hard
-    for one is hard for the other, which makes the true interval narrower than this one. So it errs to the cautious side.
+    for one is hard for the other, which makes the true interval narrower than this one. It errs to the cautious side.
     """
     if before_ci95 is None or after_ci95 is None or _empty(before_ci95) or _empty(after_ci95):
         return None
