@@ -458,17 +458,25 @@ def _log_of_a_full_card(run: Path, _data: Path, _severity: int, _rng: np.random.
 
 
 def _loss_spike(run: Path, _data: Path, _severity: int, _rng: np.random.Generator) -> None:
-    """One epoch in the first third with twice the loss, from which the run recovered."""
+    """One epoch in the first third with twice the loss, from which the run recovered; the checkpoint records it too."""
+    import torch  # noqa: PLC0415
+
     with (run / "results.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    row = rows[len(rows) // 3]
-    for column in row:
+    place = len(rows) // 3
+    for column in rows[place]:
         if column.strip().startswith("train/"):
-            row[column] = f"{2 * float(row[column]):.5f}"
+            rows[place][column] = f"{2 * float(rows[place][column]):.5f}"
     with (run / "results.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
+    weights = run / "weights" / "best.pt"
+    content = torch.load(weights, map_location="cpu", weights_only=False)
+    for name, recorded in (content.get("train_results") or {}).items():
+        if name.startswith("train/") and len(recorded) > place:
+            recorded[place] *= 2
+    torch.save(content, weights)
 
 
 def _renamed_synonyms(_run: Path, data: Path, _severity: int, _rng: np.random.Generator) -> None:

@@ -10,6 +10,8 @@ from runaudit.runs.facts import CheckpointFacts, Column, Curves
 RELATIVE = 1e-3
 ABSOLUTE = 2e-5
 """Older versions print five significant digits and five decimals, which bounds rounding well below these."""
+LEAST_ROUNDED = 5
+"""Values of a column from which it counts as rounded: that so many end in zeros has a chance of 1 in 100,000."""
 
 _METRICS = {
     "metrics/precision(B)": "precision",
@@ -41,7 +43,9 @@ def recorded_differences(curves: Curves, checkpoint: CheckpointFacts) -> Compari
     recorded = {name.strip(): column for name, column in checkpoint.train_results.items()}
     epochs = recorded.get("epoch")
     pairs = [
-        (name, values, column) for name, values in recorded.items() if (column := _matching(curves, name)) is not None
+        (name, values, column, _rounding(column))
+        for name, values in recorded.items()
+        if (column := _matching(curves, name)) is not None
     ]
     if not epochs or not pairs:
         return None
@@ -80,15 +84,27 @@ def _matching(curves: Curves, name: str) -> Column | None:
     return curves.learning_rates.get(rest) if kind == "lr" else None
 
 
-def _first_difference(pairs: list[tuple[str, Column, Column]], index: int, row: int) -> str | None:
+def _rounding(column: Column) -> float:
+    """By how much a value of the column may be off because somebody rounded the file: half of its last decimal.
+
+    The last decimal is the one that all values are multiples of. Files as the frameworks write them have four or five.
+    """
+    values = [value for value in column if value is not None and math.isfinite(value)]
+    for decimals in range(1, 4):
+        if len(values) >= LEAST_ROUNDED and all(math.isclose(value, round(value, decimals)) for value in values):
+            return 0.5 * 10.0**-decimals
+    return 0.0
+
+
+def _first_difference(pairs: list[tuple[str, Column, Column, float]], index: int, row: int) -> str | None:
     """The name of the first column in which recorded row `index` and csv row `row` differ, None if they agree."""
-    for name, recorded, written in pairs:
+    for name, recorded, written, rounded in pairs:
         left = recorded[index] if index < len(recorded) else None
         right = written[row] if row < len(written) else None
         if left is None or right is None:
             continue  # a checkpoint may be written before all columns of its epoch are known
         if math.isfinite(left) and math.isfinite(right):
-            if not math.isclose(left, right, rel_tol=RELATIVE, abs_tol=ABSOLUTE):
+            if not math.isclose(left, right, rel_tol=RELATIVE, abs_tol=ABSOLUTE + rounded):
                 return name
         elif math.isfinite(left) != math.isfinite(right):
             return name

@@ -38,6 +38,18 @@ def test_rounding_and_counting_from_zero_are_no_difference(first_epoch: int):
     assert examine(cases.with_checkpoint(cases.healthy(), train_results=rows)).outcome == "passed"
 
 
+def rounded(run: Any, decimals: int, *, lifted: float = 0.0) -> Any:
+    metric = tuple(None if cell is None else round(cell + lifted, decimals) for cell in run.curves.metrics["map50_95"])
+    return cases.with_curves(run, metrics=run.curves.metrics | {"map50_95": metric})
+
+
+@pytest.mark.parametrize(("lifted", "outcome"), [(0.0, "passed"), (0.03, "failed")])
+def test_a_file_that_somebody_rounded_is_not_altered_unless_by_more(lifted: float, outcome: str):
+    run = rounded(cases.run(), 2, lifted=lifted)
+    run = run.model_copy(update={"checkpoint": cases.checkpoint(train_results=recorded(cases.run()))})
+    assert examine(replace(cases.healthy(), run=run)).outcome == outcome
+
+
 def test_foreign_globals_are_critical_and_named():
     result = examine(cases.with_checkpoint(cases.healthy(), foreign_globals=("posix.system", "custom.Net")))
     assert result.finding is not None and result.finding.severity == "critical"
