@@ -90,6 +90,7 @@ def printed(pairs: Sequence[tuple[Case, Audited]], by_name: dict[str, Audited]) 
     clean = [(case, audited) for case, audited in pairs if case.expected is None]
     first = sum(bool(ranked(audited)) and ranked(audited)[0] in case.accepted for case, audited in faulty)
     among = sum(bool(set(ranked(audited)[:3]) & case.accepted) for case, audited in faulty)
+    beside = sum(bool(set(beside_truth(case, audited, by_name)[:1]) & case.accepted) for case, audited in faulty)
     alarmed = [
         (case.name, finding["cause"])
         for case, audited in clean
@@ -100,6 +101,7 @@ def printed(pairs: Sequence[tuple[Case, Audited]], by_name: dict[str, Audited]) 
     lines = [
         f"faults verified: {len(faulty)}, planted without effect and left out: {unverified}",
         f"top-1          {rate(first, len(faulty))}",
+        f"   beside what is true of the run without the fault: {rate(beside, len(faulty))}",
         f"recall at 3    {rate(among, len(faulty))}",
         f"clean alarms   {rate(len({name for name, _ in alarmed}), len(clean))}",
         f"   of {short} of them it is true that more epochs bring 2 points; saying so is no alarm",
@@ -165,12 +167,18 @@ def true_of(case: Case, by_name: dict[str, Audited]) -> frozenset[str]:
     The longer training was made for one family a data set; of the others the same is taken to hold.
     """
     family = PAIRS[case.training.base]
-    own = case.training if case.training.family == family else None
+    own = case.training if case.training.family == family and case.training.cause is None else None
     longer = by_name.get(f"{case.training.base}-{family}-clean-long")
     shorter = by_name.get(own.name if own is not None else f"{case.training.base}-{family}-clean")
     if longer is None or shorter is None or case.training.variant in ("long", "example"):
         return frozenset()
     return frozenset({"insufficient_epochs"} if _loss(shorter, longer) >= LEAST_LOSS else ())
+
+
+def beside_truth(case: Case, audited: Audited, by_name: dict[str, Audited]) -> list[str]:
+    """The causes found, without those that are true of the run without its fault, unless they are what was planted."""
+    true = true_of(case, by_name) - case.accepted
+    return [cause for cause in ranked(audited) if cause not in true]
 
 
 def _share(hits: list[bool]) -> list[int]:
