@@ -41,6 +41,11 @@ def test_a_run_of_few_epochs_is_projected_to_a_usual_schedule():
     assert 0.38 < result.finding.impact.value / (0.1 * np.log(2)) < 0.5
 
 
+def test_a_handful_of_rows_that_seem_level_are_no_proof_of_convergence():
+    result = examine(cases.curves_only(cases.run(np.asarray([0.69, 0.76, 0.75, 0.75, 0.78]))))
+    assert result.outcome == "warned" and result.finding is not None and "only 5 epochs" in result.finding.title
+
+
 def test_a_gain_of_the_decay_tail_alone_is_no_alarm():
     tail = cases.smooth() - 0.015 * cases.linear_rate() / 0.01
     assert examine(cases.curves_only(cases.run(tail))).outcome == "passed"
