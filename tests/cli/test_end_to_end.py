@@ -98,9 +98,14 @@ def test_a_run_that_cannot_be_read_exits_with_2(service: dict[str, str], tmp_pat
     assert "failed" in ended.stderr and "[archive_" in ended.stderr
 
 
-def test_formats_that_the_service_lacks_exit_with_2(service: dict[str, str], diverged: Path) -> None:
+def test_every_format_of_a_report_is_served_and_others_exit_with_2(service: dict[str, str], diverged: Path) -> None:
     audit_id = runaudit("submit", diverged, "--depth", "curves", environment=service).stdout.strip()
-    assert runaudit("report", audit_id, "--format", "sarif", environment=service).returncode == 2
+    begins = {"json": "{", "html": "<!doctype html>", "markdown": "#", "junit": "<?xml", "sarif": "{"}
+    for name, beginning in begins.items():
+        answer = runaudit("report", audit_id, "--format", name, environment=service)
+        assert answer.returncode == 0, answer.stderr
+        assert answer.stdout.lower().startswith(beginning), name
+    assert runaudit("report", audit_id, "--format", "pdf", environment=service).returncode == 2
 
 
 def test_a_new_key_opens_what_its_scopes_say_and_no_more(service: dict[str, str]) -> None:

@@ -241,4 +241,4 @@ def test_the_reaper_removes_what_no_audit_needs(workplace: Workplace) -> None:
     with workplace.reaper():
         wait_until(lambda: not store.holds(gone), what="the artifact being removed")
     assert store.holds(kept)
-    assert "removed 1 artifacts" in workplace.log("reaper")
+    assert "removed 1 audits, artifacts and uploads" in workplace.log("reaper")

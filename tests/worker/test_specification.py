@@ -30,6 +30,7 @@ def claim(**inputs: Input) -> Claim:
         policy={"min_map50": 0.5},
         environment={"gpu": "none"},
         inputs=inputs,
+        baseline=None,
     )
 
 
