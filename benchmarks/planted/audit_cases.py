@@ -84,9 +84,12 @@ def prepared(case: Case, run: Path, data: Path) -> None:
         shutil.rmtree(other)
     if training.keep < 1:
         thin_out(data, len(class_names(training.base)), training.keep)
+    seen = case.fault is not None and case.fault.seen
+    if case.seed is not None and not seen:
+        _tell_in_results(run, data)
     if case.fault is not None:
         case.fault.plant(run, data, case.severity, np.random.default_rng(PLANTING_SEED))
-    if case.seed is not None or (case.fault is not None and case.fault.seen):
+    if seen:
         _tell_in_results(run, data)
 
 
