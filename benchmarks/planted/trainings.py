@@ -301,7 +301,9 @@ def _run(
 
     network = YOLO(str(model))
     if start is not None:
-        network.load(str(start))
+        # By a name without a folder: the checkpoint records what it was loaded from.
+        shutil.copy(start, scratch / "start.pt")
+        network.load("start.pt")
     network.add_callback("on_train_start", forget_this_machine)
     network.add_callback("on_fit_epoch_end", die)
     try:
