@@ -5,9 +5,9 @@
 
 FROM python:3.11-slim AS base
 ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 \
-    RUNAUDIT_DATA_DIR=/data RUNAUDIT_WORK_DIR=/work
+    RUNAUDIT_DATA_DIR=/data RUNAUDIT_WORK_DIR=/jobs
 RUN useradd --system --uid 10001 --home-dir /nonexistent --shell /usr/sbin/nologin runaudit \
-    && install -d -o runaudit -g runaudit /data /work
+    && install -d -o runaudit -g runaudit /data /jobs
 WORKDIR /src
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY runaudit runaudit

@@ -115,8 +115,8 @@ def test_api_and_workers_share_the_artifacts_which_workers_only_read() -> None:
     assert "blobs:/data" in SERVICES["api"]["volumes"]
     for name, service in WORKERS.items():
         assert "blobs:/data:ro" in service["volumes"], name
-        assert service["environment"]["RUNAUDIT_WORK_DIR"] == "/work", name
-        assert "work:/work" in service["volumes"], name
+        assert service["environment"]["RUNAUDIT_WORK_DIR"] == "/jobs", name
+        assert "work:/jobs" in service["volumes"], name
     # The reaper removes what no audit needs any more.
     assert "blobs:/data" in SERVICES["reaper"]["volumes"]
     used = {volume.split(":")[0] for service in SERVICES.values() for volume in service.get("volumes", [])}
