@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from benchmarks.planted.cases import Case, cases
 from benchmarks.planted.faults import CONFUSABLE
 from benchmarks.planted.trainings import PAIRS
 from runaudit.causes import CAUSES
+from runaudit.diagnostics.counting import wilson_interval
 
 LEAST_LOSS: Final = 0.02
 """of mAP50-95: the report contract's two points"""
@@ -63,19 +63,11 @@ def ranked(audited: Audited) -> list[str]:
     return [finding["cause"] for finding in audited["findings"]]
 
 
-def wilson(hits: int, of: int, z: float = 1.96) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share (Wilson 1927, equation 3 of Brown, Cai and DasGupta 2001)."""
-    share, weight = hits / of, z * z / of
-    middle = (share + weight / 2) / (1 + weight)
-    half = z / (1 + weight) * math.sqrt(share * (1 - share) / of + weight / (4 * of))
-    return middle - half, middle + half
-
-
 def rate(hits: int, of: int) -> str:
     """A share with its Wilson interval."""
     if not of:
         return "- (n=0)"
-    lower, upper = wilson(hits, of)
+    lower, upper = wilson_interval(hits, of)
     return f"{hits / of:.2f} [{lower:.2f}, {upper:.2f}] (n={of})"
 
 

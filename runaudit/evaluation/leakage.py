@@ -17,6 +17,7 @@ from runaudit.evaluation.fingerprinting import digests, file_sizes, fingerprints
 from runaudit.evaluation.image_properties import Fingerprints
 from runaudit.evaluation.labels import Labelled
 from runaudit.evaluation.near_duplicates import Pairs, copies, copies_within, mean_thumbnail, remainders
+from runaudit.evaluation.proportions import wilson_interval
 from runaudit.evaluation.selection import labelled_part, sampled
 from runaudit.evaluation.sequences import frames, neighbours, taken
 from runaudit.evaluation.touching_boxes import TooCrowdedError
@@ -145,13 +146,8 @@ def find_leakage(validation: Split, training: Labelled, known: Split, root: Path
 
 
 def wilson(hits: int, total: int) -> Interval:
-    """The 95 % score interval of a share (Wilson, Probable inference, JASA 22, 1927); (0, 1) of nothing."""
-    if not total:
-        return 0.0, 1.0
-    z, share = 1.959964, hits / total
-    centre = (share + z * z / (2 * total)) / (1 + z * z / total)
-    half = z / (1 + z * z / total) * np.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
-    return float(max(0.0, centre - half)), float(min(1.0, centre + half))
+    """Wilson's 95 % interval of a share; (0, 1) of nothing."""
+    return wilson_interval(hits, total) or (0.0, 1.0)
 
 
 def _compared(training: Labelled, known: Split, root: Path, *, most: int, seed: int) -> Split:
