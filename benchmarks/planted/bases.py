@@ -1,5 +1,5 @@
 """The rendered data sets that faults are planted in, each from a seed: signs in a street, cells in a dish, traffic from
-above; the example's shapes are the fourth.
+above, parcels on a belt; the example's shapes are the fifth.
 
 Nothing of them is stored. One NumPy generator an image, seeded with (base, seed, split, index): a split does not change
 when the other grows.
@@ -40,7 +40,9 @@ class Base:
     """A kind of data set.
 
     `share` is how often each class comes; `objects` the fewest of an image, and one more than the most; `radius` half
-    the extent of an object, in pixels of SIZE, from the smallest to the largest.
+    the extent of an object, in pixels of SIZE, from the smallest to the largest; `hidden` the share of a box that one
+    placed later may cover. The first bases bound only what an object finds covered, so that a large one may hide a small
+    one whole; their runs are trained on that.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Base:
     radius: tuple[float, float]
     ground: Callable[[np.random.Generator, int, int], Picture] | None
     paint: Painter | None
+    hidden: float = 1.0
 
 
 def render(base: str, root: Path, *, seed: int, train: int, val: int) -> Path:
@@ -92,7 +95,8 @@ def _image(rng: np.random.Generator, base: Base) -> tuple[Picture, list[Box]]:
         for _ in range(30):
             radius = float(np.exp(rng.uniform(*np.log(base.radius))))
             x, y = rng.uniform(radius, width - radius), rng.uniform(radius, height - radius)
-            if _covered((x - radius, y - radius, x + radius, y + radius), boxes) <= MOST_COVERED:
+            square = x - radius, y - radius, x + radius, y + radius
+            if _covered(square, boxes) <= MOST_COVERED and _hides(square, boxes) <= base.hidden:
                 found = base.paint(rng, canvas, class_id, *(value * OVERSAMPLING for value in (x, y, radius)))
                 left, top, right, bottom = (value / OVERSAMPLING for value in found[1:])
                 boxes.append((class_id, max(left, 0), max(top, 0), min(right, width), min(bottom, height)))
@@ -104,11 +108,19 @@ def _image(rng: np.random.Generator, base: Base) -> tuple[Picture, list[Box]]:
 def _covered(box: tuple[float, ...], others: list[Box]) -> float:
     """The largest share of `box` that one of the others covers."""
     area = (box[2] - box[0]) * (box[3] - box[1])
-    shares = [
-        max(0.0, min(box[2], o[3]) - max(box[0], o[1])) * max(0.0, min(box[3], o[4]) - max(box[1], o[2])) / area
-        for o in others
-    ]
-    return max(shares, default=0.0)
+    return max((_common(box, other) / area for other in others), default=0.0)
+
+
+def _hides(box: tuple[float, ...], others: list[Box]) -> float:
+    """The largest share of one of the others that `box` covers."""
+    return max((_common(box, o) / ((o[3] - o[1]) * (o[4] - o[2])) for o in others), default=0.0)
+
+
+def _common(box: tuple[float, ...], other: Box) -> float:
+    """The area that both have, in square pixels."""
+    width = min(box[2], other[3]) - max(box[0], other[1])
+    height = min(box[3], other[4]) - max(box[1], other[2])
+    return max(0.0, width) * max(0.0, height)
 
 
 def _line(box: Box, width: int, height: int) -> str:
@@ -241,6 +253,75 @@ def _vehicle(rng: np.random.Generator, canvas: Picture, class_id: int, x: float,
     return class_id, float(left), float(upper), float(right), float(lower)
 
 
+def _belt(rng: np.random.Generator, width: int, height: int) -> Picture:
+    """A conveyor belt between two rails, with its seams and worn tracks along it, lit from one side."""
+    lying = rng.uniform() < 0.5
+    along, across = (width, height) if lying else (height, width)
+    picture = np.empty((across, along, 3), dtype=np.float32)
+    picture[:] = rng.uniform(45, 95) + rng.uniform(-10, 10, size=3)
+    picture += np.linspace(-1, 1, across, dtype=np.float32)[:, None, None] * rng.uniform(-25, 25)
+    picture += _noise(rng, along, across, 30, 6)
+    for _ in range(int(rng.integers(2, 6))):
+        y, thick = int(rng.uniform(0, across)), int(rng.uniform(4, 16))
+        picture[y : y + thick] += rng.uniform(-14, 14)
+    start, gap = int(rng.uniform(0, 120)), int(rng.uniform(110, 260))
+    for x in range(start, along, gap):
+        picture[:, x : x + 5] *= 0.6
+    rail, steel = int(rng.uniform(12, 40)), rng.uniform(140, 200)
+    picture[:rail] = steel
+    picture[across - rail :] = steel * 0.8
+    return _pixels(picture if lying else np.ascontiguousarray(picture.transpose(1, 0, 2)))
+
+
+def _parcel(rng: np.random.Generator, canvas: Picture, class_id: int, x: float, y: float, radius: float) -> Box:
+    """A carton with tape, an envelope with its flap, a tube with caps, a crate with slots, or a bag with a label."""
+    angle = float(rng.uniform(0, 180))
+    breadth = (rng.uniform(0.6, 0.85), rng.uniform(0.55, 0.72), rng.uniform(0.2, 0.28), 0.8, 0.75)[class_id]
+    turn = np.deg2rad(angle)
+    axes = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]]) * radius
+
+    def placed(*points: tuple[float, float]) -> NDArray[Any]:
+        """Points of the parcel's own square, from -1 to 1 along and across, in pixels."""
+        return np.array(points) @ axes + (x, y)
+
+    def slab(left: float, right: float, upper: float, lower: float) -> NDArray[Any]:
+        return placed((left, upper), (right, upper), (right, lower), (left, lower))
+
+    def fill(points: NDArray[Any], colour: NDArray[Any]) -> None:
+        cv2.fillPoly(canvas, [points.astype(np.int32)], tuple(np.clip(colour, 0, 255).tolist()))
+
+    outline = slab(-1, 1, -breadth, breadth)
+    if class_id == 4:
+        turns = np.linspace(0, 2 * np.pi, 32, endpoint=False)
+        lengths = 1 + 0.08 * np.sin(turns * rng.integers(3, 7) + rng.uniform(0, 6))
+        outline = placed(*zip(lengths * np.cos(turns), breadth * lengths * np.sin(turns), strict=True))
+    fill(outline + radius * 0.08, np.array([22.0, 22.0, 22.0]))
+    carton = np.array([95.0, 140.0, 180.0]) * rng.uniform(0.75, 1.2)
+    paper = np.array([215.0, 228.0, 235.0]) * rng.uniform(0.8, 1.05)
+    if class_id == 0:
+        fill(outline, carton)
+        fill(slab(-1, 1, -0.13, 0.13), carton * 1.35)
+    elif class_id == 1:
+        fill(outline, paper)
+        fill(placed((-1, -breadth), (0, 0.25 * breadth), (1, -breadth)), paper * 0.72)
+    elif class_id == 2:
+        fill(outline, paper * 0.85 if rng.uniform() < 0.5 else carton)
+        for end in (-1.0, 0.8):
+            fill(slab(end, end + 0.2, -breadth, breadth), np.array([150.0, 70.0, 40.0]))
+    elif class_id == 3:
+        plastic = np.array((rng.uniform(120, 210), rng.uniform(50, 110), rng.uniform(20, 70)))
+        plastic = plastic if rng.uniform() < 0.5 else plastic[::-1]
+        fill(outline, plastic)
+        for left in (-0.8, -0.2, 0.4):
+            fill(slab(left, left + 0.35, -0.55, 0.55), plastic * 0.35)
+    else:
+        fill(outline, np.full(3, rng.uniform(120, 185)))
+        fill(slab(-0.4, 0.35, -0.3, 0.25), np.array([245.0, 245.0, 245.0]))
+    left, top = outline.min(axis=0)
+    right, bottom = outline.max(axis=0)
+    return class_id, float(left), float(top), float(right), float(bottom)
+
+
 BASES: Final = {
     base.name: base
     for base in (
@@ -258,5 +339,15 @@ BASES: Final = {
             "cells", ("plain", "rimmed", "nucleated", "spiky"), (0.45, 0.3, 0.15, 0.1), (4, 11), (8, 18), _dish, _cell
         ),
         Base("traffic", ("car", "lorry", "tank"), (0.4, 0.3, 0.3), (4, 12), (6, 12), _land, _vehicle),
+        Base(
+            "parcels",
+            ("carton", "envelope", "tube", "crate", "bag"),
+            (0.28, 0.22, 0.2, 0.16, 0.14),
+            (3, 8),
+            (9, 30),
+            _belt,
+            _parcel,
+            hidden=MOST_COVERED,
+        ),
     )
 }
