@@ -17,7 +17,7 @@ from benchmarks.scenes import scenes
 from runaudit.evaluation.average_precision import detection_metrics
 from runaudit.evaluation.bootstrap import bootstrap, interval
 from runaudit.evaluation.matching import Matches
-from runaudit.evaluation.proportions import wilson_of_share
+from runaudit.proportions import wilson_of_share
 
 IMAGES = (1, 2, 3, 5, 8, 10, 12, 15, 20, 30, 50)
 POPULATION = 20_000
@@ -68,7 +68,7 @@ def main() -> None:
                 sample = part(population, np.sort(generator.choice(with_labels, images, replace=False)))
                 ends = interval(bootstrap(sample, replicates=options.replicates).map50_95)
                 wilson = wilson_of_share(figure(sample), images)
-                if ends is None or wilson is None:
+                if ends is None:
                     continue
                 outer = min(ends[0], wilson[0]), max(ends[1], wilson[1])
                 alone += ends[0] <= truth <= ends[1]

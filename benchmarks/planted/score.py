@@ -19,7 +19,7 @@ from benchmarks.planted.cases import Case, cases
 from benchmarks.planted.faults import CONFUSABLE
 from benchmarks.planted.trainings import PAIRS
 from runaudit.causes import CAUSES
-from runaudit.diagnostics.counting import wilson_interval
+from runaudit.proportions import wilson_interval
 
 LEAST_LOSS: Final = 0.02
 """of mAP50-95: the report contract's two points"""

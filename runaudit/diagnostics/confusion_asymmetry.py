@@ -12,6 +12,7 @@ from runaudit.diagnostics.counting import NORMAL, Counts
 from runaudit.diagnostics.evidence import Measurement
 from runaudit.diagnostics.thresholds import threshold
 from runaudit.evaluation.facts import ClassMetrics, EvaluationFacts, Interval
+from runaudit.proportions import Z95
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,6 @@ class Thresholds:
 
 
 LIMITS: Final = Thresholds()
-Z95: Final = NORMAL.inv_cdf(0.975)
 
 
 @dataclass(frozen=True)

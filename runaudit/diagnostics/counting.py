@@ -91,14 +91,3 @@ def weighted_theil_sen(x: Counts, y: Counts, weights: Counts) -> float:
     order = np.argsort(slopes)
     cumulative = np.cumsum(pair_weights[order])
     return float(slopes[order][np.searchsorted(cumulative, cumulative[-1] / 2.0)])
-
-
-def wilson_interval(hits: int, total: int) -> tuple[float, float]:
-    """95 % interval of a share (Wilson, JASA 22 (1927)); (0, 1) without any trial."""
-    if total <= 0:
-        return 0.0, 1.0
-    z = NORMAL.inv_cdf(0.975)
-    share = hits / total
-    middle = (share + z**2 / (2 * total)) / (1 + z**2 / total)
-    half = z / (1 + z**2 / total) * math.sqrt(share * (1 - share) / total + z**2 / (4 * total**2))
-    return max(0.0, middle - half), min(1.0, middle + half)

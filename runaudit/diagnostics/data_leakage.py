@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from runaudit.diagnostics.answers import found, inconclusive, not_run, passed, why_absent
-from runaudit.diagnostics.counting import wilson_interval
 from runaudit.diagnostics.evidence import Check, CheckResult, Evidence, Impact, Measurement, Remedy, Severity
 from runaudit.diagnostics.interventions import named
 from runaudit.diagnostics.thresholds import threshold
 from runaudit.evaluation.facts import Interval, LeakageFacts
+from runaudit.proportions import wilson_interval
 from runaudit.runs.facts import SameImages
 
 CAUSE: Final = "data_leakage"

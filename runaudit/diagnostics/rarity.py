@@ -6,11 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from runaudit.diagnostics.counting import NORMAL, Counts, weighted_theil_sen
+from runaudit.diagnostics.counting import Counts, weighted_theil_sen
 from runaudit.diagnostics.thresholds import threshold
 from runaudit.evaluation.facts import ClassificationFacts, EvaluationFacts, Interval
-
-Z95 = NORMAL.inv_cdf(0.975)
+from runaudit.proportions import Z95
 
 
 @dataclass(frozen=True)

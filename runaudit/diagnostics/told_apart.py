@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from runaudit.diagnostics.class_support import ClassSupport, best_map50
-from runaudit.diagnostics.counting import wilson_interval
 from runaudit.diagnostics.evidence import Evidence, Impact, Measurement
 from runaudit.diagnostics.opposite_names import Pairs
 from runaudit.diagnostics.thresholds import threshold
 from runaudit.evaluation.facts import Interval
+from runaudit.proportions import wilson_interval
 
 
 @dataclass(frozen=True)

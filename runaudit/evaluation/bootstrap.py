@@ -15,8 +15,8 @@ from runaudit.evaluation.average_precision import area, ramp_area
 from runaudit.evaluation.distinct_images import distinct_by_class, distinct_images
 from runaudit.evaluation.facts import Interval
 from runaudit.evaluation.matching import IOU_THRESHOLDS, Matches
-from runaudit.evaluation.proportions import COVERAGE, wilson_of_share
 from runaudit.evaluation.protocol import ULTRALYTICS, AveragePrecision
+from runaudit.proportions import COVERAGE, wilson_of_share
 
 REPLICATES: Final = 1000
 FEW_IMAGES: Final = 5
@@ -67,7 +67,7 @@ def metric_interval(ends: Interval | None, value: float, distinct: int) -> Inter
     if ends is None or (distinct >= FEW_IMAGES and ends[1] > ends[0]):
         return ends
     outer = wilson_of_share(min(max(value, 0.0), 1.0), distinct)
-    return None if outer is None else (min(ends[0], outer[0]), max(ends[1], outer[1]))
+    return min(ends[0], outer[0]), max(ends[1], outer[1])
 
 
 def difference_interval(ends: Interval | None, value: float, distinct: int) -> Interval | None:
@@ -79,7 +79,7 @@ def difference_interval(ends: Interval | None, value: float, distinct: int) -> I
     if ends is None or distinct >= FEW_IMAGES:
         return ends
     outer = wilson_of_share(min(max((1 + value) / 2, 0.0), 1.0), distinct)
-    return None if outer is None else (min(ends[0], 2 * outer[0] - 1), max(ends[1], 2 * outer[1] - 1))
+    return min(ends[0], 2 * outer[0] - 1), max(ends[1], 2 * outer[1] - 1)
 
 
 def image_draws(images: int, replicates: int, seed: int) -> Iterator[NDArray[np.int64]]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from runaudit.evaluation.box_pairs import largest
 from runaudit.evaluation.matching import Matches
 from runaudit.evaluation.sightings import SURE, Sightings
+from runaudit.proportions import Z95
 
 LEAST_IOU: Final = 0.25
 """a label twice as large as its object in area still overlaps it by 0.5; one twice as large in both sides by 0.25"""
@@ -23,7 +24,6 @@ MARGIN: Final = 0.01
 are not"""
 FENCE: Final = 5.0
 """median absolute deviations beyond which a residual is cut: it is an error of one box, not a habit"""
-Z95: Final = 1.96
 FEWEST: Final = 30
 """boxes behind a mean"""
 

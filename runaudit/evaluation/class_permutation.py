@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from runaudit.evaluation.box_pairs import largest, overlapping
 from runaudit.evaluation.matching import Matches
+from runaudit.proportions import wilson_interval
 
 ON: Final = 0.5
 """IoU from which a detection is of a label"""
@@ -18,7 +19,6 @@ FEWEST: Final = 5
 FAVOURED: Final = 0.6
 """what the share of the other id, of the labels that have it or their own, is surely above (Wilson's lower end, 95 %).
 Two ids that a model can't tell apart have 0.5; ids that it calls by one of both keep that one"""
-Z95: Final = 1.96
 
 
 @dataclass(frozen=True)
@@ -94,11 +94,7 @@ def _assigned(
 
 def _lower_end(hits: NDArray[np.int64], total: NDArray[np.int64]) -> NDArray[np.float64]:
     """The lower end of Wilson's 95 % interval of hits of total, both (k,); 0 where total is 0."""
-    n = np.maximum(total, 1)
-    share, spread = hits / n, Z95**2 / n
-    centre = share + spread / 2
-    half = Z95 * np.sqrt(share * (1 - share) / n + spread / (4 * n))
-    return np.where(total > 0, (centre - half) / (1 + spread), 0.0)
+    return np.asarray([wilson_interval(*counts)[0] for counts in zip(hits.tolist(), total.tolist(), strict=True)])
 
 
 def complete(mapping: dict[int, int], classes: int) -> NDArray[np.int64]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runaudit.evaluation.facts import ClassAccuracy, Confusion, Interval
-from runaudit.evaluation.proportions import wilson_interval, wilson_of_share
+from runaudit.proportions import wilson_interval, wilson_of_share
 
 MOST_CONFUSIONS: Final = 20
 """pairs of classes that are told of"""
@@ -37,8 +37,7 @@ def accuracy(ranked: NDArray[np.int32], target: NDArray[np.int32]) -> Accuracy:
 
 def accuracy_intervals(measured: Accuracy, images: int) -> dict[str, Interval]:
     """Wilson's 95 % intervals of both, under `top1` and `top5`; each of `images` is one trial, copies left out."""
-    named = {"top1": wilson_of_share(measured.top1, images), "top5": wilson_of_share(measured.top5, images)}
-    return {name: found for name, found in named.items() if found is not None}
+    return {"top1": wilson_of_share(measured.top1, images), "top5": wilson_of_share(measured.top5, images)}
 
 
 def class_accuracies(
@@ -56,7 +55,7 @@ def class_accuracies(
             correct=int(correct[class_id]),
             predicted=int(predicted[class_id]),
             recall=float(correct[class_id] / images[class_id]) if images[class_id] else None,
-            recall_ci95=wilson_interval(int(correct[class_id]), int(images[class_id])),
+            recall_ci95=wilson_interval(int(correct[class_id]), int(images[class_id])) if images[class_id] else None,
             precision=float(correct[class_id] / predicted[class_id]) if predicted[class_id] else None,
         )
         for class_id in range(classes)

@@ -12,16 +12,16 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from runaudit.evaluation.box_pairs import overlapping
-from runaudit.evaluation.facts import Interval, LeakageFacts, LeakedPair
+from runaudit.evaluation.facts import LeakageFacts, LeakedPair
 from runaudit.evaluation.fingerprinting import digests, file_sizes, fingerprints
 from runaudit.evaluation.image_properties import Fingerprints
 from runaudit.evaluation.labels import Labelled
 from runaudit.evaluation.near_duplicates import Pairs, copies, copies_within, mean_thumbnail, remainders
-from runaudit.evaluation.proportions import wilson_interval
 from runaudit.evaluation.selection import labelled_part, sampled
 from runaudit.evaluation.sequences import frames, neighbours, taken
 from runaudit.evaluation.touching_boxes import TooCrowdedError
 from runaudit.evaluation.validation_pass import Passed
+from runaudit.proportions import wilson_interval
 from runaudit.runs.facts import ImageEntry
 
 COMPARED: Final = {"standard": 2000, "deep": 1_000_000}
@@ -136,18 +136,13 @@ def find_leakage(validation: Split, training: Labelled, known: Split, root: Path
         near=near,
         scene=scene,
         share=(exact + near) / count,
-        ci95=wilson(exact + near, count),
+        ci95=wilson_interval(exact + near, count),
         repeated=len(np.unique(repeats.second)),
         pairs=tuple(examples[image] for image in gravest[:_EXAMPLES]),
         leaked=tuple(validation.entries[image].file for image in gravest[:_NAMED] if kind[image] < 2),
         scene_similarity=round(limit, 4),
     )
     return Leakage(facts=facts, kind=kind, group=_groups(count, repeats, series))
-
-
-def wilson(hits: int, total: int) -> Interval:
-    """Wilson's 95 % interval of a share; (0, 1) of nothing."""
-    return wilson_interval(hits, total) or (0.0, 1.0)
 
 
 def _compared(training: Labelled, known: Split, root: Path, *, most: int, seed: int) -> Split:

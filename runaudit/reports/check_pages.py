@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Final
 
 from runaudit.diagnostics.catalogue import CHECKS
-from runaudit.diagnostics.counting import wilson_interval
 from runaudit.diagnostics.evidence import Check
 from runaudit.diagnostics.thresholds import SOURCE
+from runaudit.proportions import wilson_interval
 
 SCORES_FILE: Final = Path(__file__).with_name("planted_scores.json")
 """written by `python -m benchmarks.planted.score OUT.jsonl --write ...`"""

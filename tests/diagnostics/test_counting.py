@@ -14,7 +14,6 @@ from runaudit.diagnostics.counting import (
     imbalance_ratio,
     normalised_entropy,
     weighted_theil_sen,
-    wilson_interval,
 )
 
 
@@ -56,16 +55,3 @@ def test_weighted_theil_sen_follows_the_heavy_points():
     x, y = np.asarray([0.0, 1.0, 2.0, 3.0]), np.asarray([0.0, 1.0, 2.0, 90.0])
     assert weighted_theil_sen(x, y, np.asarray([1.0, 1.0, 1.0, 0.01])) == pytest.approx(1.0)
     assert weighted_theil_sen(np.ones(3), np.arange(3.0), np.ones(3)) == 0.0
-
-
-@pytest.mark.parametrize(
-    ("hits", "total", "expected"),
-    [(0, 10, (0.0, 0.2775)), (5, 10, (0.2366, 0.7634)), (10, 10, (0.7225, 1.0)), (15, 148, (0.0624, 0.1605))],
-)
-def test_wilson_s_interval(hits: int, total: int, expected: tuple[float, float]):
-    """Against scipy's binomtest(...).proportion_ci(method="wilson"); the last is Newcombe's (Stat. Med. 17, 1998)."""
-    assert wilson_interval(hits, total) == pytest.approx(expected, abs=1e-4)
-
-
-def test_nothing_is_known_of_a_share_of_nothing():
-    assert wilson_interval(0, 0) == (0.0, 1.0)

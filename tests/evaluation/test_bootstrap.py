@@ -20,8 +20,8 @@ from runaudit.evaluation.bootstrap import (
 )
 from runaudit.evaluation.distinct_images import distinct_by_class, distinct_images
 from runaudit.evaluation.matching import Matches
-from runaudit.evaluation.proportions import wilson_of_share
 from runaudit.evaluation.protocol import ULTRALYTICS, YOLOV5, AveragePrecision
+from runaudit.proportions import wilson_of_share
 
 
 def random_matches(seed: int, images: int, per_image: int, labels: int, classes: int) -> Matches:

@@ -19,7 +19,6 @@ from runaudit.evaluation.classification_metrics import (
     confusions,
 )
 from runaudit.evaluation.framework import framework
-from runaudit.evaluation.proportions import wilson_interval
 
 NAMES = {0: "ant", 1: "bee", 2: "cat"}
 
@@ -43,33 +42,6 @@ def test_accuracy_is_the_frameworks(images: int, classes: int, seed: int) -> Non
     assert ours.top1 <= ours.top5
     if classes <= 5:
         assert ours.top5 == 1.0
-
-
-@pytest.mark.parametrize(
-    ("successes", "trials", "expected"),
-    [
-        (81, 263, (0.2553, 0.3662)),  # Newcombe, Statistics in Medicine 17 (1998), table I, method 3
-        (15, 148, (0.0624, 0.1605)),
-        (0, 20, (0.0, 0.1611)),
-        (1, 29, (0.0061, 0.1718)),
-    ],
-)
-def test_wilson_interval_is_the_published_one(successes: int, trials: int, expected: tuple[float, float]) -> None:
-    assert wilson_interval(successes, trials) == pytest.approx(expected, abs=5e-5)
-
-
-@given(st.integers(0, 400), st.integers(0, 400))
-def test_wilson_interval_holds_the_share(successes: int, failures: int) -> None:
-    trials = successes + failures
-    interval = wilson_interval(successes, trials)
-    if trials == 0:
-        assert interval is None
-        return
-    assert interval is not None
-    assert 0.0 <= interval[0] <= successes / trials <= interval[1] <= 1.0
-    mirrored = wilson_interval(failures, trials)
-    assert mirrored is not None
-    assert mirrored == pytest.approx((1 - interval[1], 1 - interval[0]), abs=1e-12)
 
 
 def test_accuracy_has_wilsons_interval_which_keeps_a_width_where_all_are_right() -> None:

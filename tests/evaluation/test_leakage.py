@@ -10,8 +10,9 @@ import pytest
 
 from runaudit.evaluation.fingerprinting import fingerprints
 from runaudit.evaluation.labels import labelled_images
-from runaudit.evaluation.leakage import Leakage, Split, find_leakage, wilson
+from runaudit.evaluation.leakage import Leakage, Split, find_leakage
 from runaudit.evaluation.selection import labelled_part
+from runaudit.proportions import wilson_interval
 from tests.evaluation.altered import COPIES, scenes, write
 from tests.evaluation.jobs import Picture as Entry
 from tests.evaluation.jobs import write_data
@@ -51,7 +52,7 @@ def test_copies_with_other_labels_are_a_scene(tmp_path: Path) -> None:
     found = looked_for(tmp_path, train, [*same, *other, *new]).facts
     assert (found.images, found.exact, found.near, found.scene) == (26, 0, 3, 3)
     assert found.leaked == ("v/b000.png", "v/b001.png", "v/b002.png")
-    assert found.ci95 == pytest.approx(wilson(3, 26))
+    assert found.ci95 == pytest.approx(wilson_interval(3, 26))
 
 
 def test_bytes_are_looked_for_beyond_the_images_compared(tmp_path: Path) -> None:
@@ -141,9 +142,3 @@ def test_large_jpegs_are_decoded_small_and_known_all_the_same(tmp_path: Path) ->
     train = [Entry(f"t/{number}.jpg", [BOX], "train") for number in range(8)]
     val = [Entry(f"v/{number}.jpg", [BOX], "val") for number in range(4)]
     assert looked_for(tmp_path, train, val, known=1).facts.near == 4
-
-
-@pytest.mark.parametrize(("hits", "total", "expected"), [(0, 10, (0.0, 0.2775)), (5, 10, (0.2366, 0.7634))])
-def test_wilson(hits: int, total: int, expected: tuple[float, float]) -> None:
-    assert wilson(hits, total) == pytest.approx(expected, abs=1e-4)
-    assert wilson(0, 0) == (0.0, 1.0)
