@@ -22,10 +22,10 @@ import cv2
 import numpy as np
 
 from benchmarks.planted.baselines import named
-from benchmarks.planted.bases import class_names, render
+from benchmarks.planted.bases import render
 from benchmarks.planted.cases import Case, cases
 from benchmarks.planted.faults import rewrite_checkpoint_metrics, rewrite_metrics
-from benchmarks.planted.trainings import thin_out
+from benchmarks.planted.trainings import copy_run, spoil
 from runaudit.diagnostics.metric_mismatch import reported_metrics
 from runaudit.errors import RunauditError
 from runaudit.evaluation.evaluate import measure
@@ -44,7 +44,7 @@ PLANTING_SEED: Final = 11
 def audited(case: Case, scratch: Path) -> tuple[Report, dict[str, list[str]]]:
     """The report of one case, made in `scratch`, and what the baselines name."""
     run, data, job = scratch / "run", scratch / "data", scratch / "job"
-    shutil.copytree(case.training.folder, run)
+    copy_run(case.training, run)
     prepared(case, run, data)
     job.mkdir()
     folder = JobFolder(job)
@@ -82,8 +82,7 @@ def prepared(case: Case, run: Path, data: Path) -> None:
             shutil.rmtree(data / folder / "val")
             (other / folder / "val").rename(data / folder / "val")
         shutil.rmtree(other)
-    if training.keep < 1:
-        thin_out(data, len(class_names(training.base)), training.keep)
+    spoil(training, data)
     seen = case.fault is not None and case.fault.seen
     if case.seed is not None and not seen:
         _tell_in_results(run, data)

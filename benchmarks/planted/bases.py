@@ -41,8 +41,8 @@ class Base:
 
     `share` is how often each class comes; `objects` the fewest of an image, and one more than the most; `radius` half
     the extent of an object, in pixels of SIZE, from the smallest to the largest; `hidden` the share of a box that one
-    placed later may cover. The first bases bound only what an object finds covered, so that a large one may hide a small
-    one whole; their runs are trained on that.
+    placed later may cover. The older bases bound only what an object finds covered, so that a large one may hide a
+    small one whole; their runs are trained on that.
     """
 
     name: str

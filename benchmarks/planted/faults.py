@@ -79,15 +79,23 @@ def _grain(_run: Path, data: Path, severity: int, rng: np.random.Generator) -> N
 
 
 def _drop(_run: Path, data: Path, severity: int, rng: np.random.Generator) -> None:
-    share = (0.12, 0.25, 0.4)[severity - 1]
-    for file in _labels(data):
+    drop_labels(data, (0.12, 0.25, 0.4)[severity - 1], rng)
+
+
+def drop_labels(data: Path, share: float, rng: np.random.Generator, split: str = "val") -> None:
+    """Leave out each box of the split with a probability of `share`."""
+    for file in _labels(data, split):
         _write_rows(file, [row for row in _rows(file) if rng.uniform() >= share])
 
 
 def _swap(_run: Path, data: Path, severity: int, rng: np.random.Generator) -> None:
-    share = (0.08, 0.15, 0.3)[severity - 1]
+    swap_classes(data, (0.08, 0.15, 0.3)[severity - 1], rng)
+
+
+def swap_classes(data: Path, share: float, rng: np.random.Generator, split: str = "val") -> None:
+    """Give each box of the split another class with a probability of `share`."""
     classes = _class_count(data)
-    for file in _labels(data):
+    for file in _labels(data, split):
         rows = _rows(file)
         for row in rows:
             if rng.uniform() < share:
@@ -537,3 +545,15 @@ LEAKS: Final = (
     Fault("data_leakage", "recompressed", _leak_recompressed, "inflates"),
 )
 """planted in the runs that overfit, where they inflate mAP"""
+DOUBLES: Final = (
+    ("overfitting", "dark"),
+    ("underfitting", "misplaced"),
+    ("class_imbalance", "dropped"),
+    ("learning_rate-low", "truncated"),
+    ("learning_rate-high", "lost"),
+    ("insufficient_epochs", "exif"),
+    ("batch_size-large", "cut"),
+    ("model_architecture-imgsz", "washed-out"),
+    ("weight_initialization-random", "permuted"),
+)
+"""a fault that is trained and a variant that is planted in its run besides"""

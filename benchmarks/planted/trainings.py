@@ -9,6 +9,7 @@ training on pictures of all bases (other seeds), as most users start from a netw
 from __future__ import annotations
 
 import argparse
+import lzma
 import multiprocessing
 import os
 import shutil
@@ -17,23 +18,31 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import cv2
 import numpy as np
 import yaml
 
 from benchmarks.planted.bases import BASES, class_names, render
-from benchmarks.planted.families import FAMILIES, Family, description
+from benchmarks.planted.families import FAMILIES, HELD_OUT_FAMILIES, Family, description
+from benchmarks.planted.faults import drop_labels, swap_classes
 
 HERE: Final = Path(__file__).resolve().parent
 RUNS: Final = HERE / "runs"
 START_SEED, SEED = 1000, 1
+CARELESS_SEED: Final = 17
+PACKED: Final = "best.pt.xz"
 TRAIN_IMAGES, VAL_IMAGES = 120, 80
 START_IMAGES, START_EPOCHS = 300, 50
 """images of each base. A start that has learnt its pictures well, as those that users take from a hub have: only then
 do 40 epochs on 120 images converge, and a clean run is clean."""
+SLIM_START_BASES, SLIM_START_EPOCHS = ("shapes", "traffic", "parcels"), 70
 EPOCHS: Final = 40
+SLIM_EPOCHS: Final = 80
+"""a slim network learns more slowly"""
+HELD_OUT_BASES: Final = ("parcels",)
+"""what sets thresholds never scores: thresholds may look at the other bases only"""
 IMGSZ: Final = 128
 COMMON: Final[dict[str, Any]] = {
     "imgsz": IMGSZ,
@@ -53,7 +62,7 @@ COMMON: Final[dict[str, Any]] = {
     "fliplr": 0.0,
 }
 NO_AUGMENTATION: Final = {"mosaic": 0.0, "hsv_h": 0.0, "hsv_s": 0.0, "hsv_v": 0.0, "translate": 0.0, "scale": 0.0}
-PAIRS: Final[dict[str, Family]] = {"shapes": "11", "signs": "v8", "cells": "26", "traffic": "11"}
+PAIRS: Final[dict[str, Family]] = {"shapes": "11", "signs": "v8", "cells": "26", "traffic": "11", "parcels": "v5"}
 """the family in which a base's faulty runs are trained; clean runs are there of every pair"""
 
 
@@ -62,6 +71,7 @@ class Training:
     """One run. `cause` is the fault planted (None: clean), `severity` 1 to 3.
 
     `images` of the training split are used; `keep` is the share of the boxes of the rarest classes that are left;
+    `spoilt` the share of the labels of both splits that a careless annotator left out, or gave another class;
     `width` is the network's; `stop` ends the run by an error after so many epochs, as a killed one ends. `seed` is that
     of the data set. `at` is the folder of a run that is kept elsewhere.
     """
@@ -73,6 +83,8 @@ class Training:
     settings: dict[str, Any] = field(default_factory=dict)
     images: int = TRAIN_IMAGES
     keep: float = 1.0
+    careless: Literal["dropped", "swapped"] | None = None
+    spoilt: float = 0.0
     width: float = 1.0
     stop: int | None = None
     pretrained: bool = True
@@ -89,6 +101,11 @@ class Training:
         return "-".join(part for part in parts if part)
 
     @property
+    def slim(self) -> bool:
+        """Whether its network is a slim one."""
+        return self.base in HELD_OUT_BASES
+
+    @property
     def folder(self) -> Path:
         """Where the run lies, once it is trained."""
         return self.at or RUNS / self.name
@@ -100,10 +117,15 @@ EXAMPLE: Final = Training(
 """the healthy run of the examples, trained for longer than the others here"""
 
 
+def families(base: str) -> tuple[Family, ...]:
+    """The families that a base has clean runs of."""
+    return HELD_OUT_FAMILIES if base in HELD_OUT_BASES else FAMILIES
+
+
 def trainings() -> list[Training]:
     """All runs. Stopped in the middle, it should have some of every fault, and what each is held against."""
     faulty = [training for base, family in PAIRS.items() for training in _faulty(base, family)]
-    return sorted([*_clean(), *faulty], key=_turn)
+    return sorted([*_clean(), *faulty, *_held_out()], key=_turn)
 
 
 def _turn(training: Training) -> int:
@@ -116,38 +138,47 @@ def _turn(training: Training) -> int:
 
 def _clean() -> Iterator[Training]:
     for base in BASES:
-        for family in FAMILIES:
+        for family in families(base):
             yield Training(base, family)
     for base, family in PAIRS.items():
+        epochs = _epochs(base)
         # Healthy, but easily taken for a fault: few epochs that are enough at a high rate, few images.
-        yield Training(base, family, settings={"epochs": 25, "lr0": 0.02}, variant="short")
+        yield Training(base, family, settings={"epochs": epochs * 5 // 8, "lr0": 0.02}, variant="short")
         yield Training(base, family, images=70, variant="few-images")
-        yield Training(base, family, settings={"epochs": 2 * EPOCHS}, variant="long")
+        yield Training(base, family, settings={"epochs": 2 * epochs}, variant="long")
         yield Training(base, family, settings={"batch": 16, "nbs": 16, "lr0": 0.015}, variant="batch-16")
         yield Training(base, family, settings={"imgsz": 112}, variant="imgsz-112")
-    # Shapes, cells and vehicles look the same in a mirror; the signs don't.
-    yield Training("shapes", PAIRS["shapes"], settings={"fliplr": 0.5}, variant="flip-harmless")
-    yield Training("traffic", PAIRS["traffic"], settings={"fliplr": 0.5}, variant="flip-harmless")
+    # Shapes, cells, vehicles and parcels look the same in a mirror; the signs don't.
+    for base in ("shapes", "traffic", "parcels"):
+        yield Training(base, PAIRS[base], settings={"fliplr": 0.5}, variant="flip-harmless")
+
+
+def _epochs(base: str) -> int:
+    """Of a clean run."""
+    return SLIM_EPOCHS if base in HELD_OUT_BASES else EPOCHS
 
 
 def _faulty(base: str, family: Family) -> Iterator[Training]:
+    whole = _epochs(base)
     for severity, rate in enumerate((0.1, 0.3, 1.0), start=1):
         yield Training(base, family, "learning_rate", severity, {"lr0": rate}, variant="high")
     for severity, rate in enumerate((0.0005, 0.0001, 0.00002), start=1):
         yield Training(base, family, "learning_rate", severity, {"lr0": rate}, variant="low")
     # Each half of the next, up to the clean run and its control of twice as many: what a doubling really brings.
-    for severity, epochs in enumerate((EPOCHS // 2, EPOCHS // 4, EPOCHS // 8), start=1):
+    for severity, epochs in enumerate((whole // 2, whole // 4, whole // 8), start=1):
         yield Training(base, family, "insufficient_epochs", severity, {"epochs": epochs})
-    for severity, stop in enumerate((14, 8, 4), start=1):
-        yield Training(base, family, "insufficient_epochs", severity, stop=stop, variant="killed")
+    for severity, share in enumerate((0.35, 0.2, 0.1), start=1):
+        yield Training(base, family, "insufficient_epochs", severity, stop=round(share * whole), variant="killed")
     for severity, images in enumerate((32, 20, 12), start=1):
-        settings = NO_AUGMENTATION | {"epochs": 100, "weight_decay": 0.0}
+        settings = NO_AUGMENTATION | {"epochs": whole * 5 // 2, "weight_decay": 0.0}
         yield Training(base, family, "overfitting", severity, settings, images=images)
-    for severity, width in enumerate((0.4, 0.25, 0.15), start=1):
+    # Channels come in eights: a slim network has no widths below these.
+    for severity, width in enumerate((0.6, 0.4, 0.25) if base in HELD_OUT_BASES else (0.4, 0.25, 0.15), start=1):
         yield Training(base, family, "underfitting", severity, width=width, pretrained=False)
     for severity, batch in enumerate((40, 60, 120), start=1):
         yield Training(base, family, "batch_size", severity, {"batch": batch, "nbs": batch}, variant="large")
-    yield Training(base, family, "batch_size", 2, {"batch": 1, "nbs": 1, "epochs": 10}, variant="small")
+    small = {"batch": 1, "nbs": 1, "epochs": whole // 4}
+    yield Training(base, family, "batch_size", 2, small, variant="small")
     for severity, keep in enumerate((0.1, 0.05, 0.02), start=1):
         yield Training(base, family, "class_imbalance", severity, keep=keep)
     for severity, imgsz in enumerate((80, 64, 48), start=1):
@@ -156,6 +187,28 @@ def _faulty(base: str, family: Family) -> Iterator[Training]:
     if base == "signs":
         for severity, share in enumerate((0.25, 0.5), start=2):
             yield Training(base, family, "augmentation", severity, {"fliplr": share}, variant="flip")
+
+
+def _held_out() -> Iterator[Training]:
+    """What only the held-out data set has: other seeds, spoilt labels in training, and faults of a second family."""
+    (base,) = HELD_OUT_BASES
+    first, second = HELD_OUT_FAMILIES
+    for family, seed in ((first, 5), (first, 6), (second, 5)):
+        yield Training(base, family, settings={"seed": seed}, seed=seed, variant=f"seed-{seed}")
+    settings = {"seed": 5, "epochs": 2 * SLIM_EPOCHS}
+    yield Training(base, first, settings=settings, seed=5, variant="seed-5-long")
+    yield Training(base, second, settings={"epochs": 2 * SLIM_EPOCHS}, variant="long")
+    yield Training(base, first, "augmentation", 2, dict(NO_AUGMENTATION), variant="none")
+    cause = "annotation_errors"
+    for severity, share in enumerate((0.15, 0.3, 0.5), start=1):
+        yield Training(base, first, cause, severity, careless="dropped", spoilt=share, variant="dropped")
+    for severity, share in enumerate((0.1, 0.2, 0.35), start=1):
+        yield Training(base, first, cause, severity, careless="swapped", spoilt=share, variant="swapped")
+    kept = {("learning_rate", 2), ("insufficient_epochs", 2), ("overfitting", 2), ("underfitting", 3)}
+    kept |= {("batch_size", 3), ("class_imbalance", 3), ("model_architecture", 2)}
+    for training in _faulty(base, second):
+        if (training.cause, training.severity) in kept and training.variant != "killed":
+            yield training
 
 
 def main() -> None:
@@ -175,57 +228,69 @@ def main() -> None:
             if (RUNS / training.name).exists():
                 continue
             begin = time.monotonic()
-            start = _start(training.family, scratch, options.device)
+            start = _start(training.family, scratch, options.device, slim=training.slim)
             _in_own_process(_train, scratch, training, start, options.device)
             _keep(scratch / "runs" / training.name, training)
             print(f"{training.name}: {time.monotonic() - begin:.0f} s", flush=True)
 
 
-def _start(family: Family, scratch: Path, device: str) -> Path:
+def _start(family: Family, scratch: Path, device: str, *, slim: bool) -> Path:
     """The checkpoint that the family's runs start from, trained on first use and kept beside the runs."""
-    kept = RUNS / f"start-{family}.pt"
+    name = f"start-{family}-slim" if slim else f"start-{family}"
+    kept = RUNS / f"{name}.pt"
     if not kept.exists():
         RUNS.mkdir(exist_ok=True)
-        _in_own_process(_train_start, scratch, family, device)
-        shutil.copy(scratch / "runs" / f"start-{family}" / "weights" / "best.pt", kept)
+        _in_own_process(_train_start, scratch, name, family, device, slim)
+        shutil.copy(scratch / "runs" / name / "weights" / "best.pt", kept)
     return kept
 
 
-def _train_start(scratch: Path, family: Family, device: str) -> None:
-    """A training on pictures of all bases at once, their classes side by side."""
-    root = scratch / "start-data"
+def _train_start(scratch: Path, name: str, family: Family, device: str, slim: bool) -> None:
+    """A training on pictures of several bases at once, their classes side by side."""
+    root = scratch / f"{name}-data"
+    bases = SLIM_START_BASES if slim else tuple(base for base in BASES if base not in HELD_OUT_BASES)
     names: list[str] = []
-    for base in BASES:
+    for base in bases:
         part = root / base
         render(base, part, seed=START_SEED, train=START_IMAGES, val=10)
         for labels in (part / "labels").rglob("*.txt"):
             rows = [line.split(" ", 1) for line in labels.read_text().splitlines()]
             labels.write_text("".join(f"{int(class_id) + len(names)} {box}\n" for class_id, box in rows))
         names += [f"{base} {name}" for name in class_names(base)]
-    listed = {split: [f"{base}/images/{split}" for base in BASES] for split in ("train", "val")}
+    listed = {split: [f"{base}/images/{split}" for base in bases] for split in ("train", "val")}
     (root / "data.yaml").write_text(yaml.safe_dump(listed | {"names": names}))
     settings = COMMON | {
         "optimizer": "AdamW",
         "lr0": 0.003,
         "batch": 16,
         "nbs": 16,
-        "epochs": START_EPOCHS,
+        "epochs": SLIM_START_EPOCHS if slim else START_EPOCHS,
         "val": False,
         "save": False,
         "device": device,
     }
-    _run(scratch, f"start-{family}", description(family, len(names)), root / "data.yaml", settings, None, None)
+    _run(scratch, name, description(family, len(names), slim=slim), root / "data.yaml", settings, None, None)
 
 
 def _train(scratch: Path, training: Training, start: Path, device: str) -> None:
     """Train one run in `scratch`."""
     root = scratch / f"data-{training.name}"
     data = render(training.base, root, seed=training.seed, train=training.images, val=training.val_images)
+    spoil(training, root)
+    classes = len(class_names(training.base))
+    layers = description(training.family, classes, width=training.width, slim=training.slim)
+    settings = COMMON | {"device": device} | ({"epochs": SLIM_EPOCHS} if training.slim else {}) | training.settings
+    _run(scratch, training.name, layers, data, settings, start if training.pretrained else None, training.stop)
+
+
+def spoil(training: Training, root: Path) -> None:
+    """Do to the rendered data below `root` what the training's fault does to data."""
     if training.keep < 1:
         thin_out(root, len(class_names(training.base)), training.keep)
-    layers = description(training.family, len(class_names(training.base)), width=training.width)
-    settings = COMMON | {"device": device} | training.settings
-    _run(scratch, training.name, layers, data, settings, start if training.pretrained else None, training.stop)
+    if training.careless is not None:
+        change = drop_labels if training.careless == "dropped" else swap_classes
+        for number, split in enumerate(("train", "val")):
+            change(root, training.spoilt, np.random.default_rng((CARELESS_SEED, number)), split)
 
 
 def thin_out(root: Path, classes: int, keep: float, *, rare: int = 2) -> None:
@@ -329,9 +394,21 @@ def _keep(run: Path, training: Training) -> None:
     weights = run / "weights" / "best.pt"
     for kept in (run / "args.yaml", run / "results.csv"):
         shutil.copy(kept, target / kept.name)
-    if weights.exists():
+    if weights.exists() and training.slim:
+        # 40 % of a slim network's checkpoint is bookkeeping, which all but vanishes.
+        (target / "weights" / PACKED).write_bytes(lzma.compress(weights.read_bytes(), preset=9 | lzma.PRESET_EXTREME))
+    elif weights.exists():
         shutil.copy(weights, target / "weights" / "best.pt")
     target.rename(RUNS / training.name)
+
+
+def copy_run(training: Training, target: Path) -> None:
+    """Copy the run's folder to `target`, which must not exist, its checkpoint unpacked: as the training left it."""
+    shutil.copytree(training.folder, target)
+    packed = target / "weights" / PACKED
+    if packed.exists():
+        (target / "weights" / "best.pt").write_bytes(lzma.decompress(packed.read_bytes()))
+        packed.unlink()
 
 
 if __name__ == "__main__":
