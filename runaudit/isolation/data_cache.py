@@ -21,7 +21,6 @@ import hashlib
 import importlib.metadata
 import os
 import re
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -32,15 +31,13 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from runaudit.errors import CancelledError
+from runaudit.file_locks import locked
 from runaudit.isolation.trees import remove_tree, take_stock
 from runaudit.runs.base import Facts
 
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _READERS: Final = ("numpy", "opencv-python", "pillow", "safetensors")
 """libraries whose version may change what is read"""
-_PAUSE_SECONDS: Final = 0.2
-"""between two looks whether another audit has made the entry that this one waits for"""
 
 
 class Entry(Facts):
@@ -119,7 +116,7 @@ class DataCache:
         place = Place(self._root / "entries" / key)
         if place.folder.exists() and place.entry() is None:
             self._remove(key)
-        with _locked(self._lock(key), fcntl.LOCK_SH) as lock:
+        with locked(self._lock(key), fcntl.LOCK_SH) as lock:
             if lock is not None:
                 os.utime(lock)
             yield place
@@ -132,7 +129,7 @@ class DataCache:
         What another one has made meanwhile is there by then. Raises CancelledError if `should_stop` says so first.
         """
         key = place.folder.name
-        with _locked(self._lock(f"{key}.making"), fcntl.LOCK_EX, should_stop):
+        with locked(self._lock(f"{key}.making"), fcntl.LOCK_EX, should_stop):
             self._clear(key)
             folder = self._root / "making" / f"{key}-{uuid.uuid4().hex}"
             folder.mkdir(mode=0o700)
@@ -185,7 +182,7 @@ class DataCache:
         self._make_folders()
         for folder in list((self._root / "making").glob("*")):
             key = folder.name.rpartition("-")[0]
-            with _locked(self._lock(f"{key}.making"), fcntl.LOCK_EX | fcntl.LOCK_NB) as lock:
+            with locked(self._lock(f"{key}.making"), fcntl.LOCK_EX | fcntl.LOCK_NB) as lock:
                 if lock is not None:
                     self._clear(key)
 
@@ -218,7 +215,7 @@ class DataCache:
     def _remove(self, key: str) -> bool:
         """Remove an entry unless it is in use; says whether it did."""
         lock_path = self._lock(key)
-        with _locked(lock_path, fcntl.LOCK_EX | fcntl.LOCK_NB) as lock:
+        with locked(lock_path, fcntl.LOCK_EX | fcntl.LOCK_NB) as lock:
             if lock is None:
                 return False
             # Out of sight in one step: no audit may meet half of it.
@@ -235,42 +232,6 @@ class DataCache:
         """Remove what a killed process left in the making; the caller has the lock."""
         for folder in (self._root / "making").glob(f"{key}-*"):
             remove_tree(folder)
-
-
-@contextmanager
-def _locked(path: Path, kind: int, should_stop: Callable[[], bool] | None = None) -> Iterator[int | None]:
-    """The lock file's descriptor with the lock held; None if LOCK_NB was asked for and another process holds it.
-
-    With `should_stop` it is asked for while waiting. Raises CancelledError as soon as it says so.
-    """
-    waits = should_stop is not None
-    while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, kind | (fcntl.LOCK_NB if waits else 0))
-            # Who removes an entry removes its lock file too: a lock on a file that is gone keeps nobody out.
-            if _is_at(descriptor, path):
-                break
-        except BlockingIOError:
-            if not waits:
-                os.close(descriptor)
-                yield None
-                return
-            time.sleep(_PAUSE_SECONDS)
-        os.close(descriptor)
-        if should_stop is not None and should_stop():
-            raise CancelledError("The audit was cancelled.")
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def _is_at(descriptor: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(descriptor), path.stat())
-    except FileNotFoundError:
-        return False
 
 
 def _sync(folder: Path) -> None:
