@@ -12,95 +12,29 @@ import argparse
 import asyncio
 import os
 import shutil
-import signal
-import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from contextlib import contextmanager
 
 import httpx
 
-from benchmarks.embedded_database import embedded_database
-from runaudit_service.embedded import valkey
-from runaudit_service.embedded.part import stop
-from runaudit_service.store.prepare import prepare
+from benchmarks.live_api import LiveApi, running_api
 
 MEBIBYTE = 1 << 20
 MEMORY_TARGET_BYTES = 50_000_000
 P99_TARGET_SECONDS = 0.25
 SAMPLE_SECONDS = 0.05
-START_SECONDS = 120
 OTHERS = 4
 FORM_HEAD = b'--b\r\nContent-Disposition: form-data; name="artifact"; filename="run.zip"\r\n\r\n'
 FORM_END = b"\r\n--b--\r\n"
 
 
-@dataclass(frozen=True)
-class Api:
-    url: str
-    key: str
-    process: subprocess.Popen[bytes]
-
-    @property
-    def headers(self) -> dict[str, str]:
-        return {"Authorization": f"Bearer {self.key}"}
-
-    def memory(self) -> int:
-        """Resident bytes now."""
-        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
-        return pages * os.sysconf("SC_PAGESIZE")
-
-
 @contextmanager
-def running_api() -> Iterator[Api]:
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="runaudit-benchmark-")))
-        server = stack.enter_context(embedded_database())
-        server.create_database("runaudit")
-        key = prepare(server.url("runaudit"))
-        assert key is not None
-        broker = valkey.prepare(folder)
-        part = broker.part(folder / "valkey.log")
-        stack.callback(stop, part.start(), part)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        environment = os.environ | {
-            "RUNAUDIT_DATABASE_URL": server.url("runaudit"),
-            "RUNAUDIT_BROKER_URL": broker.url,
-            "RUNAUDIT_DATA_DIR": str(folder / "data"),
-            "RUNAUDIT_PORT": str(port),
-            "RUNAUDIT_REQUESTS_PER_MINUTE": "1000000",
-        }
-        process = subprocess.Popen([sys.executable, "-m", "runaudit_service.api"], env=environment)
-        stack.callback(process.wait)
-        stack.callback(process.send_signal, signal.SIGTERM)
-        api = Api(f"http://127.0.0.1:{port}", key, process)
-        _wait_until_ready(api)
-        yield api
-
-
-def _wait_until_ready(api: Api) -> None:
-    end = time.monotonic() + START_SECONDS
-    while api.process.poll() is None and time.monotonic() < end:
-        try:
-            if httpx.get(f"{api.url}/readyz").status_code == 200:
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(0.1)
-    raise RuntimeError("the API did not become ready")
-
-
-@contextmanager
-def watched_memory(api: Api) -> Iterator[list[int]]:
+def watched_memory(api: LiveApi) -> Iterator[list[int]]:
     """Samples of the API's memory, taken until the end of the context."""
     samples = [api.memory()]
     ended = threading.Event()
@@ -124,7 +58,7 @@ def blocks(size: int) -> Iterator[bytes]:
         yield block
 
 
-def by_pieces(api: Api, size: int) -> None:
+def by_pieces(api: LiveApi, size: int) -> None:
     """One resumable upload in two requests, so that its bytes are read again at the end."""
     place = httpx.post(f"{api.url}/v1/uploads", json={"length": size}, headers=api.headers).headers["Location"]
     for offset in (0, size // 2):
@@ -133,7 +67,7 @@ def by_pieces(api: Api, size: int) -> None:
         assert answer.status_code == 204, answer.text
 
 
-def by_form(api: Api, size: int) -> None:
+def by_form(api: LiveApi, size: int) -> None:
     def form() -> Iterator[bytes]:
         yield FORM_HEAD
         yield from blocks(size)
@@ -144,7 +78,7 @@ def by_form(api: Api, size: int) -> None:
     assert answer.status_code == 202, answer.text
 
 
-def measure_memory(api: Api, size: int) -> None:
+def measure_memory(api: LiveApi, size: int) -> None:
     for name, send in (("resumable upload", by_pieces), ("form", by_form)):
         send(api, 8 * MEBIBYTE)
         started = time.monotonic()
@@ -158,13 +92,13 @@ def measure_memory(api: Api, size: int) -> None:
         )
 
 
-def begun(api: Api, count: int) -> list[str]:
+def begun(api: LiveApi, count: int) -> list[str]:
     """The places of uploads of which nothing has come yet."""
     with httpx.Client(base_url=api.url, headers=api.headers, timeout=60) as client:
         return [client.post("/v1/uploads", json={"length": 1_000_000}).headers["Location"] for _ in range(count)]
 
 
-async def dawdle(api: Api, place: str | None) -> None:
+async def dawdle(api: LiveApi, place: str | None) -> None:
     """Send a byte a second, of the upload at `place` or of a form, until cancelled."""
     host, port = api.url.removeprefix("http://").split(":")
     head = f"Host: x\r\nAuthorization: Bearer {api.key}\r\nContent-Length: 1000000\r\n"
@@ -182,7 +116,7 @@ async def dawdle(api: Api, place: str | None) -> None:
         await asyncio.sleep(1)
 
 
-async def times_of_others(api: Api, path: str, seconds: float) -> list[float]:
+async def times_of_others(api: LiveApi, path: str, seconds: float) -> list[float]:
     """What a GET takes, for OTHERS clients that each ask again as soon as they are answered."""
     times: list[float] = []
     end = time.monotonic() + seconds
@@ -199,7 +133,7 @@ async def times_of_others(api: Api, path: str, seconds: float) -> list[float]:
     return times
 
 
-async def measure_slow_clients(api: Api, clients: int, seconds: float) -> None:
+async def measure_slow_clients(api: LiveApi, clients: int, seconds: float) -> None:
     audit = httpx.post(f"{api.url}/v1/audits", files={"artifact": ("run.zip", b"run")}, headers=api.headers).json()
     path = audit["links"]["self"]
     alone = await times_of_others(api, path, seconds)
