@@ -131,6 +131,7 @@ def summary(case: Case, report: Report, baselines: dict[str, list[str]], seconds
     """What scoring needs of a report."""
     validation = report.validation
     box = validation.metrics.box if validation is not None else None
+    thresholds = validation.thresholds if validation is not None else None
     outcomes = {check.cause: check.outcome for check in report.checks}
     return {
         "case": case.name,
@@ -152,6 +153,7 @@ def summary(case: Case, report: Report, baselines: dict[str, list[str]], seconds
         "outcomes": outcomes,
         "map50_95": box.map50_95 if box is not None else None,
         "f1": box.f1 if box is not None else None,
+        "f1_default": thresholds.overall.f1_default if thresholds is not None else None,
         "ci95": validation.ci95.get("map50_95") if validation is not None else None,
         "reproduced": validation.reproduced if validation is not None else None,
         "images": validation.settings.get("images") if validation is not None else None,

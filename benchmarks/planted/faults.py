@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +15,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+CLASS_BIAS: Final = re.compile(r"[._](one2one_)?cv3\.\d+\.2\.bias$")
+BLOCK: Final = re.compile(r"model\.\d+\.cv2\.conv\.weight")
 
 Row = list[float]
 """class id, centre x, centre y, width, height, as shares of the image"""
@@ -245,11 +249,14 @@ def rewrite_metrics(run: Path, change: Callable[[str, float], float]) -> None:
 
 def _shift_confidence(run: Path, _data: Path, severity: int, _rng: np.random.Generator) -> None:
     """The class layers' bias lowered: the ranking of detections stays, and few reach the default threshold."""
-    lower = (1.5, 2.5, 3.5)[severity - 1]
+    _lower_class_bias(run, (1.5, 2.5, 3.5)[severity - 1])
+
+
+def _lower_class_bias(run: Path, lower: float) -> None:
+    """Of every head: a YOLO26 is audited by its second one, `one2one_cv3`."""
 
     def change(name: str, tensor: Any) -> Any:
-        is_bias = ".cv3." in name and name.endswith(".2.bias")
-        return tensor - lower if is_bias else tensor
+        return tensor - lower if CLASS_BIAS.search(name) else tensor
 
     edit_checkpoint(run / "weights" / "best.pt", change)
 
@@ -268,15 +275,22 @@ def _kill_channels(run: Path, _data: Path, severity: int, rng: np.random.Generat
 
 
 def _poison(run: Path, _data: Path, severity: int, _rng: np.random.Generator) -> None:
-    """NaN in a layer's weights."""
+    """NaN in the weights of the last block, the second, or the first layer."""
+    weights = run / "weights" / "best.pt"
+    blocks: list[str] = []
+
+    def remember(name: str, tensor: Any) -> Any:
+        blocks.extend([name] if BLOCK.fullmatch(name) else [])
+        return tensor
 
     def change(name: str, tensor: Any) -> Any:
-        if name == ("model.13.cv2.conv.weight", "model.4.cv2.conv.weight", "model.0.conv.weight")[severity - 1]:
+        if name == (blocks[-1], blocks[1], "model.0.conv.weight")[severity - 1]:
             tensor = tensor.clone()
             tensor.view(-1)[0] = float("nan")
         return tensor
 
-    edit_checkpoint(run / "weights" / "best.pt", change)
+    edit_checkpoint(weights, remember)
+    edit_checkpoint(weights, change)
 
 
 def rewrite_checkpoint_metrics(path: Path, change: Callable[[str, float], float]) -> None:
@@ -415,11 +429,7 @@ def _few_dead_channels(run: Path, _data: Path, _severity: int, _rng: np.random.G
 
 def _slightly_unsure(run: Path, _data: Path, _severity: int, _rng: np.random.Generator) -> None:
     """The class layers' bias a little lower: the best threshold moves, and the default still serves."""
-
-    def change(name: str, tensor: Any) -> Any:
-        return tensor - 0.2 if ".cv3." in name and name.endswith(".2.bias") else tensor
-
-    edit_checkpoint(run / "weights" / "best.pt", change)
+    _lower_class_bias(run, 0.2)
 
 
 def _rounded(run: Path, _data: Path, _severity: int, _rng: np.random.Generator) -> None:

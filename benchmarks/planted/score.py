@@ -24,6 +24,7 @@ from runaudit.proportions import wilson_interval
 LEAST_LOSS: Final = 0.02
 """of mAP50-95: the report contract's two points"""
 LEAST_F1_LOSS: Final = 0.03
+"""at the default threshold"""
 WIDENED: Final = 1.7
 """the interval's width against the pair's"""
 DROPPED: Final = 0.1
@@ -35,8 +36,10 @@ Audited = dict[str, Any]
 
 def verified(case: Case, audited: Audited, pair: Audited | None) -> bool:
     """Whether the planted fault did what such a fault does; what is not measured against a pair is taken as done."""
-    if case.measure in ("recorded", "nothing", "f1") or pair is None:
+    if case.measure in ("recorded", "nothing") or pair is None:
         return True
+    if case.measure == "f1":
+        return float(pair["f1_default"] or 0) - float(audited["f1_default"] or 0) >= LEAST_F1_LOSS
     if case.measure == "unreproduced":
         return True
     if case.measure == "dropped":
