@@ -41,8 +41,9 @@ class Resources:
             await asyncio.to_thread(self.bell.ring, queue)
 
 
-def resources(request: Request) -> Resources:
+async def resources(request: Request) -> Resources:
     """The resources of the application that serves this request."""
+    # Asynchronous, as all dependencies here: FastAPI gives a plain function a thread, which costs more than this call.
     found: Resources = request.app.state.resources
     return found
 

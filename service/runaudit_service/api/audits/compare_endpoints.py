@@ -19,7 +19,7 @@ from runaudit_service.api.resources import Shared
 router = APIRouter(prefix="/v1/audits", tags=["audits"])
 
 
-def _other_id(other_id: Annotated[str, Path(json_schema_extra={"format": "uuid"})]) -> uuid.UUID:
+async def _other_id(other_id: Annotated[str, Path(json_schema_extra={"format": "uuid"})]) -> uuid.UUID:
     try:
         return uuid.UUID(other_id)
     except ValueError:

@@ -63,7 +63,7 @@ _BODY: Final[dict[str, Any]] = {
 }
 
 
-def _audit_id(audit_id: Annotated[str, Path(json_schema_extra={"format": "uuid"})]) -> uuid.UUID:
+async def _audit_id(audit_id: Annotated[str, Path(json_schema_extra={"format": "uuid"})]) -> uuid.UUID:
     """An id that is no UUID is an id that nothing has."""
     try:
         return uuid.UUID(audit_id)

@@ -19,7 +19,7 @@ from runaudit_service.store.models import ApiKey
 router = APIRouter(prefix="/v1/keys", tags=["keys"])
 
 
-def _key_id(key_id: Annotated[str, Path(json_schema_extra={"format": "uuid"})]) -> uuid.UUID:
+async def _key_id(key_id: Annotated[str, Path(json_schema_extra={"format": "uuid"})]) -> uuid.UUID:
     try:
         return uuid.UUID(key_id)
     except ValueError:

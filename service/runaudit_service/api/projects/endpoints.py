@@ -25,7 +25,7 @@ from runaudit_service.store.models import Project
 router = APIRouter(prefix="/v1/projects", tags=["projects"])
 
 
-def _project_id(project_id: Annotated[str, Path(json_schema_extra={"format": "uuid"})]) -> uuid.UUID:
+async def _project_id(project_id: Annotated[str, Path(json_schema_extra={"format": "uuid"})]) -> uuid.UUID:
     try:
         return uuid.UUID(project_id)
     except ValueError:

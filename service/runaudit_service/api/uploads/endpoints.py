@@ -44,7 +44,7 @@ _BYTES: Final[dict[str, Any]] = {
 }
 
 
-def _upload_id(upload_id: Annotated[str, Path(json_schema_extra={"format": "uuid"})]) -> uuid.UUID:
+async def _upload_id(upload_id: Annotated[str, Path(json_schema_extra={"format": "uuid"})]) -> uuid.UUID:
     """An id that is no UUID is an id that nothing has."""
     try:
         return uuid.UUID(upload_id)

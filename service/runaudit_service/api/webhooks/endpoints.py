@@ -37,14 +37,14 @@ Owner = Annotated[Caller, key_with("webhooks:write")]
 _UUID: Final[dict[str, Any]] = {"format": "uuid"}
 
 
-def _webhook_id(webhook_id: Annotated[str, Path(json_schema_extra=_UUID)]) -> uuid.UUID:
+async def _webhook_id(webhook_id: Annotated[str, Path(json_schema_extra=_UUID)]) -> uuid.UUID:
     try:
         return uuid.UUID(webhook_id)
     except ValueError:
         raise NotFoundError("There is no webhook with this id.", code="webhook_not_found") from None
 
 
-def _delivery_id(delivery_id: Annotated[str, Path(json_schema_extra=_UUID)]) -> uuid.UUID:
+async def _delivery_id(delivery_id: Annotated[str, Path(json_schema_extra=_UUID)]) -> uuid.UUID:
     try:
         return uuid.UUID(delivery_id)
     except ValueError:
