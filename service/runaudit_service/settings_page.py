@@ -10,6 +10,8 @@ from runaudit_service.store.settings import Settings
 INTRODUCTION = """# Settings
 
 Settings are environment variables with the prefix `RUNAUDIT_`. `runaudit doctor` shows the values in force.
+A variable with `_FILE` at its end names a file that holds the value, as containers get their secrets
+(`RUNAUDIT_DATABASE_URL_FILE=/run/secrets/database_url`); where both are set, the variable itself holds.
 
 | variable | default | meaning |
 |---|---|---|

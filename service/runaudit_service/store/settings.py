@@ -1,4 +1,4 @@
-"""Settings of the service and its workers: environment variables with the prefix RUNAUDIT_."""
+"""Settings of the service and its workers: environment variables with the prefix RUNAUDIT_, or files that they name."""
 
 from __future__ import annotations
 
@@ -6,22 +6,47 @@ import os
 import sys
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Final, Literal
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic.fields import FieldInfo
+from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from runaudit_service.store.address_rule import AddressRule
 from runaudit_service.store.web_address import networks
 
 
-class Settings(BaseSettings):
-    """Each field is one variable: `database_url` is RUNAUDIT_DATABASE_URL. `runaudit doctor` lists them."""
+PREFIX: Final = "RUNAUDIT_"
 
-    model_config = SettingsConfigDict(env_prefix="RUNAUDIT_", env_ignore_empty=True, frozen=True)
+
+class Settings(BaseSettings):
+    """Each field is one variable: `database_url` is RUNAUDIT_DATABASE_URL. `runaudit doctor` lists them.
+
+    RUNAUDIT_DATABASE_URL_FILE names a file that holds the value, as containers get their secrets; so for every field.
+    Where both are set, the variable itself holds.
+    """
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        **_: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What is given, then variables, then files; nothing else is read."""
+        return init_settings, env_settings, _NamedFiles(settings_cls)
 
     database_url: str = Field(
         default="", description="PostgreSQL URL (postgresql://...); empty: `runaudit serve` starts its own server"
+    )
+    api_database_url: str = Field(
+        default="",
+        description="the same database by a login for the API alone, which `runaudit serve` and the step before all "
+        "others make; empty: the API connects by DATABASE_URL, or by one of its own to the server of `runaudit serve`",
     )
     broker_url: str = Field(
         default="", description="Redis or Valkey URL (redis://...); empty: `runaudit serve` starts its own server"
@@ -200,6 +225,33 @@ class Settings(BaseSettings):
         """The data roots, resolved."""
 
         return tuple(Path(part).resolve() for part in self.data_roots.split(os.pathsep) if part)
+
+
+class _NamedFiles(PydanticBaseSettingsSource):
+    """Values out of the files that RUNAUDIT_..._FILE name, without the line end that editors put there."""
+
+    def __call__(self) -> dict[str, Any]:
+        """By field. Raises ValidationError if a file can't be read, or holds no text."""
+        values: dict[str, Any] = {}
+        for name, field in self.settings_cls.model_fields.items():
+            value, _, _ = self.get_field_value(field, name)
+            if value:
+                values[name] = value
+        return values
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """As pydantic-settings asks for it: the value, the key, and whether it is still to be parsed."""
+        variable = f"{PREFIX}{field_name.upper()}_FILE"
+        path = os.environ.get(variable)
+        if not path:
+            return None, field_name, False
+        try:
+            return Path(path).read_text(encoding="utf-8").rstrip("\r\n"), field_name, False
+        except (OSError, UnicodeDecodeError) as error:
+            said = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
+            kind = PydanticCustomError("file_unreadable", "the file can't be read: {said}", {"said": said})
+            details = InitErrorDetails(type=kind, loc=(f"{field_name}_file",), input=path)
+            raise ValidationError.from_exception_data("Settings", [details]) from error
 
 
 @lru_cache

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from runaudit_service.store.settings import Settings
+from runaudit_service.store.settings import Settings, mistakes
 
 
 @pytest.mark.parametrize("url", ["s3://bucket/prefix", "https://store.example/", "file://host/path"])
@@ -22,3 +22,30 @@ def test_a_folder_of_blobs(url: str) -> None:
     assert configured.blob_dir == Path("/var/blobs")
     assert configured.staging_dir == Path("/var/blobs/uploads")
     assert Settings(blob_url=url, upload_dir=Path("/fast")).staging_dir == Path("/fast")
+
+
+def test_a_secret_may_lie_in_a_file_that_a_variable_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "url").write_text("postgresql://a:b@c/d\n")
+    (tmp_path / "token").write_text(" of MLflow \r\n")
+    monkeypatch.setenv("RUNAUDIT_DATABASE_URL", "")
+    monkeypatch.setenv("RUNAUDIT_DATABASE_URL_FILE", str(tmp_path / "url"))
+    monkeypatch.setenv("RUNAUDIT_MLFLOW_TRACKING_TOKEN_FILE", str(tmp_path / "token"))
+    configured = Settings()
+    assert configured.database_url == "postgresql://a:b@c/d"
+    assert configured.mlflow_tracking_token is not None
+    assert configured.mlflow_tracking_token.get_secret_value() == " of MLflow "
+    monkeypatch.setenv("RUNAUDIT_DATABASE_URL", "postgresql://given")
+    assert Settings().database_url == "postgresql://given"
+
+
+@pytest.mark.parametrize("content", [None, b"\xff\xfe"])
+def test_a_secret_that_can_not_be_read_is_told_by_its_variable(
+    content: bytes | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if content is not None:
+        (tmp_path / "url").write_bytes(content)
+    monkeypatch.setenv("RUNAUDIT_BROKER_URL_FILE", str(tmp_path / "url"))
+    with pytest.raises(ValidationError) as raised:
+        Settings()
+    (sentence,) = mistakes(raised.value)
+    assert sentence.startswith("RUNAUDIT_BROKER_URL_FILE: the file can't be read")
