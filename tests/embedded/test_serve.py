@@ -40,6 +40,11 @@ def test_it_serves_mends_itself_and_leaves_nothing_behind(tmp_path: Path) -> Non
         assert httpx.get(f"{url}/v1/audits", headers=headers).status_code == 200
         assert httpx.get(f"{url}/v1/audits").status_code == 401
         first = served.processes()
+        owners_password = (data_dir / "postgres" / "password").read_text()
+        assert owners_password in Path(f"/proc/{first['reaper']}/environ").read_text()
+        assert owners_password not in Path(f"/proc/{first['api']}/environ").read_text(), (
+            "the API has a login of its own"
+        )
         assert set(first) == PARTS
 
         for process in first.values():

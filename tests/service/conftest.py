@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 from fastapi import FastAPI
-from sqlalchemy import Engine
+from sqlalchemy import Engine, make_url
 from sqlalchemy.orm import Session
 
 from runaudit_service.api.app import create_app
-from runaudit_service.store import keys
+from runaudit_service.embedded.postgres import Postgres
+from runaudit_service.store import front_login, keys
 from runaudit_service.store.database import sync_engine
 from runaudit_service.store.models import ApiKey, Project, Tenant, new_id
 from runaudit_service.store.settings import Settings
@@ -68,10 +69,18 @@ def owner(new_owner: Callable[..., Owner]) -> Owner:
     return new_owner()
 
 
+@pytest.fixture(scope="module")
+def front_url(postgres_server: Postgres, postgres_url: str) -> str:
+    """The module's database as the API connects to it: by a login that owns nothing."""
+    url = postgres_server.front_url(str(make_url(postgres_url).database))
+    front_login.ensure(postgres_url, url)
+    return url
+
+
 @pytest.fixture
-def settings(postgres_url: str, valkey_url: str, tmp_path: Path) -> Settings:
+def settings(front_url: str, valkey_url: str, tmp_path: Path) -> Settings:
     return Settings(
-        database_url=postgres_url,
+        database_url=front_url,
         broker_url=valkey_url,
         data_dir=tmp_path / "data",
         data_roots=str(tmp_path / "sets"),

@@ -23,7 +23,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from runaudit_service.store import deliveries
-from runaudit_service.store.database import sqlalchemy_url, sync_engine
+from runaudit_service.store.database import libpq_url, sync_engine
 from runaudit_service.store.deliveries import Claimed, Outcome
 from runaudit_service.store.settings import Settings, settings
 from runaudit_service.store.web_address import UrlNotAllowedError, WebAddress
@@ -189,7 +189,7 @@ class Sender:
 
 async def listen(database_url: str, heard: Callable[[], None]) -> None:
     """Calls `heard` at each NOTIFY about deliveries, for ever, and once more after each lost connection."""
-    plain = sqlalchemy_url(database_url).set(drivername="postgresql").render_as_string(hide_password=False)
+    plain = libpq_url(database_url)
     back_off = 0.5
     while True:
         try:

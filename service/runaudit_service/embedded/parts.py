@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from runaudit_service.embedded.part import Part
@@ -23,6 +23,8 @@ class Places:
     broker_url: str
     host: str
     port: int
+    api_database_url: str
+    """the database by the API's own login; the API is told no other"""
     metrics_port: int = 0
     """the first of the ports on which the parts that are no API show their figures; 0: none"""
 
@@ -48,7 +50,8 @@ class Places:
 
 def api(places: Places, logs: Path) -> Part:
     """The front desk."""
-    return _part("api", "runaudit_service.api", [], places, logs)
+    own = replace(places, database_url=places.api_database_url)
+    return _part("api", "runaudit_service.api", [], own, logs)
 
 
 def reaper(places: Places, logs: Path) -> Part:

@@ -18,6 +18,7 @@ from psycopg import sql
 
 from runaudit_service.embedded.part import Account, Part, launch_command, unprivileged_account
 from runaudit_service.embedded.private import write_private
+from runaudit_service.store import front_login
 
 USER = "runaudit"
 DATABASE = "runaudit"
@@ -41,16 +42,27 @@ def binaries() -> Path:
 
 @dataclass(frozen=True)
 class Postgres:
-    """A server whose data lie in `data`; reached by a socket in `socket_dir` only, with a password."""
+    """A server whose data lie in `data`; reached by a socket in `socket_dir` only, with a password.
+
+    `front_password` is that of the API's own login (store/front_login.py).
+    """
 
     data: Path
     socket_dir: Path
     password: str
+    front_password: str
     account: Account | None
 
     def url(self, database: str = DATABASE) -> str:
         """The connection URL of one of its databases."""
-        return f"postgresql://{USER}:{quote(self.password)}@/{database}?" + urlencode({"host": str(self.socket_dir)})
+        return self._url_of(USER, self.password, database)
+
+    def front_url(self, database: str = DATABASE) -> str:
+        """The same by the API's own login."""
+        return self._url_of(front_login.USER, self.front_password, database)
+
+    def _url_of(self, user: str, password: str, database: str) -> str:
+        return f"postgresql://{user}:{quote(password)}@/{database}?" + urlencode({"host": str(self.socket_dir)})
 
     def part(self, log: Path, *, options: tuple[str, ...] = ()) -> Part:
         """The server process. SIGINT is PostgreSQL's fast shutdown: sessions end, a checkpoint is written."""
@@ -94,24 +106,29 @@ class Postgres:
 
 
 def prepare(folder: Path) -> Postgres:
-    """Makes or finds a server's data in `folder`: `data/`, `password` (mode 0600), and a folder for its socket.
+    """Makes or finds a server's data in `folder`: `data/`, two passwords (mode 0600), and a folder for its socket.
 
     Raises:
         LookupError: running as root, and no account to run the server as.
         RuntimeError: initdb failed; the message holds what it said.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    data, password_file = folder / "data", folder / "password"
+    data = folder / "data"
     account = _owner(data) or unprivileged_account()
     socket_dir = _socket_dir(folder)
     if account is not None:
         os.chown(socket_dir, account.uid, account.gid)
-    if not password_file.exists():
-        write_private(password_file, secrets.token_urlsafe(32))
-    server = Postgres(data, socket_dir, password_file.read_text().strip(), account)
+    password, front_password = (_kept_password(folder / name) for name in ("password", "front-password"))
+    server = Postgres(data, socket_dir, password, front_password, account)
     if not (data / "PG_VERSION").exists():
         _initialise(server)
     return server
+
+
+def _kept_password(file: Path) -> str:
+    if not file.exists():
+        write_private(file, secrets.token_urlsafe(32))
+    return file.read_text().strip()
 
 
 def _initialise(server: Postgres) -> None:

@@ -20,7 +20,8 @@ from runaudit_service.embedded import folder, parts, postgres, valkey
 from runaudit_service.embedded.part import Part
 from runaudit_service.embedded.private import write_private
 from runaudit_service.embedded.supervisor import POLL_SECONDS, PartFailedError, Supervisor
-from runaudit_service.store.database import sqlalchemy_url
+from runaudit_service.store.database import libpq_url
+from runaudit_service.store.front_login import LoginUnfitError
 from runaudit_service.store.prepare import prepare
 from runaudit_service.store.settings import Settings
 
@@ -95,15 +96,31 @@ class Service:
         begun = time.monotonic()
         logs = folder.logs_of(data_dir)
         port = self._port()
-        database_url = self._settings.database_url or self._start_postgres(data_dir / "postgres", logs)
+        if self._settings.database_url:
+            database_url = self._settings.database_url
+            api_database_url = self._settings.api_database_url
+        else:
+            server = self._start_postgres(data_dir / "postgres", logs)
+            database_url, api_database_url = server.url(), server.front_url()
         broker_url = self._settings.broker_url or self._start_valkey(data_dir / "valkey", logs)
         self._wait(lambda: _database_answers(database_url), "the database")
         self._wait(lambda: _broker_answers(broker_url), "the broker")
-        new_key = prepare(database_url)
+        try:
+            new_key = prepare(database_url, api_database_url)
+        except LoginUnfitError as error:
+            raise ServeError(str(error)) from error
         if new_key is not None:
             folder.keep_key(data_dir, new_key)
 
-        places = parts.Places(data_dir, database_url, broker_url, self._options.host, port, self._settings.metrics_port)
+        places = parts.Places(
+            data_dir,
+            database_url,
+            broker_url,
+            self._options.host,
+            port,
+            api_database_url or database_url,
+            self._settings.metrics_port,
+        )
         self._supervisor.start(parts.reaper(places, logs))
         self._supervisor.start(parts.sender(places, logs))
         self._supervisor.start(parts.fetcher(places, logs, grace_seconds=self._settings.grace_seconds))
@@ -129,7 +146,7 @@ class Service:
             for number in range(1, self._options.workers + 1)
         ]
 
-    def _start_postgres(self, place: Path, logs: Path) -> str:
+    def _start_postgres(self, place: Path, logs: Path) -> postgres.Postgres:
         try:
             server = postgres.prepare(place)
         except (LookupError, OSError, RuntimeError) as error:
@@ -140,7 +157,7 @@ class Service:
         server.create_database()
         # For operators on this machine (store/tenants.py).
         write_private(place / "url", server.url() + "\n")
-        return server.url()
+        return server
 
     def _start_valkey(self, place: Path, logs: Path) -> str:
         try:
@@ -180,9 +197,8 @@ class Service:
 
 
 def _database_answers(database_url: str) -> bool:
-    plain = sqlalchemy_url(database_url).set(drivername="postgresql").render_as_string(hide_password=False)
     try:
-        with psycopg.connect(plain, connect_timeout=2):
+        with psycopg.connect(libpq_url(database_url), connect_timeout=2):
             return True
     except psycopg.OperationalError:
         return False

@@ -22,6 +22,12 @@ def sqlalchemy_url(database_url: str) -> URL:
     return make_url(database_url).set(drivername="postgresql+psycopg")
 
 
+def libpq_url(database_url: str) -> str:
+    """The same for libpq and plain psycopg: only the driver is taken off. A URL that SQLAlchemy writes won't do, for it
+    leaves spaces of a password as they are."""
+    return "postgresql://" + database_url.partition("://")[2]
+
+
 def async_engine(database_url: str, *, pool_size: int = 10, role: str = "") -> AsyncEngine:
     """An engine for asyncio; connections that died are replaced without an error.
 

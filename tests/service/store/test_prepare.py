@@ -6,6 +6,10 @@ import os
 import subprocess
 import sys
 
+import psycopg
+from sqlalchemy import make_url
+
+from runaudit_service.embedded.postgres import Postgres
 from runaudit_service.store.database import sync_engine
 from runaudit_service.store.keys import lookup_of
 from runaudit_service.store.migrate import at_head
@@ -24,10 +28,10 @@ def test_a_new_database_gets_its_schema_and_one_key(empty_postgres_url: str) -> 
     assert prepare(empty_postgres_url) is None
 
 
-def _run(database_url: str) -> subprocess.CompletedProcess[str]:
+def _run(database_url: str, **settings: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "runaudit_service.store.prepare"],
-        env={**os.environ, "RUNAUDIT_DATABASE_URL": database_url},
+        env={**os.environ, "RUNAUDIT_DATABASE_URL": database_url, **settings},
         capture_output=True,
         text=True,
         timeout=60,
@@ -46,3 +50,14 @@ def test_without_a_database_it_says_what_to_set() -> None:
     done = _run("")
     assert done.returncode == 2
     assert "RUNAUDIT_DATABASE_URL" in done.stderr
+
+
+def test_the_apis_login_is_made_with_the_schema_or_told_why_not(
+    postgres_server: Postgres, empty_postgres_url: str
+) -> None:
+    front = postgres_server.front_url(str(make_url(empty_postgres_url).database))
+    prepare(empty_postgres_url, front)
+    psycopg.connect(front).close()
+    refused = _run(empty_postgres_url, RUNAUDIT_API_DATABASE_URL=empty_postgres_url)
+    assert (refused.returncode, refused.stdout) == (3, "")
+    assert "row-level security" in refused.stderr
