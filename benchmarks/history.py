@@ -6,8 +6,9 @@ twice what it costs with 5,000.
 
     python -m benchmarks.history --audits 5000000
 
-Rare things are there as well: a cause that one audit in 100,000 has, a label that one audit has, one that none has, and
-two filters that are both common and never fit the same audit.
+Rare things are there as well, as many of them among few audits as among many, so that the same page is compared: a cause
+that 50 audits have (of 5,000,000: one in 100,000), a label that one has, one that none has, and two filters that are both
+common and never fit the same audit.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ INSERT INTO audits (id, tenant_id, project_id, run_name, state, verdict, headlin
         CASE state WHEN 'succeeded' THEN verdict END,
         CASE state WHEN 'succeeded' THEN 'The learning rate made training diverge at epoch 3.' END,
         CASE WHEN state = 'failed' THEN '{}'
-             WHEN n %% 100000 = 77 THEN causes || %(rare)s::text ELSE causes END,
+             WHEN n %% (%(audits)s / 50) = 77 THEN causes || %(rare)s::text ELSE causes END,
         CASE state WHEN 'succeeded' THEN framework END,
         jsonb_build_object('branch', branch, 'gpu', CASE framework WHEN 'yolov5' THEN 'T4' ELSE 'H100' END)
             || CASE WHEN n = %(audits)s / 2 THEN '{"note": "look at this"}'::jsonb ELSE '{}' END,
@@ -95,7 +96,7 @@ FILTERS: Final[dict[str, dict[str, Any]]] = {
     "framework yolov5": {"framework": ["yolov5"]},
     "a frequent cause": {"cause": [CAUSES[0]]},
     "three causes": {"cause": [CAUSES[0], CAUSES[3], CAUSES[15]]},
-    "a cause of 1 in 100,000": {"cause": [RARE_CAUSE]},
+    "a cause of 50 audits": {"cause": [RARE_CAUSE]},
     "label branch:main": {"label": ["branch:main"]},
     "a label of one audit": {"label": ["note:look at this"]},
     "a label of none": {"label": ["branch:nobody"]},
