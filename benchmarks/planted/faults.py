@@ -233,6 +233,26 @@ def _embellish(run: Path, _data: Path, severity: int, _rng: np.random.Generator)
     rewrite_metrics(run, lambda column, value: min(0.995, value + more) if "mAP" in column else value)
 
 
+def _alter_rows(run: Path, _data: Path, severity: int, rng: np.random.Generator) -> None:
+    """Validation losses of some rows, or of all, made nicer by a tenth in results.csv; the checkpoint remembers."""
+    share = (0.1, 0.3, 1.0)[severity - 1]
+    with (run / "results.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for row in rng.choice(rows, size=max(1, round(share * len(rows))), replace=False):
+        row.update({column: f"{0.9 * float(row[column]):.5f}" for column in row if column.strip().startswith("val/")})
+    with (run / "results.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _break_off(run: Path, _data: Path, severity: int, _rng: np.random.Generator) -> None:
+    """A checkpoint whose copy broke off: the end of the file, and with it the index of the archive, is missing."""
+    file = run / "weights" / "best.pt"
+    content = file.read_bytes()
+    file.write_bytes(content[: int((0.98, 0.7, 0.3)[severity - 1] * len(content))])
+
+
 def rewrite_metrics(run: Path, change: Callable[[str, float], float]) -> None:
     """Write results.csv again with each metric replaced by `change(column, value)`."""
     with (run / "results.csv").open(newline="") as file:
@@ -370,6 +390,8 @@ FAULTS: Final = (
     Fault("weight_initialization", "dead", _kill_channels, seen=False),
     Fault("numerical_divergence", "nan-weights", _poison, seen=False),
     Fault("hardware_limits", "memory", _log_out_of_memory, "recorded", seen=False),
+    Fault("checkpoint_integrity", "altered", _alter_rows, "recorded", seen=False),
+    Fault("checkpoint_integrity", "broken-off", _break_off, "recorded", seen=False),
 )
 
 
@@ -527,8 +549,8 @@ CONTROLS: Final = (
 )
 """healthy runs that look a little like faulty ones; nothing may be found that matters"""
 CONFUSABLE: Final[dict[str, tuple[str, ...]]] = {
-    "class_imbalance": ("cells",),
-    "distribution_shift": ("slightly-darker",),
+    "class_imbalance": ("cells", "imbalanced"),
+    "distribution_shift": ("slightly-darker", "all-dark"),
     "annotation_errors": ("a-little-noise",),
     "data_leakage": ("twins",),
     "class_mapping": ("respelt",),
@@ -536,14 +558,14 @@ CONFUSABLE: Final[dict[str, tuple[str, ...]]] = {
     "image_format": ("png", "upright"),
     "validation_set_too_small": ("half",),
     "overfitting": ("few-images",),
-    "underfitting": ("traffic",),
+    "underfitting": ("traffic", "parcels"),
     "learning_rate": ("short", "loss-spike"),
     "batch_size": ("batch-16",),
     "insufficient_epochs": ("short", "long"),
     "hardware_limits": ("full-card",),
     "numerical_divergence": ("loss-spike",),
     "weight_initialization": ("few-dead-channels",),
-    "model_architecture": ("imgsz-112",),
+    "model_architecture": ("imgsz-112", "imgsz-160"),
     "augmentation": ("flip-harmless",),
     "confidence_threshold": ("slightly-unsure",),
     "metric_mismatch": ("rounded",),
