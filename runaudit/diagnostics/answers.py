@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from runaudit.causes import CauseId
 from runaudit.diagnostics.evidence import (
+    Basis,
     CheckResult,
     Evidence,
     Finding,
@@ -48,6 +49,7 @@ def found(
     effect: float | None = None,
     ci95: Interval | None = None,
     n: int | None = None,
+    basis: Basis = "measured",
 ) -> CheckResult:
     """A finding: `warned` for a minor one, `failed` for a graver one, as the report contract has it."""
     finding = Finding(
@@ -59,6 +61,7 @@ def found(
         remedies=remedies,
         affected_classes=classes,
         affected_images=images,
+        basis=basis,
     )
     outcome: Outcome = "warned" if severity == "minor" else "failed"
     return CheckResult(cause=cause, outcome=outcome, reason=title, effect=effect, ci95=ci95, n=n, finding=finding)

@@ -22,6 +22,8 @@ Outcome = Literal["failed", "warned", "passed", "inconclusive", "not_run"]
 Severity = Literal["critical", "major", "minor"]
 Direction = Literal["lowers", "inflates", "unjudgeable"]
 Grade = Literal["intervention", "oracle", "observational", "none"]
+Basis = Literal["measured", "extrapolated", "noted"]
+"""what a finding stands on: what was seen, what is projected from it, or a fact without a sign that it cost anything"""
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,7 @@ class Finding:
     remedies: tuple[Remedy, ...] = ()
     affected_classes: tuple[str, ...] = ()
     affected_images: tuple[str, ...] = ()
+    basis: Basis = "measured"
 
 
 @dataclass(frozen=True)

@@ -204,6 +204,7 @@ def _few_rows(history: History, target: int) -> CheckResult:
         remedies=(longer_schedule(target),),
         effect=float(history.size),
         n=history.size,
+        basis="extrapolated",
     )
 
 
@@ -264,6 +265,7 @@ def _trend(run: RunFacts, history: History) -> CheckResult:
             effect=gain,
             ci95=interval,
             n=int(metric.size),
+            basis="extrapolated",
         )
     if metric.size < LIMITS.rows_to_judge and run.status != "early_stopped":
         return _few_rows(history, target)

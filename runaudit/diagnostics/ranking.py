@@ -1,4 +1,4 @@
-"""The order of findings: severity, then the lower end of the mAP at stake, after explaining away."""
+"""The order of findings: severity, basis, then the lower end of the mAP at stake, after explaining away."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from dataclasses import replace
 from typing import Final
 
 from runaudit.causes import CAUSES, CauseId
-from runaudit.diagnostics.evidence import CheckResult, Finding, Severity
+from runaudit.diagnostics.evidence import Basis, CheckResult, Finding, Severity
 
 SEVERITIES: Final[tuple[Severity, ...]] = ("critical", "major", "minor")
+BASES: Final[tuple[Basis, ...]] = ("measured", "extrapolated", "noted")
 
 EXPLAINS: Final[tuple[tuple[CauseId, CauseId], ...]] = (
     ("learning_rate", "numerical_divergence"),  # too high a rate makes NaN; NaN doesn't make a rate
@@ -36,6 +37,7 @@ EXPLAINS: Final[tuple[tuple[CauseId, CauseId], ...]] = (
     ("learning_rate", "confidence_threshold"),  # what has learnt little is unsure of all it finds
     ("numerical_divergence", "confidence_threshold"),
     ("insufficient_epochs", "confidence_threshold"),
+    ("class_imbalance", "confidence_threshold"),  # of classes that it has hardly seen, too
     ("learning_rate", "class_imbalance"),  # all classes fail together, the rare ones first
     ("checkpoint_integrity", "metric_mismatch"),  # an altered csv or another checkpoint is the mismatch
     ("numerical_divergence", "metric_mismatch"),  # a network with NaN in it reproduces nothing
@@ -63,6 +65,11 @@ EXPLAINS: Final[tuple[tuple[CauseId, CauseId], ...]] = (
     ("metric_mismatch", "confidence_threshold"),
 )
 """(cause, symptom): where the cause failed, the symptom's finding is put down to it (design.md; diagnostics.md E1)."""
+
+MASKS: Final[tuple[tuple[CauseId, CauseId], ...]] = (
+    ("data_leakage", "overfitting"),  # the gap was measured on what is left of a split that leaks
+)
+"""(cause, other): where the cause failed, the other finding can be trusted only once it is mended"""
 
 WEIGHED: Final[frozenset[CauseId]] = frozenset(
     ("distribution_shift", "annotation_errors", "class_mapping", "label_files", "image_format")
@@ -96,7 +103,10 @@ def _accounts_for(explainer: CheckResult, explained: CheckResult) -> bool:
     """Whether what a fault of the data was measured to cost is the larger part of what overfitting would cost.
 
     Labels that cost 2 points don't explain a gap of 50. Where one of them has no measured cost, nothing speaks against.
+    Nor does an extrapolated gain of more epochs explain why the model doesn't do well on its training images.
     """
+    if explained.cause == "underfitting" and explainer.finding is not None:
+        return explainer.finding.basis != "extrapolated"
     if explainer.cause not in WEIGHED or explained.cause != "overfitting":
         return True
     if explainer.finding is None or explained.finding is None:
@@ -112,7 +122,9 @@ def _accounts_for(explainer: CheckResult, explained: CheckResult) -> bool:
 def _inherit(explainer: Finding, explained: Finding) -> Finding:
     severity = min(explainer.severity, explained.severity, key=SEVERITIES.index)
     impact = explainer.impact
-    if impact.value is None and explained.impact.value is not None and impact.direction == explained.impact.direction:
+    # What more epochs of the same would bring isn't what the cause took away.
+    same = impact.direction == explained.impact.direction and explained.basis != "extrapolated"
+    if impact.value is None and explained.impact.value is not None and same:
         impact = explained.impact
     return replace(explainer, severity=severity, impact=impact)
 
@@ -127,8 +139,9 @@ def _attribute(explained: Finding, cause: CauseId) -> Finding:
 def rank(results: list[CheckResult]) -> list[CheckResult]:
     """The results that have a finding, in the order of the report. Give it what `explain_away` returned.
 
-    By severity, then by the lower end of the impact (its interval's, else its value; a finding without a value comes
-    after those with one), then in the order of the causes. An explainer stands before what it explains.
+    By severity; then what was measured before what is extrapolated, and both before what is only noted; then by the
+    lower end of the impact (its interval's, else its value; a finding without a value comes after those with one), then
+    in the order of the causes. An explainer stands before what it explains, and what masks a finding before it.
     """
     found = sorted((result for result in results if result.finding is not None), key=_key)
     by_cause = {result.cause: result for result in found}
@@ -140,7 +153,7 @@ def rank(results: list[CheckResult]) -> list[CheckResult]:
             return
         begun.add(result.cause)
         # Those that explain an explainer come before it, too.
-        for explainer in (by_cause[cause] for cause in by_cause if (cause, result.cause) in EXPLAINS):
+        for explainer in (by_cause[cause] for cause in by_cause if (cause, result.cause) in (*EXPLAINS, *MASKS)):
             if explainer.outcome == "failed" and _accounts_for(explainer, result):
                 place(explainer)
         ranked.append(result)
@@ -150,10 +163,15 @@ def rank(results: list[CheckResult]) -> list[CheckResult]:
     return ranked
 
 
-def _key(result: CheckResult) -> tuple[int, float, int]:
+def _key(result: CheckResult) -> tuple[int, int, float, int]:
     finding = result.finding
     if finding is None:
-        return len(SEVERITIES), 0.0, CAUSES.index(result.cause)
+        return len(SEVERITIES), 0, 0.0, CAUSES.index(result.cause)
     impact = finding.impact
     lower = impact.ci95[0] if impact.ci95 is not None else impact.value
-    return SEVERITIES.index(finding.severity), -(lower if lower is not None else -1.0), CAUSES.index(result.cause)
+    return (
+        SEVERITIES.index(finding.severity),
+        BASES.index(finding.basis),
+        -(lower if lower is not None else -1.0),
+        CAUSES.index(result.cause),
+    )

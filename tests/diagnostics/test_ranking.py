@@ -6,15 +6,21 @@ import pytest
 
 from runaudit.causes import CauseId
 from runaudit.diagnostics.answers import found, passed
-from runaudit.diagnostics.evidence import CheckResult, Impact, Severity
+from runaudit.diagnostics.evidence import Basis, CheckResult, Impact, Severity
 from runaudit.diagnostics.ranking import explain_away, rank
 
 
 def finding(
-    cause: CauseId, severity: Severity, value: float | None = None, ci95: tuple[float, float] | None = None
+    cause: CauseId,
+    severity: Severity,
+    value: float | None = None,
+    ci95: tuple[float, float] | None = None,
+    *,
+    basis: Basis = "measured",
+    effect: float | None = None,
 ) -> CheckResult:
     impact = Impact("lowers", value, ci95, "observational" if value is not None else "none")
-    return found(cause, severity, f"{cause} found", "Because.", evidence=(), impact=impact)
+    return found(cause, severity, f"{cause} found", "Because.", evidence=(), impact=impact, basis=basis, effect=effect)
 
 
 def order(results: list[CheckResult]) -> list[str]:
@@ -106,6 +112,54 @@ def test_what_explains_an_explainer_comes_before_both():
         finding("distribution_shift", "major", 0.09),
     ]
     assert order(results) == ["distribution_shift", "overfitting", "confidence_threshold"]
+
+
+def test_what_was_measured_stands_before_what_is_extrapolated_and_both_before_what_is_noted():
+    results = [
+        finding("insufficient_epochs", "minor", 0.1, (0.01, 0.2), basis="extrapolated"),
+        finding("model_architecture", "minor"),
+        finding("learning_rate", "minor", basis="noted"),
+        finding("confidence_threshold", "minor", 0.03, (0.001, 0.04)),
+    ]
+    assert order(results) == [
+        "confidence_threshold",
+        "model_architecture",
+        "insufficient_epochs",
+        "learning_rate",
+    ]
+
+
+def test_a_graver_extrapolation_stands_before_a_measured_trifle():
+    results = [
+        finding("insufficient_epochs", "major", 0.1, (0.03, 0.2), basis="extrapolated"),
+        finding("batch_size", "minor"),
+    ]
+    assert order(results) == ["insufficient_epochs", "batch_size"]
+
+
+def test_an_extrapolated_gain_of_more_epochs_doesn_t_explain_what_training_images_show():
+    epochs = finding("insufficient_epochs", "major", 0.2, (0.03, 0.3), basis="extrapolated")
+    assert order([epochs, finding("underfitting", "major")]) == ["underfitting", "insufficient_epochs"]
+
+
+def test_what_more_epochs_would_bring_is_not_what_the_learning_rate_took_away():
+    epochs = finding("insufficient_epochs", "major", 0.2, (0.03, 0.3), basis="extrapolated")
+    explained = explain_away([finding("learning_rate", "major"), epochs])
+    assert explained[0].finding is not None and explained[0].finding.impact.value is None
+    assert explained[1].finding is not None and "Explained by learning_rate" in explained[1].finding.explanation
+
+
+def test_a_split_that_leaks_is_mended_before_the_gap_that_it_hides():
+    gap = finding("overfitting", "major", 0.2, (0.15, 0.25))
+    leaks = finding("data_leakage", "major", 0.05, (0.03, 0.08))
+    assert order([gap, leaks]) == ["data_leakage", "overfitting"]
+    assert explain_away([gap, leaks]) == [gap, leaks], "leaked images don't make a model overfit"
+    assert order([gap, finding("data_leakage", "minor", 0.01)]) == ["overfitting", "data_leakage"]
+
+
+def test_rare_classes_are_found_with_little_confidence():
+    results = [finding("confidence_threshold", "major", 0.14), finding("class_imbalance", "major", 0.08)]
+    assert order(results) == ["class_imbalance", "confidence_threshold"]
 
 
 def test_explaining_twice_changes_nothing():

@@ -58,7 +58,7 @@ def test_a_minor_finding_warns_and_a_major_one_fails():
 def test_the_headline_names_first_cause_evidence_and_stake():
     metric = np.clip(0.1 + 0.15 * np.log(np.arange(1, 61)), 0, 1)
     verdict, sentence = concluded(cases.curves_only(cases.run(metric)))
-    assert verdict == "fail"
+    assert verdict == "warn", "what more epochs bring may be nothing"
     assert "still improving" in sentence and "mAP50-95 is at stake" in sentence and "threshold 0.02" in sentence
 
 
