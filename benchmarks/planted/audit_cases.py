@@ -25,7 +25,7 @@ from benchmarks.planted.baselines import named
 from benchmarks.planted.bases import render
 from benchmarks.planted.cases import Case, cases
 from benchmarks.planted.faults import rewrite_checkpoint_metrics, rewrite_metrics
-from benchmarks.planted.trainings import copy_run, spoil
+from benchmarks.planted.trainings import change_data, copy_run
 from runaudit.diagnostics.metric_mismatch import reported_metrics
 from runaudit.errors import RunauditError
 from runaudit.evaluation.evaluate import measure
@@ -82,7 +82,7 @@ def prepared(case: Case, run: Path, data: Path) -> None:
             shutil.rmtree(data / folder / "val")
             (other / folder / "val").rename(data / folder / "val")
         shutil.rmtree(other)
-    spoil(training, data)
+    change_data(training, data)
     seen = case.fault is not None and case.fault.seen
     if case.seed is not None and not seen:
         _tell_in_results(run, data)

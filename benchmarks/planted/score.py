@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from benchmarks.planted.cases import Case, cases
 from benchmarks.planted.faults import CONFUSABLE
-from benchmarks.planted.trainings import PAIRS
+from benchmarks.planted.trainings import PAIRS, SEED
 from runaudit.causes import CAUSES
 from runaudit.proportions import wilson_interval
 
@@ -76,12 +76,13 @@ def rate(hits: int, of: int) -> str:
 
 def printed(pairs: Sequence[tuple[Case, Audited]], by_name: dict[str, Audited]) -> list[str]:
     """The lines of the score."""
-    faulty = [
+    worked = [
         (case, audited)
         for case, audited in pairs
         if case.expected is not None and verified(case, audited, by_name.get(case.paired or ""))
     ]
-    unverified = sum(case.expected is not None for case, _ in pairs) - len(faulty)
+    faulty = [(case, audited) for case, audited in worked if case.beside is None]
+    unverified = sum(case.expected is not None for case, _ in pairs) - len(worked)
     clean = [(case, audited) for case, audited in pairs if case.expected is None]
     first = sum(bool(ranked(audited)) and ranked(audited)[0] in case.accepted for case, audited in faulty)
     among = sum(bool(set(ranked(audited)[:3]) & case.accepted) for case, audited in faulty)
@@ -98,6 +99,7 @@ def printed(pairs: Sequence[tuple[Case, Audited]], by_name: dict[str, Audited]) 
         f"top-1          {rate(first, len(faulty))}",
         f"   beside what is true of the run without the fault: {rate(beside, len(faulty))}",
         f"recall at 3    {rate(among, len(faulty))}",
+        *_doubles(worked, by_name),
         f"clean alarms   {rate(len({name for name, _ in alarmed}), len(clean))}",
         f"   of {short} of them it is true that more epochs bring 2 points; saying so is no alarm",
         *(f"   {cause}: {count}" for cause, count in Counter(cause for _, cause in alarmed).most_common()),
@@ -125,6 +127,25 @@ def printed(pairs: Sequence[tuple[Case, Audited]], by_name: dict[str, Audited]) 
     return lines
 
 
+def _doubles(worked: Sequence[tuple[Case, Audited]], by_name: dict[str, Audited]) -> list[str]:
+    """Of runs with two faults, both verified: whether one of them is first, and both are among the first three."""
+    known = {case.name: case for case in cases()}
+    first, both = [], []
+    for case, audited in worked:
+        if case.beside is None or case.paired not in by_name:
+            continue
+        alone = known[case.paired]
+        if not verified(alone, by_name[alone.name], by_name.get(alone.paired or "")):
+            continue
+        top = ranked(audited)[:3]
+        first.append(bool(set(top[:1]) & (case.accepted | case.accepted_beside)))
+        both.append(bool(set(top) & case.accepted) and bool(set(top) & case.accepted_beside))
+    return [
+        f"pairs of faults: one of both first {rate(sum(first), len(first))}, "
+        f"both among the first 3 {rate(sum(both), len(both))}"
+    ]
+
+
 def by_cause(pairs: Sequence[tuple[Case, Audited]], by_name: dict[str, Audited]) -> dict[str, dict[str, list[int]]]:
     """For each cause, as [hits, of]: verified faults found at all, among the first three, and first; clean runs with a
     critical or major finding of it, and with any; and controls that look like it with any finding of it."""
@@ -133,7 +154,9 @@ def by_cause(pairs: Sequence[tuple[Case, Audited]], by_name: dict[str, Audited])
         faulty = [
             (case, audited)
             for case, audited in pairs
-            if case.expected == cause and verified(case, audited, by_name.get(case.paired or ""))
+            if case.expected == cause
+            and case.beside is None
+            and verified(case, audited, by_name.get(case.paired or ""))
         ]
         clean = [(case, audited) for case, audited in pairs if case.expected is None]
         without = [(case, audited) for case, audited in clean if cause not in true_of(case, by_name)]
@@ -159,13 +182,22 @@ def looks_like(case: Case, cause: str) -> bool:
 def true_of(case: Case, by_name: dict[str, Audited]) -> frozenset[str]:
     """What is right to say of a clean run: too few epochs, where a training of twice as many really brought 2 points.
 
-    The longer training was made for one family a data set; of the others the same is taken to hold.
+    Where no longer training was made of its family, what is true of the base's first family is taken to hold.
     """
-    family = PAIRS[case.training.base]
-    own = case.training if case.training.family == family and case.training.cause is None else None
-    longer = by_name.get(f"{case.training.base}-{family}-clean-long")
-    shorter = by_name.get(own.name if own is not None else f"{case.training.base}-{family}-clean")
-    if longer is None or shorter is None or case.training.variant in ("long", "example"):
+    training = case.training
+    if training.variant == "example" or training.variant.endswith("long"):
+        return frozenset()
+    family = training.family if f"{training.base}-{training.family}-clean-long" in by_name else PAIRS[training.base]
+    plain = f"{training.base}-{family}-clean"
+    if training.cause is not None or training.family != family:
+        names = plain, f"{plain}-long"
+    elif f"{training.name}-long" in by_name:
+        names = training.name, f"{training.name}-long"
+    else:
+        # Of the same data, if not of the same settings.
+        names = training.name if training.seed == SEED else plain, f"{plain}-long"
+    shorter, longer = (by_name.get(name) for name in names)
+    if shorter is None or longer is None:
         return frozenset()
     return frozenset({"insufficient_epochs"} if _loss(shorter, longer) >= LEAST_LOSS else ())
 
