@@ -11,7 +11,9 @@ from runaudit.diagnostics.answers import found, inconclusive, not_run, passed, w
 from runaudit.diagnostics.evidence import Check, CheckResult, Evidence, Impact, Measurement, Remedy, Severity
 from runaudit.diagnostics.fitted import fits_training_images
 from runaudit.diagnostics.history import History, history_of
+from runaudit.diagnostics.more_epochs import Gain, gain_of_a_usual_rate, last_doubling
 from runaudit.diagnostics.remedies import cosine_annealing, longer_warmup, lower_learning_rate, reduce_on_plateau
+from runaudit.diagnostics.robust import noise_sigma
 from runaudit.diagnostics.schedule import DEFAULT_RATE, Schedule, schedule_of
 from runaudit.diagnostics.stability import LIMITS as STABILITY
 from runaudit.diagnostics.stability import Stability, stability_of
@@ -32,8 +34,19 @@ class Thresholds:
     too_low: float = threshold(0.01, "Times the optimizer's usual rate: update/weight ratios far below 1e-4 (B6).")
     low_unfitted: float = threshold(
         0.1,
-        "Times the usual rate from which it is named for a model that doesn't do well on its training images: a tenth "
-        "is the least of what people tune within (B6).",
+        "Times the usual rate from which it is named for a model that doesn't do well on its training images, or whose "
+        "curve tells that it cost 2 points (then as minor): a tenth is the least of what people tune within (B6).",
+    )
+    by_half: float = threshold(
+        0.55,
+        "Share of its best mAP that a run at far too high a rate had in the first half of its epochs; the rest came as "
+        "the rate fell. 0.12, 0.40 and 0.47 in three at 30 times the usual rate, 0.60 and more in all clean ones, even "
+        "at twice the usual rate (benchmarks/planted).",
+    )
+    rising: float = threshold(
+        3.0,
+        "Standard deviations of the epoch-to-epoch noise by which a run at too low a rate must still have risen in its "
+        "second half for what a usual rate would bring to be told: 12 to 44 in six runs.",
     )
     differs: float = threshold(0.1, "Relative difference of logged and asked lr0; csv rounding is below 1e-4.")
     constant_rows: int = threshold(10, "Rows after warm-up before a flat learning rate counts as one (B6: CV < 1 %).")
@@ -54,6 +67,7 @@ class Thresholds:
     unlearnt: float = threshold(
         0.01, "mAP50-95 below which a model has learnt nothing; a usual first epoch exceeds it (B10)."
     )
+    costly: float = threshold(0.02, "The report contract's 2 points: the lower end of what a usual rate would bring.")
     stability: StabilityThresholds = STABILITY
 
 
@@ -72,7 +86,7 @@ def examine(evidence: Evidence) -> CheckResult:  # noqa: PLR0911 - one answer a 
         return _diverged(run, history, schedule, stability)
     if _too_high(schedule):
         return _too_high_finding(run, history, schedule, stability, unfitted=unfitted)
-    if _too_low_asked(schedule, LIMITS.low_unfitted if unfitted else LIMITS.too_low):
+    if _too_low_asked(schedule, LIMITS.low_unfitted if unfitted or _costly(history, schedule) else LIMITS.too_low):
         return _too_low(run, history, schedule, stability, unfitted=unfitted)
     if stability.spikes >= LIMITS.spikes or (stability.oscillation or 0.0) > LIMITS.oscillation:
         return _unstable(run, history, schedule, stability)
@@ -192,23 +206,60 @@ def _metric(history: History) -> str:
     return history.metric_name or "map50_95"
 
 
+_LATE: Final = "Most of mAP came only as the rate fell: while it was high, the model learnt little."
 _UNFITTED: Final = "The model doesn't do well even on the images that it was trained on, as after such a rate."
 
 
 def _too_high_finding(
     run: RunFacts, history: History, schedule: Schedule, stability: Stability, *, unfitted: bool
 ) -> CheckResult:
-    cost = _UNFITTED if unfitted else "The cost of the rate can't be read off the curves."
+    half = _share_by_half(history)
+    late = half is not None and half < LIMITS.by_half and stability.best_metric >= LIMITS.unlearnt
+    cost = _UNFITTED if unfitted else _LATE if late else "The cost of the rate can't be read off the curves."
     return found(
         CAUSE,
-        "major" if unfitted else "minor",
+        "major" if unfitted or late else "minor",
         f"The learning rate is {schedule.times_usual:.3g} times the usual one of {schedule.effective}",
         f"Training didn't diverge. {cost} Such a rate usually ends in a worse optimum. {stability.sentence()}",
-        evidence=(*_rate_evidence(history, schedule), *stability.measurements(history)),
+        evidence=(
+            *_rate_evidence(history, schedule),
+            *(
+                (Measurement("share of the best mAP in the first half", round(half, 4), LIMITS.by_half),)
+                if half
+                else ()
+            ),
+            *stability.measurements(history),
+        ),
         remedies=_remedies(run, schedule),
         effect=schedule.times_usual,
         n=history.size,
     )
+
+
+def _share_by_half(history: History) -> float | None:
+    """The best mAP of the first half of the rows over that of all; None where there is none."""
+    metric = history.metric[np.isfinite(history.metric)]
+    if metric.size < LIMITS.constant_rows or metric.max() <= 0:
+        return None
+    return float(metric[: metric.size // 2].max() / metric.max())
+
+
+def _gain(history: History, schedule: Schedule) -> Gain | None:
+    """What the usual rate would have brought; None where the curve doesn't tell, because it is level or too short."""
+    metric = history.metric[np.isfinite(history.metric)]
+    if metric.size < LIMITS.constant_rows or schedule.usual is None or schedule.asked_rate is None:
+        return None
+    if schedule.automatic or schedule.asked_rate >= schedule.usual:
+        return None
+    noise = noise_sigma(metric[-max(6, metric.size // 2) :]) or 0.0
+    if last_doubling(metric) <= LIMITS.rising * noise:
+        return None
+    return gain_of_a_usual_rate(metric, schedule.asked_rate / schedule.usual)
+
+
+def _costly(history: History, schedule: Schedule) -> bool:
+    gain = _gain(history, schedule)
+    return gain is not None and gain.ci95[0] >= LIMITS.costly
 
 
 def _too_low(
@@ -216,9 +267,11 @@ def _too_low(
 ) -> CheckResult:
     unlearnt = stability.best_metric < LIMITS.unlearnt
     usual = schedule.usual or DEFAULT_RATE
+    gain, costly = _gain(history, schedule), _costly(history, schedule)
+    far = _too_low_asked(schedule, LIMITS.too_low)
     return found(
         CAUSE,
-        "major" if unlearnt or unfitted else "minor",
+        "major" if unlearnt or unfitted or (costly and far) else "minor",
         f"The learning rate is {schedule.times_usual:.2g} times the usual one of {schedule.effective}",
         "With so low a rate the weights hardly move in the epochs that there were. "
         + (
@@ -226,17 +279,22 @@ def _too_low(
             if unlearnt
             else _UNFITTED
             if unfitted
-            else "What it costs can't be read off the curves."
+            else "The curve is level, so that it doesn't tell what that costs."
+            if gain is None
+            else "mAP still rose at the end."
         ),
         evidence=(
             *_rate_evidence(history, schedule)[:1],
             Measurement(
                 "times the usual rate",
                 _short(schedule.times_usual),
-                threshold=LIMITS.low_unfitted if unfitted else LIMITS.too_low,
+                threshold=LIMITS.too_low if far else LIMITS.low_unfitted,
             ),
             Measurement(f"best {_metric(history)}", _short(stability.best_metric), n=history.size),
         ),
+        impact=Impact("lowers", gain.value, gain.ci95, "observational", _metric(history))
+        if gain is not None and not unlearnt
+        else Impact("lowers"),
         remedies=(
             Remedy(
                 f"Start from lr0={usual:g}",

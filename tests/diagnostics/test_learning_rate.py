@@ -80,6 +80,42 @@ def test_a_rate_far_too_low_is_found():
     assert examine(cases.curves_only(run)).finding is not None
 
 
+def rising(epochs: int = 40) -> np.ndarray:
+    """mAP that goes on by 0.04 each time the epochs double, with little noise."""
+    noise = 0.001 * np.random.default_rng(3).standard_normal(epochs)
+    return np.asarray(0.3 + 0.04 * np.log2(np.arange(1, epochs + 1)) + noise)
+
+
+def test_a_curve_that_still_rises_at_a_rate_far_too_low_tells_what_the_usual_one_would_bring():
+    run = cases.run(rising(), rate=cases.linear_rate(40, lr0=1e-4), arguments={"lr0": 1e-4})
+    result = examine(cases.curves_only(run))
+    assert result.outcome == "failed" and result.finding is not None
+    impact = result.finding.impact
+    # 6.6 halvings below the usual rate, each of about half of what a doubling of the epochs brings.
+    assert impact.value == pytest.approx(0.53 * 6.64 * 0.04, abs=0.01) and impact.grade == "observational"
+    assert impact.ci95 is not None and impact.ci95[0] < 0.104 < impact.ci95[1], "as measured on rendered cells"
+
+
+def test_a_tenth_of_the_usual_rate_is_minor_if_it_cost_and_nothing_if_the_curve_is_level():
+    costly = cases.run(rising(), rate=cases.linear_rate(40, lr0=5e-4), arguments={"lr0": 5e-4})
+    level = cases.run(cases.smooth(40), rate=cases.linear_rate(40, lr0=5e-4), arguments={"lr0": 5e-4})
+    assert examine(cases.curves_only(costly)).outcome == "warned"
+    assert examine(cases.curves_only(level)).outcome == "passed"
+
+
+def test_a_high_rate_that_let_the_model_learn_only_as_it_fell_is_major():
+    shares = np.linspace(0.02, 1.0, 40) ** 2
+    late = cases.run(0.6 * shares, rate=cases.linear_rate(40, lr0=0.3), arguments={"lr0": 0.3})
+    early = cases.run(cases.smooth(40), rate=cases.linear_rate(40, lr0=0.3), arguments={"lr0": 0.3})
+    result = examine(cases.curves_only(late))
+    assert (
+        result.outcome == "failed" and result.finding is not None and "as the rate fell" in result.finding.explanation
+    )
+    assert examine(cases.curves_only(early)).outcome == "warned"
+    usual = cases.run(0.6 * shares, rate=cases.linear_rate(40))
+    assert examine(cases.curves_only(usual)).outcome == "passed"
+
+
 def test_a_constant_rate_means_no_scheduler():
     rate = np.full(cases.EPOCHS, 0.01)
     result = examine(cases.curves_only(cases.run(rate=rate)))
