@@ -112,7 +112,7 @@ def gain_of_few(best: float, times: float) -> Gain:
 
 def gain_of_the_rest(best: float, share: float) -> Gain:
     """What the rest of a schedule would have added to `best`, where a run was interrupted after `share` of it."""
-    left = (1.0 - float(best)) * (1.0 - share)
+    left = float((1.0 - best) * (1.0 - share))
     return Gain(LIMITS.rest * left, (0.0, LIMITS.rest_most * left))
 
 

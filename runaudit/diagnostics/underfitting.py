@@ -13,8 +13,10 @@ from runaudit.diagnostics.fitted import Thresholds as FittedThresholds
 from runaudit.diagnostics.fitted import fits_training_images
 from runaudit.diagnostics.history import number
 from runaudit.diagnostics.interventions import named
+from runaudit.diagnostics.origin import origin_of
 from runaudit.diagnostics.thresholds import threshold
 from runaudit.evaluation.facts import EvaluationFacts
+from runaudit.runs.facts import RunFacts
 
 CAUSE: Final = "underfitting"
 
@@ -23,6 +25,12 @@ CAUSE: Final = "underfitting"
 class Thresholds:
     gap: float = threshold(
         0.1, "diagnostics.md B4: a gap to validation beyond this is overfitting, whatever training images reach."
+    )
+    parameters: int = threshold(
+        160_000,
+        "Parameters below which a network is called small: a sixteenth of the 2.6 million of YOLO11n, as a quarter of "
+        "its width has; the stock detectors of that size have 1.9 to 3.2 million. From there on down more epochs are "
+        "not taken for what it lacks first.",
     )
     fitted: FittedThresholds = FITTED
 
@@ -62,7 +70,7 @@ def examine(evidence: Evidence) -> CheckResult:
             ci95=ends,
             n=training.images,
         )
-    excuse = _other_reason(evidence)
+    excuse = _other_reason(evidence, training)
     if excuse is not None:
         return inconclusive(
             CAUSE,
@@ -74,32 +82,72 @@ def examine(evidence: Evidence) -> CheckResult:
     return _finding(evidence, training, value, ends)
 
 
-def _other_reason(evidence: Evidence) -> str | None:
+def _small(run: RunFacts) -> bool:
+    """Whether the network is far smaller than any stock detector. Of a checkpoint that can't be read 0 are counted."""
+    return run.checkpoint is not None and 0 < run.checkpoint.parameters < LIMITS.parameters
+
+
+def _other_reason(evidence: Evidence, training: EvaluationFacts) -> str | None:
     """Why a low mAP on training images needs no lack of capacity to explain it; None if nothing else does."""
     if evidence.run.curves is None:
         return "without curves nobody knows whether training had converged."
     for check, words in (
         (numerical_divergence, "training diverged"),
         (learning_rate, "the learning rate was not sound"),
-        (insufficient_epochs, "training had not converged"),
     ):
         result = check.examine(evidence)
         if result.outcome == "failed":
             return f"{words}: {result.reason}."
-        if check is insufficient_epochs and result.outcome not in ("passed", "warned"):
-            return f"whether training had converged can't be told: {result.reason}"
-    return None
+    return _not_converged(evidence, training)
+
+
+def _not_converged(evidence: Evidence, training: EvaluationFacts) -> str | None:
+    """Whether more epochs may be what the model lacks, a sentence; None if not.
+
+    A gain that is only projected is no reason against a network that is far too small, nor where its largest end would
+    not lift mAP on training images to where it counts as fitting. From random weights that end was not measured.
+    """
+    epochs = insufficient_epochs.examine(evidence)
+    if epochs.finding is None:
+        known = epochs.outcome == "passed"
+        return None if known else f"whether training had converged can't be told: {epochs.reason}"
+    if epochs.finding.basis == "measured":
+        return f"training had not converged: {epochs.reason}." if epochs.outcome == "failed" else None
+    if _small(evidence.run):
+        return None
+    most = epochs.finding.impact.ci95[1] if epochs.finding.impact.ci95 is not None else 1.0
+    lacking = (FITTED.low / max(training.metrics.map50, 1e-6) - 1.0) * training.metrics.map50_95
+    if origin_of(evidence.run).start != "scratch" and most < lacking:
+        return None
+    return f"training had not converged: {epochs.reason}."
 
 
 def _finding(evidence: Evidence, training: EvaluationFacts, value: float, ends: tuple[float, float]) -> CheckResult:
+    small, checkpoint = _small(evidence.run), evidence.run.checkpoint
+    epochs = insufficient_epochs.examine(evidence)
+    if small and epochs.finding is not None:
+        why = (
+            "The learning rate was sound, and validation is hardly worse, so that more data of the same kind are not "
+            "what it lacks. More epochs would help as well, but the network is far smaller than any stock detector."
+        )
+    else:
+        why = (
+            "It had converged, at a sound learning rate, and validation is hardly worse, so that neither more epochs "
+            "nor more data of the same kind are what it lacks."
+            if epochs.finding is None
+            else "The learning rate was sound, validation is hardly worse, and what more epochs are projected to add "
+            "doesn't make it fit: neither they nor more data of the same kind are what it lacks first."
+        )
+    counted = (
+        (Measurement("parameters", checkpoint.parameters, LIMITS.parameters, source=checkpoint.source),)
+        if small and checkpoint is not None
+        else ()
+    )
     return found(
         CAUSE,
         "major",
         f"The model fits not even its training images: mAP50 is {value:.3f} on them",
-        f"{training.images} images that the model was trained on were validated as the validation images are. It had "
-        "converged, at a sound learning rate, and validation is hardly worse, so that neither more epochs nor more "
-        "data "
-        "of the same kind are what it lacks.",
+        f"{training.images} images that the model was trained on were validated as the validation images are. {why}",
         evidence=(
             Measurement("mAP50 on training images", round(value, 4), FITTED.low, ends, training.images),
             Measurement(
@@ -109,6 +157,7 @@ def _finding(evidence: Evidence, training: EvaluationFacts, value: float, ends: 
                 training.ci95.get("map50_95"),
                 training.images,
             ),
+            *counted,
         ),
         remedies=_remedies(evidence),
         effect=value,
@@ -152,13 +201,14 @@ CHECK = Check(
     statistic=(
         "mAP50 on a random part of the training images, validated as the validation images are, with its bootstrap "
         "interval; low only counts where the gap to validation is small and neither divergence, learning rate nor "
-        "too few "
-        "epochs explain it."
+        "too few epochs explain it. A projected gain of more epochs explains it only if it would make the model fit, "
+        "and not where the network has a sixteenth of the parameters of the smallest stock detectors."
     ),
     thresholds=LIMITS,
     false_positives=(
         "Wrong labels in training: a model that is right counts as wrong. annotation_errors looks at them.",
         "Hard data: objects that people can't find either.",
+        "Random weights and few epochs: a network that is not small is not named before it had the epochs.",
     ),
     references=("Goodfellow, Bengio and Courville, Deep Learning, 2016, chapter 11.3",),
     examine=examine,

@@ -10,7 +10,8 @@ import pytest
 
 from runaudit.diagnostics.evidence import CheckResult, Evidence
 from runaudit.diagnostics.underfitting import CHECK
-from tests.diagnostics.cases import dataset, evaluation, falling, run
+from runaudit.runs.facts import RunFacts
+from tests.diagnostics.cases import checkpoint, dataset, evaluation, falling, run
 from tests.diagnostics.comparisons import change
 
 
@@ -58,6 +59,34 @@ def test_a_run_that_was_cut_short_is_not_underfitted() -> None:
     result = judged(0.3, run=run(planned=300, status="interrupted"))
     assert result.outcome == "inconclusive"
     assert "not converged" in result.reason
+
+
+def still_rising(**changes: Any) -> RunFacts:
+    """60 epochs whose second half brought 0.07: twice as many are projected to add 0.02, and 0.07 at most."""
+    return run(0.02 + 0.1 * np.log(np.arange(1, 61)), **changes)
+
+
+def test_more_epochs_excuse_only_what_they_could_mend() -> None:
+    # mAP50 of 0.70 and of 0.42 on training images, where 0.75 would do.
+    near, far = judged(0.5, run=still_rising()), judged(0.3, run=still_rising())
+    assert near.outcome == "inconclusive" and "not converged" in near.reason
+    assert far.outcome == "failed" and far.finding is not None and "doesn't make it fit" in far.finding.explanation
+
+
+def test_from_random_weights_too_few_epochs_come_before_capacity() -> None:
+    scratch = still_rising(arguments={"model": "yolov8n.yaml", "pretrained": False})
+    assert judged(0.3, run=scratch).outcome == "inconclusive"
+
+
+def test_a_network_far_smaller_than_any_stock_one_underfits_even_if_it_still_improves() -> None:
+    scratch = still_rising(arguments={"model": "narrow.yaml", "pretrained": False})
+    small = scratch.model_copy(update={"checkpoint": checkpoint(parameters=120_000)})
+    stock = scratch.model_copy(update={"checkpoint": checkpoint(parameters=2_600_000)})
+    result = judged(0.3, run=small)
+    assert result.outcome == "failed" and result.finding is not None
+    assert ("parameters", 120_000) in [(item.name, item.value) for item in result.finding.evidence]
+    assert judged(0.3, run=stock).outcome == "inconclusive"
+    assert judged(0.6, run=small).outcome == "passed", "small networks may fit easy data"
 
 
 def test_a_run_that_diverged_is_not_underfitted() -> None:
