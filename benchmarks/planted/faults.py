@@ -238,7 +238,8 @@ def _alter_rows(run: Path, _data: Path, severity: int, rng: np.random.Generator)
     share = (0.1, 0.3, 1.0)[severity - 1]
     with (run / "results.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    for row in rng.choice(rows, size=max(1, round(share * len(rows))), replace=False):
+    for place in rng.choice(len(rows), size=max(1, round(share * len(rows))), replace=False):
+        row = rows[place]
         row.update({column: f"{0.9 * float(row[column]):.5f}" for column in row if column.strip().startswith("val/")})
     with (run / "results.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))

@@ -37,7 +37,8 @@ TRAIN_IMAGES, VAL_IMAGES = 120, 80
 START_IMAGES, START_EPOCHS = 300, 50
 """images of each base. A start that has learnt its pictures well, as those that users take from a hub have: only then
 do 40 epochs on 120 images converge, and a clean run is clean."""
-SLIM_START_BASES, SLIM_START_EPOCHS = ("shapes", "parcels"), 140
+SLIM_START_BASES: Final = ("shapes", "parcels")
+SLIM_START_EPOCHS: Final[dict[Family, int]] = {"v5": 140, "26": 50}
 EPOCHS: Final = 40
 SLIM: Final[dict[str, Any]] = {"epochs": 100, "lr0": 0.02}
 """of slim networks, which learn more slowly"""
@@ -278,7 +279,7 @@ def _train_start(scratch: Path, name: str, family: Family, device: str, slim: bo
         "lr0": 0.003,
         "batch": 16,
         "nbs": 16,
-        "epochs": SLIM_START_EPOCHS if slim else START_EPOCHS,
+        "epochs": SLIM_START_EPOCHS[family] if slim else START_EPOCHS,
         "val": False,
         "save": False,
         "device": device,
