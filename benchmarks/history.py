@@ -1,10 +1,10 @@
 """What a page of history costs, by filter, by depth, and by how many audits there are.
 
-Fills one database with 5,000 audits and one with many (`--audits`, 1,000,000 unless told otherwise) of 20 tenants, of
+Fills one database with 5,000 audits and one with many (`--audits`, 5,000,000 unless told otherwise) of 20 tenants, of
 which one has 60 of 100, and times pages of 50 as the API reads them. Target: the same cost at any depth, and at most
-twice what it costs with 5,000.
+twice what it costs with 5,000. Five million take 16 GB of disk, and several minutes to fill.
 
-    python -m benchmarks.history --audits 5000000
+    python -m benchmarks.history --audits 1000000
 
 Rare things are there as well, as many of them among few audits as among many, so that the same page is compared: a cause
 that 50 audits have (of 5,000,000: one in 100,000), a label that one has, one that none has, and two filters that are both
@@ -231,7 +231,7 @@ async def _both(server: Postgres, names: Sequence[str], options: argparse.Namesp
 def main() -> None:
     """Fill, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--audits", type=int, default=1_000_000)
+    parser.add_argument("--audits", type=int, default=5_000_000)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--explain", action="store_true", help="show the plans of pages that miss the target")
     options = parser.parse_args()
