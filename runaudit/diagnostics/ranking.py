@@ -53,6 +53,9 @@ EXPLAINS: Final[tuple[tuple[CauseId, CauseId], ...]] = (
     ("class_mapping", "annotation_errors"),  # through permuted ids every label looks swapped
     ("annotation_errors", "metric_mismatch"),  # labels that changed since the run lower what is measured now
     ("label_files", "validation_set_too_small"),  # a split without labels is too small for no other reason
+    ("image_format", "metric_mismatch"),  # what a pass now can't see lowers what is measured now
+    ("image_format", "distribution_shift"),  # images of one colour are darker, or greyer, than all others
+    ("image_format", "underfitting"),  # nobody fits objects that can't be seen
     ("image_format", "validation_set_too_small"),  # nor is one whose images can't be decoded
     ("label_files", "metric_mismatch"),  # objects without labels count as false detections
     ("data_leakage", "metric_mismatch"),
@@ -100,7 +103,7 @@ def explain_away(results: list[CheckResult]) -> list[CheckResult]:
 
 
 def _accounts_for(explainer: CheckResult, explained: CheckResult) -> bool:
-    """Whether what a fault of the data was measured to cost is the larger part of what overfitting would cost.
+    """Whether what a fault of the data was measured to cost is the larger part of the gap that overfitting shows.
 
     Labels that cost 2 points don't explain a gap of 50. Where one of them has no measured cost, nothing speaks against.
     Nor does an extrapolated gain of more epochs explain why the model doesn't do well on its training images.
@@ -116,14 +119,19 @@ def _accounts_for(explainer: CheckResult, explained: CheckResult) -> bool:
         return True
     if (cause.direction, cause.metric) != (symptom.direction, symptom.metric):
         return True
-    return cause.value >= LARGER_PART * symptom.value
+    gap = explained.effect if explained.effect is not None else symptom.value
+    return cause.value >= LARGER_PART * gap
 
 
 def _inherit(explainer: Finding, explained: Finding) -> Finding:
     severity = min(explainer.severity, explained.severity, key=SEVERITIES.index)
     impact = explainer.impact
-    # What more epochs of the same would bring isn't what the cause took away.
-    same = impact.direction == explained.impact.direction and explained.basis != "extrapolated"
+    # What more epochs of the same would bring isn't what the cause took away; nor is F1 that another threshold gains.
+    same = (
+        impact.direction == explained.impact.direction
+        and explained.basis != "extrapolated"
+        and explained.impact.metric != "f1"
+    )
     if impact.value is None and explained.impact.value is not None and same:
         impact = explained.impact
     return replace(explainer, severity=severity, impact=impact)

@@ -100,6 +100,11 @@ def test_labels_that_cost_little_explain_no_large_gap():
     assert order(costly) == ["annotation_errors", "overfitting"]
 
 
+def test_labels_are_weighed_against_the_gap_and_not_against_the_part_that_mending_gains():
+    gap = finding("overfitting", "major", 0.2, (0.16, 0.3), effect=0.5)
+    assert order([finding("annotation_errors", "major", 0.15), gap]) == ["overfitting", "annotation_errors"]
+
+
 @pytest.mark.parametrize("cause", ["learning_rate", "insufficient_epochs", "model_architecture", "batch_size"])
 def test_what_learns_badly_is_no_lack_of_capacity(cause: CauseId):
     assert order([finding("underfitting", "major"), finding(cause, "major")]) == [cause, "underfitting"]
@@ -147,6 +152,13 @@ def test_what_more_epochs_would_bring_is_not_what_the_learning_rate_took_away():
     explained = explain_away([finding("learning_rate", "major"), epochs])
     assert explained[0].finding is not None and explained[0].finding.impact.value is None
     assert explained[1].finding is not None and "Explained by learning_rate" in explained[1].finding.explanation
+
+
+def test_f1_at_another_threshold_is_not_the_map_that_a_cause_took_away():
+    gain = Impact("lowers", 0.28, (0.25, 0.3), "intervention", "f1")
+    unsure = found("confidence_threshold", "major", "Unsure", "Because.", evidence=(), impact=gain)
+    explained = explain_away([finding("underfitting", "major"), unsure])
+    assert explained[0].finding is not None and explained[0].finding.impact.value is None
 
 
 def test_a_split_that_leaks_is_mended_before_the_gap_that_it_hides():
