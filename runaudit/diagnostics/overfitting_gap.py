@@ -28,7 +28,7 @@ class GapThresholds:
     )
     recovered: float = threshold(
         0.5,
-        "Share of the gap that validation gains where what made the model overfit is mended (more images, augmentation, "
+        "Share of the gap that validation gains by mending what made the model overfit (more images, augmentation, "
         "weight decay): 0.43 and 0.50 in runs on 20 images of shapes and cells, 0.52, 0.76 and 0.43 on signs and "
         "traffic, against 120 (benchmarks/planted). The rest is what a model knows of its own images.",
     )
