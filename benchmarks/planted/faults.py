@@ -583,7 +583,7 @@ DOUBLES: Final = (
     ("underfitting", "misplaced"),
     ("class_imbalance", "dropped"),
     ("learning_rate-low", "truncated"),
-    ("learning_rate-high", "lost"),
+    ("insufficient_epochs-killed", "lost"),
     ("insufficient_epochs", "exif"),
     ("batch_size-large", "cut"),
     ("model_architecture-imgsz", "washed-out"),
