@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from runaudit.causes import CauseId
+from runaudit.reports import data_figures
 from runaudit.reports.charts import Band, Bar, Dot, Line, bar_chart, line_chart, reliability
 from runaudit.reports.phrases import ERROR_TITLES
 from runaudit.reports.schema import CurvesTable, Finding, Interval, Report, Validation
@@ -170,8 +171,14 @@ _FIGURES: Final[dict[str, Callable[[Report], str | None]]] = {
     "metric.svg": _metric,
     "learning_rate.svg": _learning_rate,
     "classes.svg": _classes,
+    "class_ids.svg": data_figures.class_ids,
+    "sizes.svg": data_figures.sizes,
     "errors.svg": _errors,
     "calibration.svg": _calibration,
+    "label_files.svg": data_figures.label_files,
+    "label_errors.svg": data_figures.label_errors,
+    "interventions.svg": data_figures.interventions,
+    "shares.svg": data_figures.shares,
 }
 NAMES: Final = tuple(_FIGURES)
 """the names that figures can have"""
@@ -179,24 +186,24 @@ NAMES: Final = tuple(_FIGURES)
 _CURVES: Final = ("losses.svg", "metric.svg")
 _OF_CAUSE: Final[dict[CauseId, tuple[str, ...]]] = {
     "class_imbalance": ("classes.svg",),
-    "distribution_shift": ("metric.svg",),
-    "annotation_errors": ("errors.svg",),
-    "data_leakage": ("metric.svg",),
-    "label_files": (),
-    "class_mapping": ("classes.svg",),
+    "distribution_shift": ("interventions.svg", "metric.svg"),
+    "annotation_errors": ("label_errors.svg", "errors.svg"),
+    "data_leakage": ("interventions.svg", "metric.svg"),
+    "label_files": ("label_files.svg", "shares.svg"),
+    "class_mapping": ("class_ids.svg", "classes.svg"),
     "validation_set_too_small": ("classes.svg",),
-    "image_format": (),
+    "image_format": ("shares.svg",),
     "overfitting": _CURVES,
     "underfitting": _CURVES,
     "learning_rate": (*_CURVES, "learning_rate.svg"),
     "batch_size": _CURVES,
-    "model_architecture": ("errors.svg",),
+    "model_architecture": ("sizes.svg", "errors.svg"),
     "augmentation": _CURVES,
     "insufficient_epochs": _CURVES,
-    "hardware_limits": (),
+    "hardware_limits": _CURVES,
     "weight_initialization": _CURVES,
     "numerical_divergence": ("losses.svg",),
-    "checkpoint_integrity": (),
+    "checkpoint_integrity": ("shares.svg", *_CURVES),
     "metric_mismatch": ("metric.svg",),
     "confidence_threshold": ("calibration.svg",),
 }

@@ -34,6 +34,10 @@ def filled(text: Callable[[], str], *, entries: int = 1) -> Report:
         for rank, severity in enumerate(severities, start=1)
     ]
     document["findings"][0]["impact"] = finding["impact"] | {"metric": "map50_95"}
+    share = {"name": "share of images", "value": 0.5, "threshold": 0.02}
+    document["findings"][0]["evidence"] = [*finding["evidence"], share]
+    document["interventions"][0] |= {"metric": "map50_95"}
+    document["validation"]["per_size"][0] |= {"size": "small"}
     rule = document["policy"][0]
     document["policy"] = [rule | {"outcome": outcome} for outcome in ("met", "broken", "inconclusive", "not_run")]
     # A classifier has no boxes: a report has the metrics of one or of the other.
