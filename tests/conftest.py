@@ -7,11 +7,15 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
 from runaudit_service.embedded import postgres, valkey
 from runaudit_service.embedded.part import Part, stop
+
+if TYPE_CHECKING:
+    from tests.bucket_server import BucketServer
 
 _names = itertools.count(1)
 
@@ -104,3 +108,14 @@ def valkey_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     process = _started(part, server.ready)
     yield server.url
     stop(process, part)
+
+
+@pytest.fixture(scope="session")
+def bucket_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BucketServer]:
+    """A running S3-compatible server; a test takes a prefix of its own."""
+    from tests.bucket_server import BucketServer  # noqa: PLC0415  # few tests need it
+
+    server = BucketServer(tmp_path_factory.mktemp("buckets") / "root")
+    server.start()
+    yield server
+    server.stop()

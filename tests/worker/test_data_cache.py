@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from runaudit_service.store.bell import Bell
-from runaudit_service.store.blobs import BlobStore
+from runaudit_service.store.blobs import FolderBlobs
 from tests.conftest import wait_until
 from tests.isolation.test_archive_shapes import write_data, zipped
 from tests.worker.rows import audit_of, reports_of, submit
@@ -37,7 +37,7 @@ def test_what_was_made_of_a_deleted_artifact_goes_with_the_next_audit(workplace:
     data, run = workplace.store(zipped(write_data(tmp_path / "set")).read_bytes()), workplace.store(curves_run())
     with workplace.worker():
         data_seconds(workplace, run, data)
-        assert BlobStore(tmp_path / "blobs").remove(data)
+        assert FolderBlobs(tmp_path / "blobs").remove(data)
         submitted = submit(workplace.engine, run_sha256=run)
         assert Bell(workplace.broker_url).ring("cpu")
         wait_until(lambda: audit_of(workplace.engine, submitted).ended_at is not None)

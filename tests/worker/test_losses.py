@@ -14,7 +14,7 @@ from sqlalchemy import text
 from runaudit_service.embedded import postgres
 from runaudit_service.embedded.part import stop
 from runaudit_service.store.bell import Bell
-from runaudit_service.store.blobs import BlobStore
+from runaudit_service.store.blobs import FolderBlobs
 from runaudit_service.store.database import sync_engine
 from runaudit_service.store.migrate import upgrade
 from tests.conftest import wait_until
@@ -237,7 +237,7 @@ def test_the_reaper_removes_what_no_audit_needs(workplace: Workplace) -> None:
     with workplace.engine.begin() as connection:
         connection.execute(text("UPDATE artifacts SET released_at = now()"))
         connection.execute(text("DELETE FROM audits WHERE id = :id"), {"id": forgotten.audit_id})
-    store = BlobStore(workplace.data_dir / "blobs")
+    store = FolderBlobs(workplace.data_dir / "blobs")
     with workplace.reaper():
         wait_until(lambda: not store.holds(gone), what="the artifact being removed")
     assert store.holds(kept)

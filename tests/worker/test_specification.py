@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
 from runaudit.errors import InputError
+from runaudit.isolation.job import JobSpec
+from runaudit_service.store.blobs import open_blobs
 from runaudit_service.store.queue import Claim, Input
 from runaudit_service.store.settings import Settings
-from runaudit_worker.specification import job_spec
+from runaudit_worker.specification import job_spec as spec_of
 
 DIGEST = "ab" * 32
 RUN = Input(sha256=DIGEST, file_name="run.zip", path=None)
+
+
+def job_spec(claim: Claim, settings: Settings) -> JobSpec:
+    with ExitStack() as opened:
+        blobs = open_blobs(settings)
+        return spec_of(claim, settings, lambda sha256: opened.enter_context(blobs.opened(sha256, lambda: False)))
 
 
 def claim(**inputs: Input) -> Claim:

@@ -16,7 +16,7 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from runaudit_service.embedded.part import Part, stop
-from runaudit_service.store.blobs import BlobStore
+from runaudit_service.store.blobs import FolderBlobs
 
 
 def curves_run(epochs: int = 12) -> bytes:
@@ -53,7 +53,7 @@ class Workplace:
     def store(self, content: bytes) -> str:
         """Puts a blob where workers look for it; returns its digest."""
         digest = sha256(content).hexdigest()
-        path = BlobStore(self.data_dir / "blobs").path(digest)
+        path = FolderBlobs(self.data_dir / "blobs").path(digest)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
         return digest

@@ -24,7 +24,7 @@ from sqlalchemy.exc import DBAPIError
 from runaudit.errors import WorkerLostError
 from runaudit_service.store import queue
 from runaudit_service.store.bell import Bell
-from runaudit_service.store.blobs import BlobStore
+from runaudit_service.store.blobs import BlobStore, BlobStoreError, open_blobs
 from runaudit_service.store.database import sync_engine
 from runaudit_service.store.removal import remove_released, remove_untitled
 from runaudit_service.store.retention import delete_expired
@@ -102,8 +102,8 @@ class Reaper:
             deleted += remove_released(self._engine, self._blobs, grace_seconds=self._grace)
             deleted += remove_untitled(self._engine, self._blobs, next(self._parts), grace_seconds=self._grace)
             deleted += remove_abandoned_uploads(self._engine, self._staging, stray_seconds=STRAY_SECONDS)
-        except OSError as error:
-            _log.warning("an artifact can't be removed: %s", error)
+        except (OSError, BlobStoreError) as error:
+            _log.warning("an artifact can't be removed: %s", error.__cause__ or error)
         if deleted:
             _log.info("removed %d audits, artifacts and uploads that nobody needs", deleted)
         return deleted
@@ -168,7 +168,7 @@ def main() -> int:
     engine = sync_engine(configured.database_url, pool_size=2)
     bell = Bell(configured.broker_url)
     _log.info("reaper begins")
-    blobs, staging = BlobStore(configured.blob_dir), Staging(configured.staging_dir)
+    blobs, staging = open_blobs(configured), Staging(configured.staging_dir)
     reaper = Reaper(engine, bell, blobs, staging, configured.artifact_grace_seconds)
     run(reaper, engine, min(LONGEST_PAUSE_SECONDS, configured.lease_seconds / 3), stopping)
     bell.close()

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, cast
 
 from runaudit.diagnostics.evidence import Depth
 from runaudit.errors import InputError
 from runaudit.isolation.job import JobSpec, Limits, Source
-from runaudit_service.store.blobs import BlobStore
 from runaudit_service.store.queue import Claim, Input
 from runaudit_service.store.settings import Settings
 
 
-def job_spec(claim: Claim, settings: Settings) -> JobSpec:
-    """The claim's job.
+def job_spec(claim: Claim, settings: Settings, blob_path: Callable[[str], Path]) -> JobSpec:
+    """The claim's job. `blob_path` tells where the blob of a digest lies, absolute and without links.
 
     Raises:
-        InputError: an artifact is gone (`artifact_missing`), or a data path leads out of the data roots
-            (`data_path_forbidden`) or to nothing (`data_path_missing`).
+        InputError: a data path leads out of the data roots (`data_path_forbidden`) or to nothing
+            (`data_path_missing`); also what `blob_path` raises.
     """
     data = claim.inputs.get("data")
     return JobSpec(
-        run=_source(claim.inputs["run"], settings),
-        data=None if data is None else _source(data, settings),
+        run=_source(claim.inputs["run"], settings, blob_path),
+        data=None if data is None else _source(data, settings, blob_path),
         depth=cast(Depth, claim.depth),
         policy=claim.policy,
         baseline=claim.baseline,
@@ -33,16 +33,11 @@ def job_spec(claim: Claim, settings: Settings) -> JobSpec:
     )
 
 
-def _source(item: Input, settings: Settings) -> Source:
+def _source(item: Input, settings: Settings, blob_path: Callable[[str], Path]) -> Source:
     if item.sha256 is None:
         path = _below_the_data_roots(Path(item.path or ""), settings)
         return Source(kind=_kind(path), path=str(path))
-    blob = BlobStore(settings.blob_dir).path(item.sha256).resolve()
-    if not blob.is_file():
-        raise InputError(
-            f"The artifact {item.sha256} is no longer in the store. Hand it in again.", code="artifact_missing"
-        )
-    return Source(kind="archive", path=str(blob), sha256=item.sha256)
+    return Source(kind="archive", path=str(blob_path(item.sha256)), sha256=item.sha256)
 
 
 def _below_the_data_roots(path: Path, settings: Settings) -> Path:

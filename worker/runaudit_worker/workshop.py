@@ -9,6 +9,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -22,7 +23,7 @@ from runaudit.isolation.data_cache import DataCache
 from runaudit.reports.schema import Report
 from runaudit_service.store import fetched, log_context, queue
 from runaudit_service.store.bell import Bell
-from runaudit_service.store.blobs import BlobStore
+from runaudit_service.store.blobs import BlobStoreError, open_blobs
 from runaudit_service.store.settings import Settings
 from runaudit_service.store.tracing import tracing
 from runaudit_worker.fetching import job as fetching
@@ -42,6 +43,9 @@ MEMORY_RETRY_SECONDS = 60.0
 """pause after memory ran out, for what shares it to come to its end"""
 FORGET_SECONDS = 60.0
 """how long a busy worker may keep what it made of artifacts that were deleted; an idle one doesn't"""
+BLOB_STORE_PAUSE_SECONDS = 15.0
+"""pause before an audit is tried again whose artifacts could not be had: an object store that restarts takes seconds,
+and one question in so long costs it nothing"""
 STORE_SECONDS = 600.0
 """how long the end of an audit is kept for a database that is away; past that, the lease has it done again"""
 _STORE_PAUSES = (0.2, 5.0)
@@ -57,7 +61,7 @@ class Workshop:
         self._settings = settings
         limit = settings.data_cache_bytes
         self._data_cache = DataCache(settings.cache_dir, limit) if limit else None
-        self._blobs = BlobStore(settings.blob_dir, settings.disk_reserve_bytes)
+        self._blobs = open_blobs(settings)
         self._fetching = fetching.Fetching(engine, self._blobs, settings)
         self._owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         self._forgotten_at = time.monotonic()
@@ -70,16 +74,22 @@ class Workshop:
         """Deletes what workers that were killed left in the job folder and half made in the data cache."""
         if self._data_cache is not None:
             self._data_cache.tidy()
-            self._forget_deleted_data()
+        self._forget_deleted_data()
         removed = remove_abandoned(self._settings.job_dir)
         if removed:
             _log.info("deleted %d job folders of workers that are gone", removed)
 
     def _forget_deleted_data(self) -> None:
-        """Removes from the cache what was made of artifacts that have been deleted meanwhile."""
+        """Removes copies of artifacts that have been deleted meanwhile, and from the cache what was made of them."""
+        if time.monotonic() - self._forgotten_at < self._blobs.look_again_seconds:
+            return
         self._forgotten_at = time.monotonic()
-        if self._data_cache is not None:
-            self._data_cache.keep_only(self._blobs.holds)
+        try:
+            self._blobs.keep_copies_only()
+            if self._data_cache is not None:
+                self._data_cache.keep_only(self._blobs.holds)
+        except BlobStoreError as error:
+            _log.warning("copies of deleted artifacts stay for now: %s", error.__cause__ or error)
 
     def stop_now(self) -> None:
         """Has the audits that run ended and handed back."""
@@ -165,10 +175,7 @@ class Workshop:
         except CancelledError:
             return self._cancel if heartbeat.cancel_requested else self._hand_back
         except RunauditError as error:
-            pause = pause_before_retry(error, claim.attempt)
-            if pause is None:
-                return partial(self._fail, problem=error.problem())
-            return partial(self._retry, problem=error.problem(), pause=pause)
+            return self._after(error, claim)
         except Exception:
             # Whatever else happens here is a fault of ours or of the machine; the audit must still come to an end.
             _log.exception("audit %s: the attempt failed", claim.audit_id)
@@ -176,21 +183,28 @@ class Workshop:
             return partial(self._retry, problem=fault.problem(), pause=_doubled(claim.attempt))
         return partial(self._succeed, report=report)
 
+    def _after(self, error: RunauditError, claim: queue.Claim) -> Callable[[queue.Claim], str]:
+        """What to write of an attempt that ended with `error`."""
+        if isinstance(error, BlobStoreError):
+            # An outage may last, and is nobody's attempt.
+            _log.warning("audit %s: %s", claim.audit_id, error.__cause__ or error)
+            return partial(self._hand_back, pause=BLOB_STORE_PAUSE_SECONDS)
+        pause = pause_before_retry(error, claim.attempt)
+        if pause is None:
+            return partial(self._fail, problem=error.problem())
+        return partial(self._retry, problem=error.problem(), pause=pause)
+
     def _should_stop(self, heartbeat: Heartbeat) -> Callable[[], bool]:
         return lambda: heartbeat.lost or heartbeat.cancel_requested or self.stopping
 
     def _run(self, claim: queue.Claim, folder: Path, heartbeat: Heartbeat) -> Report:
-        clock = StageClock(heartbeat.report)
-        try:
-            return run_audit(
-                job_spec(claim, self._settings),
-                folder,
-                on_progress=clock,
-                should_stop=self._should_stop(heartbeat),
-                data_cache=self._data_cache,
+        clock, should_stop = StageClock(heartbeat.report), self._should_stop(heartbeat)
+        with ExitStack() as opened:
+            opened.callback(clock.stop)
+            spec = job_spec(
+                claim, self._settings, lambda sha256: opened.enter_context(self._blobs.opened(sha256, should_stop))
             )
-        finally:
-            clock.stop()
+            return run_audit(spec, folder, on_progress=clock, should_stop=should_stop, data_cache=self._data_cache)
 
     def _succeed(self, claim: queue.Claim, report: Report) -> str:
         result = queue.Result(
@@ -222,8 +236,8 @@ class Workshop:
     def _cancel(self, claim: queue.Claim) -> str:
         return "cancelled" if queue.cancel(self._engine, claim) else "lost, nothing stored"
 
-    def _hand_back(self, claim: queue.Claim) -> str:
-        return f"handed back, {_said(queue.hand_back(self._engine, claim))}"
+    def _hand_back(self, claim: queue.Claim, pause: float = 0) -> str:
+        return f"handed back, {_said(queue.hand_back(self._engine, claim, pause))}"
 
     def _pass_the_bell_on(self, names: Iterable[str]) -> None:
         """Rings for what this worker leaves, unless a bell waits already: it may have heard one for many."""

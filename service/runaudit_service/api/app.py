@@ -35,7 +35,7 @@ from runaudit_service.api.resources import Resources
 from runaudit_service.api.uploads import endpoints as uploads
 from runaudit_service.api.webhooks import endpoints as webhooks
 from runaudit_service.store.bell import Bell
-from runaudit_service.store.blobs import BlobStore
+from runaudit_service.store.blobs import open_blobs
 from runaudit_service.store.database import async_engine
 from runaudit_service.store.settings import Settings
 from runaudit_service.store.staging import Staging
@@ -55,7 +55,7 @@ def create_app(settings: Settings) -> FastAPI:
     resources = Resources(
         settings=settings,
         database=database,
-        blobs=BlobStore(settings.blob_dir, settings.disk_reserve_bytes),
+        blobs=open_blobs(settings),
         staging=Staging(settings.staging_dir, settings.disk_reserve_bytes),
         bell=Bell(settings.broker_url) if settings.broker_url else None,
         watcher=Watcher(database),

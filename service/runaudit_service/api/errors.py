@@ -237,6 +237,8 @@ async def _runaudit_error(request: Request, error: Exception) -> Response:
     if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         logger.warning("%s: %s", error.error_code, error.detail, exc_info=error.__cause__)
     headers = error.headers if isinstance(error, ApiError) else None
+    if headers is None and error.status == HTTPStatus.SERVICE_UNAVAILABLE:
+        headers = {"Retry-After": str(RETRY_SECONDS)}
     return problem_response(request, error.problem(), headers)
 
 

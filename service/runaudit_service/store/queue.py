@@ -388,9 +388,10 @@ def retry_later(engine: Engine, claim: Claim, problem: Problem, delay_seconds: f
     return _give_up(engine, claim, problem, delay_seconds, refund=0)
 
 
-def hand_back(engine: Engine, claim: Claim) -> Settled:
-    """Gives the job up because the worker stops: it waits again at once, and the attempt is not counted."""
-    return _give_up(engine, claim, None, 0, refund=1)
+def hand_back(engine: Engine, claim: Claim, delay_seconds: float = 0) -> Settled:
+    """Gives the job up because the worker stops, or lacks what it needs: the attempt is not counted, and the job waits
+    again, at once or after `delay_seconds`."""
+    return _give_up(engine, claim, None, delay_seconds, refund=1)
 
 
 def reap(engine: Engine, problem: Problem) -> Settled:

@@ -9,13 +9,12 @@ time, never an audit without its artifact.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import Final
 
 from sqlalchemy import Connection, Engine, text
 
-from runaudit_service.store.blobs import SHA256, BlobStore
+from runaudit_service.store.blobs import BlobStore
 
 BATCH: Final = 100
 """digests that one call looks at; bounds how long it takes"""
@@ -64,7 +63,7 @@ _UNTITLED: Final = text(
 def remove_released(engine: Engine, blobs: BlobStore, *, grace_seconds: float) -> int:
     """Removes titles whose last audit was deleted `grace_seconds` ago or earlier, and the blobs that were theirs alone.
 
-    Returns the number of blobs deleted. Raises OSError if one can't be; its rows then stay too.
+    Returns the number of blobs deleted. Raises OSError and BlobStoreError if one can't be; its rows then stay too.
     """
     with engine.connect() as connection:
         digests = connection.execute(_RELEASED, {"grace": grace_seconds, "batch": BATCH}).scalars().all()
@@ -75,19 +74,17 @@ def remove_untitled(engine: Engine, blobs: BlobStore, prefix: str, *, grace_seco
     """Deletes blobs that nobody has a title to: what is left when an API is killed between a blob and its row.
 
     `prefix` is the part of the store to look through, two hexadecimal digits; blobs younger than `grace_seconds` are
-    let alone. Returns the number of blobs deleted. Raises OSError if one can't be.
+    let alone. Returns the number of blobs deleted. Raises OSError and BlobStoreError if one can't be.
     """
-    limit = time.time() - grace_seconds
-    folder = blobs.root / prefix
-    found = [path for path in folder.iterdir() if SHA256.fullmatch(path.name)] if folder.is_dir() else []
-    old = [path.name for path in found if path.stat().st_mtime <= limit]
+    old = blobs.older_than(prefix, grace_seconds)
     with engine.connect() as connection:
         digests = connection.execute(_UNTITLED, {"digests": old}).scalars().all()
     return _remove_each(engine, blobs, digests[:BATCH], grace_seconds)
 
 
 def _remove_each(engine: Engine, blobs: BlobStore, digests: Sequence[str], grace_seconds: float) -> int:
-    """One that can't be deleted keeps none of the others; its error is raised in the end."""
+    """One that can't be deleted keeps none of the others, but for a store that does not answer; its error is raised in
+    the end."""
     deleted, failed = 0, None
     for digest in digests:
         try:

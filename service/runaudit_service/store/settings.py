@@ -14,8 +14,8 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from runaudit_service.store.address_rule import AddressRule
+from runaudit_service.store.bucket_address import BucketAddress, BucketKey
 from runaudit_service.store.web_address import networks
-
 
 PREFIX: Final = "RUNAUDIT_"
 
@@ -54,7 +54,19 @@ class Settings(BaseSettings):
     data_dir: Path = Field(default=Path(".runaudit"), description="where the embedded servers and blobs keep data")
     blob_url: str = Field(
         default="",
-        description="where artifacts are kept: a folder, or its file:// URL; empty: the folder `blobs` of DATA_DIR",
+        description="where artifacts are kept: a folder, its file:// URL, or a bucket of an S3-compatible store as "
+        "s3://bucket/prefix?endpoint=https://host:port&region=name; empty: the folder `blobs` of DATA_DIR",
+    )
+    blob_access_key: str = Field(
+        default="", description="access key of that bucket; empty: AWS' own variables, or the role of the machine"
+    )
+    blob_secret_key: SecretStr | None = Field(default=None, description="the access key's secret")
+    blob_cache_dir: Path | None = Field(
+        default=None,
+        description="where workers keep copies of artifacts that are in a bucket; empty: `copies` of DATA_DIR",
+    )
+    blob_cache_bytes: int = Field(
+        default=20 * 2**30, ge=0, description="largest size of these copies when no audit uses them; 0: none is kept"
     )
     work_dir: Path | None = Field(default=None, description="where workers make job folders; empty: `work` of DATA_DIR")
     data_cache_dir: Path | None = Field(
@@ -173,16 +185,36 @@ class Settings(BaseSettings):
 
     @field_validator("blob_url")
     @classmethod
-    def _is_a_folder(cls, url: str) -> str:
+    def _is_a_folder_or_a_bucket(cls, url: str) -> str:
         """Anything else would quietly become a folder of that name."""
-        if "://" in url and not url.startswith("file:///"):
-            raise ValueError("must be a folder's path or file:///path; this version keeps artifacts in no other place")
+        if url.startswith("s3://"):
+            BucketAddress.parse(url)
+        elif "://" in url and not url.startswith("file:///"):
+            raise ValueError("must be a folder's path, file:///path or s3://bucket/prefix")
         return url
 
     @property
+    def bucket(self) -> BucketAddress | None:
+        """The bucket that artifacts are kept in; None: a folder."""
+        return BucketAddress.parse(self.blob_url) if self.blob_url.startswith("s3://") else None
+
+    @property
+    def bucket_key(self) -> BucketKey | None:
+        """What that bucket is opened with; None: what the environment of AWS' tools says."""
+        secret = self.blob_secret_key.get_secret_value() if self.blob_secret_key else ""
+        return BucketKey(self.blob_access_key, secret) if self.blob_access_key else None
+
+    @property
     def blob_dir(self) -> Path:
-        """The blobs' folder; the only kind of blob store so far is a local one."""
-        return Path(self.blob_url.removeprefix("file://")) if self.blob_url else self.data_dir / "blobs"
+        """The blobs' folder; with a bucket, that in which they wait on their way there."""
+        if self.bucket is not None or not self.blob_url:
+            return self.data_dir / "blobs"
+        return Path(self.blob_url.removeprefix("file://"))
+
+    @property
+    def blob_cache(self) -> Path:
+        """The folder of the copies of blobs that are in a bucket."""
+        return self.blob_cache_dir or self.data_dir / "copies"
 
     @property
     def staging_dir(self) -> Path:

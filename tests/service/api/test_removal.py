@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 
 from runaudit_service.api.audits.repository import AuditRepository
 from runaudit_service.api.database import Database
-from runaudit_service.store.blobs import BlobStore
+from runaudit_service.store.blobs import FolderBlobs
 from runaudit_service.store.database import async_engine
 from runaudit_service.store.models import Artifact
 from runaudit_service.store.removal import remove_released, remove_untitled
@@ -32,8 +32,8 @@ REMOVALS = 25
 
 
 @pytest.fixture
-def blobs(settings: Settings) -> BlobStore:
-    return BlobStore(settings.blob_dir)
+def blobs(settings: Settings) -> FolderBlobs:
+    return FolderBlobs(settings.blob_dir)
 
 
 def titles(engine: Engine, digest: str) -> int:
@@ -48,7 +48,7 @@ def submitted(api: Api, content: bytes) -> str:
 
 
 def test_an_artifact_goes_once_its_last_audit_is_deleted_and_some_time_has_passed(
-    api: Api, engine: Engine, blobs: BlobStore
+    api: Api, engine: Engine, blobs: FolderBlobs
 ) -> None:
     content = os.urandom(32)
     digest = sha256(content).hexdigest()
@@ -73,7 +73,7 @@ def test_a_blob_stays_while_another_tenant_uses_it(
     client_of: Callable[[str | None], Api],
     new_owner: Callable[[], Owner],
     engine: Engine,
-    blobs: BlobStore,
+    blobs: FolderBlobs,
 ) -> None:
     other = client_of(new_owner().key)
     content = os.urandom(32)
@@ -89,7 +89,7 @@ def test_a_blob_stays_while_another_tenant_uses_it(
     assert (titles(engine, digest), blobs.holds(digest)) == (0, False)
 
 
-def test_of_an_audit_with_two_artifacts_both_go(api: Api, engine: Engine, blobs: BlobStore) -> None:
+def test_of_an_audit_with_two_artifacts_both_go(api: Api, engine: Engine, blobs: FolderBlobs) -> None:
     run, data = os.urandom(32), os.urandom(32)
     parts = {"artifact": ("run.zip", run), "data": ("data.zip", data)}
     audit = api.post("/v1/audits", files=parts).json()["id"]
@@ -99,7 +99,7 @@ def test_of_an_audit_with_two_artifacts_both_go(api: Api, engine: Engine, blobs:
 
 
 def test_an_artifact_that_a_request_holds_is_let_alone(
-    api: Api, engine: Engine, blobs: BlobStore, runner: asyncio.Runner, settings: Settings, owner: Owner
+    api: Api, engine: Engine, blobs: FolderBlobs, runner: asyncio.Runner, settings: Settings, owner: Owner
 ) -> None:
     content = os.urandom(32)
     digest = sha256(content).hexdigest()
@@ -119,7 +119,7 @@ def test_an_artifact_that_a_request_holds_is_let_alone(
 
 
 def test_no_audit_loses_its_artifact_to_a_removal_at_the_same_time(
-    app: FastAPI, api: Api, engine: Engine, blobs: BlobStore, runner: asyncio.Runner
+    app: FastAPI, api: Api, engine: Engine, blobs: FolderBlobs, runner: asyncio.Runner
 ) -> None:
     """Two clients hand in the same bytes, by upload and by digest, and delete their audits, while a thread removes what
     is released, without any grace: as many collisions as there can be.
@@ -171,12 +171,12 @@ def test_no_audit_loses_its_artifact_to_a_removal_at_the_same_time(
     assert (titles(engine, digest), blobs.holds(digest)) == (0, False)
 
 
-def test_a_request_that_is_refused_leaves_no_blob(api: Api, blobs: BlobStore) -> None:
+def test_a_request_that_is_refused_leaves_no_blob(api: Api, blobs: FolderBlobs) -> None:
     assert code_of(api.submit(b"refused", project="nowhere")) == "project_not_found"
     assert [path for path in blobs.root.rglob("*") if path.is_file()] == []
 
 
-def test_a_blob_that_has_no_title_goes_after_some_time(api: Api, engine: Engine, blobs: BlobStore) -> None:
+def test_a_blob_that_has_no_title_goes_after_some_time(api: Api, engine: Engine, blobs: FolderBlobs) -> None:
     """As a kill between the blob and the commit of its row leaves one."""
     content = os.urandom(32)
     submitted(api, content)
@@ -195,13 +195,13 @@ def test_a_blob_that_has_no_title_goes_after_some_time(api: Api, engine: Engine,
 
 
 def test_a_store_that_can_not_be_written_keeps_rows_and_blobs(
-    api: Api, engine: Engine, blobs: BlobStore, tmp_path: Path
+    api: Api, engine: Engine, blobs: FolderBlobs, tmp_path: Path
 ) -> None:
     content = os.urandom(32)
     digest = sha256(content).hexdigest()
     api.delete(f"/v1/audits/{submitted(api, content)}")
     # Where the blob should be is a folder, so that the system refuses to unlink it, to root as well.
-    elsewhere = BlobStore(tmp_path / "elsewhere")
+    elsewhere = FolderBlobs(tmp_path / "elsewhere")
     elsewhere.path(digest).mkdir(parents=True)
     with pytest.raises(OSError):
         remove_released(engine, elsewhere, grace_seconds=0)

@@ -18,7 +18,7 @@ from sqlalchemy import ColumnElement, Engine, select, text, update
 from sqlalchemy.orm import Session
 
 from runaudit_service.api.app import create_app
-from runaudit_service.store.blobs import BlobStore
+from runaudit_service.store.blobs import FolderBlobs
 from runaudit_service.store.models import Artifact
 from runaudit_service.store.removal import remove_released
 from runaudit_service.store.settings import Settings
@@ -34,8 +34,8 @@ MOMENT_AGO = text("now() - interval '1 second'")
 
 
 @pytest.fixture
-def blobs(settings: Settings) -> BlobStore:
-    return BlobStore(settings.blob_dir)
+def blobs(settings: Settings) -> FolderBlobs:
+    return FolderBlobs(settings.blob_dir)
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def files_of(staging: Staging) -> list[str]:
     return [str(path) for path in staging.root.rglob("*")] if staging.root.is_dir() else []
 
 
-def test_an_upload_in_one_piece_is_audited(api: Api, blobs: BlobStore, staging: Staging) -> None:
+def test_an_upload_in_one_piece_is_audited(api: Api, blobs: FolderBlobs, staging: Staging) -> None:
     place = begin(api)
     assert state(api, place) == (0, len(CONTENT), "?0")
     answer = send(api, place, CONTENT, 0)
@@ -86,13 +86,13 @@ def test_an_upload_in_one_piece_is_audited(api: Api, blobs: BlobStore, staging: 
     assert state(api, place) == (len(CONTENT), len(CONTENT), "?1")
     assert blobs.path(DIGEST).read_bytes() == CONTENT
     assert files_of(staging) == []
-    assert list(blobs.incoming.iterdir()) == []
+    assert list(blobs.spool.iterdir()) == []
     audit = api.post("/v1/audits", json={"upload_id": place.rpartition("/")[2]})
     assert audit.status_code == 202
     assert audit.json()["artifacts"] == [{"role": "run", "sha256": DIGEST, "bytes": len(CONTENT)}]
 
 
-def test_pieces_of_any_size_make_the_same_artifact(api: Api, blobs: BlobStore, staging: Staging) -> None:
+def test_pieces_of_any_size_make_the_same_artifact(api: Api, blobs: FolderBlobs, staging: Staging) -> None:
     place = begin(api, sha256=None)
     offset = 0
     for size in (1, 99_999, 0, 150_000, 50_000):
@@ -171,7 +171,7 @@ def test_of_two_writers_on_two_replicas_one_gets_it(
 
 
 def test_a_writer_whose_hold_was_taken_changes_nothing(
-    api: Api, engine: Engine, blobs: BlobStore, runner: asyncio.Runner
+    api: Api, engine: Engine, blobs: FolderBlobs, runner: asyncio.Runner
 ) -> None:
     """As one whose machine slept: another has gone on where it was, with other bytes."""
     place = begin(api)
@@ -213,7 +213,7 @@ def test_too_many_bytes_are_refused(api: Api, announced: bool) -> None:
     assert state(api, place)[2] == "?0"
 
 
-def test_another_digest_than_announced_ends_the_upload(api: Api, blobs: BlobStore, staging: Staging) -> None:
+def test_another_digest_than_announced_ends_the_upload(api: Api, blobs: FolderBlobs, staging: Staging) -> None:
     place = begin(api, sha256="0" * 64)
     answer = send(api, place, CONTENT, 0)
     assert (answer.status_code, code_of(answer)) == (422, "upload_digest_mismatch")
@@ -306,7 +306,7 @@ def test_files_of_no_upload_are_removed(engine: Engine, staging: Staging) -> Non
 
 
 def test_what_no_audit_uses_goes_after_a_while_and_asking_for_it_keeps_it(
-    api: Api, engine: Engine, blobs: BlobStore, owner: Owner
+    api: Api, engine: Engine, blobs: FolderBlobs, owner: Owner
 ) -> None:
     sent(api)
     mine = (Artifact.tenant_id == owner.tenant.id, Artifact.sha256 == DIGEST)
@@ -331,7 +331,7 @@ def test_what_no_audit_uses_goes_after_a_while_and_asking_for_it_keeps_it(
         assert api.request("HEAD", f"/v1/artifacts/{unknown}").status_code == 404
 
 
-def test_an_artifact_whose_bytes_are_gone_is_not_here(api: Api, blobs: BlobStore) -> None:
+def test_an_artifact_whose_bytes_are_gone_is_not_here(api: Api, blobs: FolderBlobs) -> None:
     sent(api)
     blobs.remove(DIGEST)
     assert api.request("HEAD", f"/v1/artifacts/{DIGEST}").status_code == 404

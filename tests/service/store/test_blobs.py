@@ -14,14 +14,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runaudit_service.store.blobs import BUFFER_BYTES, ArtifactTooLargeError, Blob, BlobStore
+from runaudit_service.store.blobs import BUFFER_BYTES, ArtifactTooLargeError, Blob, FolderBlobs
 
 
 def files_below(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file()]
 
 
-async def put(store: BlobStore, *pieces: bytes, max_bytes: int = 1 << 30) -> Blob:
+async def put(store: FolderBlobs, *pieces: bytes, max_bytes: int = 1 << 30) -> Blob:
     async with store.writer(max_bytes) as writer:
         for piece in pieces:
             await writer.write(piece)
@@ -30,7 +30,7 @@ async def put(store: BlobStore, *pieces: bytes, max_bytes: int = 1 << 30) -> Blo
 
 @given(st.lists(st.binary(max_size=2000), max_size=20))
 def test_what_is_read_is_what_was_written(tmp_path_factory: pytest.TempPathFactory, pieces: list[bytes]) -> None:
-    store = BlobStore(tmp_path_factory.mktemp("blobs"))
+    store = FolderBlobs(tmp_path_factory.mktemp("blobs"))
     blob = asyncio.run(put(store, *pieces))
     content = b"".join(pieces)
     assert blob == Blob(hashlib.sha256(content).hexdigest(), len(content))
@@ -41,13 +41,13 @@ def test_what_is_read_is_what_was_written(tmp_path_factory: pytest.TempPathFacto
 
 @pytest.mark.parametrize("size", [BUFFER_BYTES - 1, BUFFER_BYTES, BUFFER_BYTES + 1, 3 * BUFFER_BYTES])
 def test_sizes_around_the_buffer(tmp_path: Path, size: int) -> None:
-    store = BlobStore(tmp_path)
+    store = FolderBlobs(tmp_path)
     content = os.urandom(size)
     assert store.path(asyncio.run(put(store, content)).sha256).read_bytes() == content
 
 
 def test_the_same_bytes_are_kept_once(tmp_path: Path) -> None:
-    store = BlobStore(tmp_path)
+    store = FolderBlobs(tmp_path)
     first, second = asyncio.run(put(store, b"same")), asyncio.run(put(store, b"sa", b"me"))
     assert first == second
     assert len(files_below(tmp_path)) == 1
@@ -56,14 +56,14 @@ def test_the_same_bytes_are_kept_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize("pieces", [(b"x" * 11,), (b"x" * 10, b"x")])
 def test_too_much_is_refused_and_leaves_nothing(tmp_path: Path, pieces: tuple[bytes, ...]) -> None:
     with pytest.raises(ArtifactTooLargeError) as caught:
-        asyncio.run(put(BlobStore(tmp_path), *pieces, max_bytes=10))
+        asyncio.run(put(FolderBlobs(tmp_path), *pieces, max_bytes=10))
     assert (caught.value.status, caught.value.error_code) == (413, "artifact_too_large")
     assert files_below(tmp_path) == []
-    assert asyncio.run(put(BlobStore(tmp_path), b"x" * 10, max_bytes=10)).bytes == 10
+    assert asyncio.run(put(FolderBlobs(tmp_path), b"x" * 10, max_bytes=10)).bytes == 10
 
 
 def test_what_is_not_committed_is_deleted(tmp_path: Path) -> None:
-    store = BlobStore(tmp_path)
+    store = FolderBlobs(tmp_path)
 
     async def give_up() -> None:
         async with store.writer(1 << 30) as writer:
@@ -75,7 +75,7 @@ def test_what_is_not_committed_is_deleted(tmp_path: Path) -> None:
 
 
 def test_a_cancelled_writer_deletes_its_file(tmp_path: Path) -> None:
-    store = BlobStore(tmp_path)
+    store = FolderBlobs(tmp_path)
 
     async def hang() -> None:
         async with store.writer(1 << 30) as writer:
@@ -99,10 +99,10 @@ def test_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path) -> None:
     program = """
 import asyncio, resource, sys
 from pathlib import Path
-from runaudit_service.store.blobs import BlobStore, StorageFullError
+from runaudit_service.store.blobs import FolderBlobs, StorageFullError
 resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
 async def put():
-    async with BlobStore(Path(sys.argv[1])).writer(1 << 30) as writer:
+    async with FolderBlobs(Path(sys.argv[1])).writer(1 << 30) as writer:
         await writer.write(bytes(3 << 20))
         await writer.commit()
 try:
@@ -116,10 +116,10 @@ except StorageFullError as error:
 
 
 def test_abandoned_files_are_removed_and_others_stay(tmp_path: Path) -> None:
-    store = BlobStore(tmp_path)
+    store = FolderBlobs(tmp_path)
     assert store.remove_abandoned() == 0
     blob = asyncio.run(put(store, b"kept"))
-    old, new = store.incoming / "old", store.incoming / "new"
+    old, new = store.spool / "old", store.spool / "new"
     for path in (old, new):
         path.write_bytes(b"half")
     os.utime(old, (time.time() - 100_000,) * 2)
@@ -130,4 +130,4 @@ def test_abandoned_files_are_removed_and_others_stay(tmp_path: Path) -> None:
 @pytest.mark.parametrize("digest", ["", "../../etc/passwd", "A" * 64, "0" * 63, "0" * 64 + "\n"])
 def test_only_digests_are_paths(tmp_path: Path, digest: str) -> None:
     with pytest.raises(ValueError, match="64"):
-        BlobStore(tmp_path).path(digest)
+        FolderBlobs(tmp_path).path(digest)

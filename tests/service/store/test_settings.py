@@ -5,15 +5,53 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
+from runaudit_service.store.bucket_address import BucketAddress, BucketKey
 from runaudit_service.store.settings import Settings, mistakes
 
 
-@pytest.mark.parametrize("url", ["s3://bucket/prefix", "https://store.example/", "file://host/path"])
-def test_blobs_are_kept_in_a_folder_and_nowhere_else(url: str) -> None:
+@pytest.mark.parametrize("url", ["gs://bucket/prefix", "https://store.example/", "file://host/path"])
+def test_blobs_are_kept_in_a_folder_or_a_bucket_and_nowhere_else(url: str) -> None:
     with pytest.raises(ValidationError, match="must be a folder"):
         Settings(blob_url=url)
+
+
+def test_a_bucket_of_blobs(tmp_path: Path) -> None:
+    url = "s3://runs-1/audits/blobs/?endpoint=https://minio.example:9000/&region=eu-central-1"
+    configured = Settings(blob_url=url, data_dir=tmp_path)
+    assert configured.bucket == BucketAddress("runs-1", "audits/blobs", "https://minio.example:9000", "eu-central-1")
+    assert (configured.blob_dir, configured.blob_cache) == (tmp_path / "blobs", tmp_path / "copies")
+    assert configured.bucket_key is None, "AWS' own variables"
+    assert Settings(blob_url="s3://runs").bucket == BucketAddress("runs", "", "", "us-east-1")
+    secret = SecretStr("swordfish")
+    with_key = Settings(blob_url="s3://runs", blob_access_key="AKID", blob_secret_key=secret)
+    assert with_key.bucket_key == BucketKey("AKID", "swordfish")
+    assert "swordfish" not in f"{with_key!r} {with_key.bucket_key!r}"
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("s3://", "must be s3://bucket/prefix"),
+        ("s3://AKID:swordfish@bucket/prefix", "keys are named elsewhere"),
+        ("s3://bucket/a/../b", "the prefix"),
+        ("s3://bucket/a b", "the prefix"),
+        ("s3://bucket/a#b", "must be s3://bucket/prefix"),
+        ("s3://bucket/a?secret_key=swordfish", "only"),
+        ("s3://bucket/a?region=", "the region"),
+        ("s3://bucket/a?endpoint=ftp://host", "the endpoint"),
+        ("s3://bucket/a?endpoint=https://AKID:swordfish@host", "the endpoint"),
+        ("s3://bucket/a?endpoint=https://host/path", "the endpoint"),
+        ("s3://bucket/a?endpoint=https://host:port", "the endpoint"),
+    ],
+)
+def test_a_bucket_that_is_not_understood(url: str, told: str) -> None:
+    with pytest.raises(ValidationError) as raised:
+        Settings(blob_url=url)
+    (sentence,) = mistakes(raised.value)
+    assert told in sentence
+    assert "swordfish" not in sentence
 
 
 @pytest.mark.parametrize("url", ["/var/blobs", "file:///var/blobs"])

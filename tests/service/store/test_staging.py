@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from runaudit_service.store.blobs import Blob, BlobStore
+from runaudit_service.store.blobs import Blob, FolderBlobs
 from runaudit_service.store.disk import StorageFullError, free_bytes, require_room
 from runaudit_service.store.staging import Piece, Staging
 
@@ -73,7 +73,7 @@ def test_the_reserve_is_kept_while_bytes_come_in(tmp_path: Path) -> None:
 def test_a_file_becomes_a_blob_without_being_copied(tmp_path: Path) -> None:
     piece, content = tmp_path / "piece", os.urandom(1000)
     piece.write_bytes(content)
-    store, blob = BlobStore(tmp_path / "blobs"), Blob(sha256(content).hexdigest(), len(content))
+    store, blob = FolderBlobs(tmp_path / "blobs"), Blob(sha256(content).hexdigest(), len(content))
 
     async def link() -> None:
         async with store.writer(len(content)) as writer:
@@ -85,13 +85,13 @@ def test_a_file_becomes_a_blob_without_being_copied(tmp_path: Path) -> None:
         # The second time both names are of one file, where renaming does nothing.
         asyncio.run(link())
         assert store.path(blob.sha256).samefile(piece)
-        assert list(store.incoming.iterdir()) == []
+        assert list(store.spool.iterdir()) == []
     piece.unlink()
     assert store.path(blob.sha256).read_bytes() == content
 
 
 def test_what_can_not_be_linked_is_written_instead(tmp_path: Path) -> None:
-    store = BlobStore(tmp_path / "blobs")
+    store = FolderBlobs(tmp_path / "blobs")
 
     async def write() -> Blob:
         async with store.writer(10) as writer:

@@ -93,10 +93,14 @@ class BlobSink:
         self._runner.run(self._writer.write(data))
         self._report(self._writer.bytes, max(self._total, self._writer.bytes))
 
+    def blob(self) -> Blob:
+        """What was written so far."""
+        return self._runner.run(self._writer.blob())
+
     def seal(self) -> Blob:
-        """Make the bytes durable, not in their place yet. Raises StorageFullError."""
+        """Make the bytes durable, not in their place yet. Raises StorageFullError and BlobStoreError."""
         return self._runner.run(self._writer.seal())
 
     def place(self) -> Blob:
-        """Put the blob in its place. Raises StorageFullError."""
+        """Put the blob in its place. Raises StorageFullError and BlobStoreError."""
         return self._runner.run(self._writer.commit())

@@ -66,7 +66,7 @@ class Fetching:
         Raises:
             UrlNotAllowedError, EgressRefusedError, ArtifactTooLargeError, StorageQuotaError: it would end the same
                 again.
-            EgressFailedError, StorageFullError: it may not.
+            EgressFailedError, StorageFullError, BlobStoreError: it may not.
             CancelledError: `should_stop` said so, or the job was lost.
         """
         # The run before the data: if it is not there, the data need not be fetched.
@@ -79,9 +79,10 @@ class Fetching:
 
     def _fetch(self, claim: Claim, role: str, url: str, terms: Terms, report: Callable[[Fetched], None]) -> None:
         source = parse_source(url, self._settings)
+        self._blobs.require_answer()
         with BlobSink(self._blobs, terms.max_bytes, lambda done, total: report(Fetched(done, total))) as sink:
             self._bring(source, sink, terms)
-            blob = sink.seal()
+            blob = sink.blob()
             if blob.bytes == 0:
                 raise EgressRefusedError(f"What {source} sent is empty.", code="artifact_empty")
             if source.sha256 not in {None, blob.sha256}:
@@ -89,6 +90,7 @@ class Fetching:
                     f"What {source} sent has the digest {blob.sha256}, not the one that the URL names.",
                     code="digest_mismatch",
                 )
+            sink.seal()
             kept = fetched.put_in_place(
                 self._engine,
                 claim,

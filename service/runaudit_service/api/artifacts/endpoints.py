@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Path
@@ -35,6 +34,6 @@ async def has_artifact(
         async with shared.database.transaction() as session:
             artifacts = ArtifactRepository(session, caller.tenant_id)
             await artifacts.hold_blob(sha256)
-            if await artifacts.touch(sha256) and await asyncio.to_thread(shared.blobs.holds, sha256):
+            if await artifacts.touch(sha256) and await shared.blobs.look(sha256):
                 return Response(status_code=200, headers={"ETag": f'"{sha256}"'})
     raise NotFoundError(f"There is no artifact {sha256[:64]}.", code="artifact_not_found")

@@ -203,13 +203,13 @@ class AuditService:
         """A URL; or, if it names the digest of an artifact that this tenant has here already, that."""
         wanted = Input(role, url=url)
         found = await self._audits.artifact(wanted.digest) if wanted.digest is not None else None
-        if found is None or found.sha256 is None or not self._blobs.holds(found.sha256):
+        if found is None or found.sha256 is None or not await self._blobs.look(found.sha256):
             return wanted
         return replace(found, role=role)
 
     async def _known(self, role: Role, digest: str) -> Input:
         found = await self._audits.artifact(digest)
-        if found is None or not self._blobs.holds(digest):
+        if found is None or not await self._blobs.look(digest):
             raise NotFoundError(
                 f"There is no artifact {digest}. Upload it as a part of the request.",
                 code="artifact_not_found",

@@ -26,17 +26,19 @@ async def seal(
     again and written one after the other, which needs room for the artifact twice for that long. The title is released
     from the start: if no audit ever uses it, it goes after a while.
 
-    Raises UploadDigestError (the upload is deleted then), StorageFullError, and UploadBusyError if the hold was lost.
+    Raises UploadDigestError (the upload is deleted then), StorageFullError, BlobStoreError, and UploadBusyError if the
+    hold was lost.
     """
     upload = hold.upload
     async with blobs.writer(upload.length) as writer:
         whole = last.bytes == upload.length
         if not (whole and await writer.link(last.path, Blob(last.digest(), last.bytes))):
             await _copy_pieces(database, tenant_id, staging, hold, writer)
-        blob = await writer.seal()
+        blob = await writer.blob()
         if upload.sha256 not in (None, blob.sha256):
             await _delete(database, tenant_id, staging, hold)
             raise UploadDigestError(upload.sha256 or "", blob.sha256)
+        await writer.seal()
         async with database.transaction() as session:
             artifacts = ArtifactRepository(session, tenant_id)
             await artifacts.hold_blob(blob.sha256)
