@@ -1,4 +1,4 @@
-"""Whether a model does well on the images that it was trained on: what says that learning itself went wrong."""
+"""Whether a model does well on the images that it was trained on, and is large enough to: what says if it learnt."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Final
 
 from runaudit.diagnostics.evidence import Evidence
 from runaudit.diagnostics.thresholds import threshold
+from runaudit.runs.facts import RunFacts
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,12 @@ class Thresholds:
     )
     instances: int = threshold(
         100, "diagnostics.md A2(4): with 100 objects the standard error of AP50 is 0.05, with 30 it is 0.09."
+    )
+    parameters: int = threshold(
+        160_000,
+        "Parameters below which a network is called small: a sixteenth of the 2.6 million of YOLO11n, as a quarter of "
+        "its width has; the stock detectors of that size have 1.9 to 3.2 million. From there on down more epochs are "
+        "not taken for what it lacks first.",
     )
 
 
@@ -38,3 +45,8 @@ def fits_training_images(evidence: Evidence) -> bool | None:
     if ends is None or training.instances < LIMITS.instances:
         return None
     return ends[1] >= LIMITS.low
+
+
+def far_too_small(run: RunFacts) -> bool:
+    """Whether the network is far smaller than any stock detector. Of a checkpoint that can't be read 0 are counted."""
+    return run.checkpoint is not None and 0 < run.checkpoint.parameters < LIMITS.parameters

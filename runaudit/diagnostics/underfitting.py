@@ -10,13 +10,12 @@ from runaudit.diagnostics.answers import found, inconclusive, not_run, passed, w
 from runaudit.diagnostics.evidence import Check, CheckResult, Evidence, Measurement, Remedy
 from runaudit.diagnostics.fitted import LIMITS as FITTED
 from runaudit.diagnostics.fitted import Thresholds as FittedThresholds
-from runaudit.diagnostics.fitted import fits_training_images
+from runaudit.diagnostics.fitted import far_too_small, fits_training_images
 from runaudit.diagnostics.history import number
 from runaudit.diagnostics.interventions import named
 from runaudit.diagnostics.origin import origin_of
 from runaudit.diagnostics.thresholds import threshold
 from runaudit.evaluation.facts import EvaluationFacts
-from runaudit.runs.facts import RunFacts
 
 CAUSE: Final = "underfitting"
 
@@ -25,12 +24,6 @@ CAUSE: Final = "underfitting"
 class Thresholds:
     gap: float = threshold(
         0.1, "diagnostics.md B4: a gap to validation beyond this is overfitting, whatever training images reach."
-    )
-    parameters: int = threshold(
-        160_000,
-        "Parameters below which a network is called small: a sixteenth of the 2.6 million of YOLO11n, as a quarter of "
-        "its width has; the stock detectors of that size have 1.9 to 3.2 million. From there on down more epochs are "
-        "not taken for what it lacks first.",
     )
     fitted: FittedThresholds = FITTED
 
@@ -82,11 +75,6 @@ def examine(evidence: Evidence) -> CheckResult:
     return _finding(evidence, training, value, ends)
 
 
-def _small(run: RunFacts) -> bool:
-    """Whether the network is far smaller than any stock detector. Of a checkpoint that can't be read 0 are counted."""
-    return run.checkpoint is not None and 0 < run.checkpoint.parameters < LIMITS.parameters
-
-
 def _other_reason(evidence: Evidence, training: EvaluationFacts) -> str | None:
     """Why a low mAP on training images needs no lack of capacity to explain it; None if nothing else does."""
     if evidence.run.curves is None:
@@ -113,7 +101,7 @@ def _not_converged(evidence: Evidence, training: EvaluationFacts) -> str | None:
         return None if known else f"whether training had converged can't be told: {epochs.reason}"
     if epochs.finding.basis == "measured":
         return f"training had not converged: {epochs.reason}." if epochs.outcome == "failed" else None
-    if _small(evidence.run):
+    if far_too_small(evidence.run):
         return None
     most = epochs.finding.impact.ci95[1] if epochs.finding.impact.ci95 is not None else 1.0
     lacking = (FITTED.low / max(training.metrics.map50, 1e-6) - 1.0) * training.metrics.map50_95
@@ -123,7 +111,7 @@ def _not_converged(evidence: Evidence, training: EvaluationFacts) -> str | None:
 
 
 def _finding(evidence: Evidence, training: EvaluationFacts, value: float, ends: tuple[float, float]) -> CheckResult:
-    small, checkpoint = _small(evidence.run), evidence.run.checkpoint
+    small, checkpoint = far_too_small(evidence.run), evidence.run.checkpoint
     epochs = insufficient_epochs.examine(evidence)
     if small and epochs.finding is not None:
         why = (
@@ -139,7 +127,7 @@ def _finding(evidence: Evidence, training: EvaluationFacts, value: float, ends: 
             "doesn't make it fit: neither they nor more data of the same kind are what it lacks first."
         )
     counted = (
-        (Measurement("parameters", checkpoint.parameters, LIMITS.parameters, source=checkpoint.source),)
+        (Measurement("parameters", checkpoint.parameters, FITTED.parameters, source=checkpoint.source),)
         if small and checkpoint is not None
         else ()
     )

@@ -8,6 +8,9 @@ from typing import Final
 
 from runaudit.diagnostics.answers import found, inconclusive, not_run, passed, why_absent
 from runaudit.diagnostics.evidence import Check, CheckResult, Evidence, Impact, Measurement, Remedy, Severity
+from runaudit.diagnostics.fitted import LIMITS as FITTED
+from runaudit.diagnostics.fitted import Thresholds as FittedThresholds
+from runaudit.diagnostics.fitted import far_too_small, fits_training_images
 from runaudit.diagnostics.history import History, history_of
 from runaudit.diagnostics.learning import LIMITS as LEARNING
 from runaudit.diagnostics.learning import Thresholds as LearningThresholds
@@ -58,6 +61,8 @@ class Thresholds:
         "the corpus.",
     )
     few_images: int = threshold(10_000, "diagnostics.md B10: fewer training images are too few to start from nothing.")
+    few_epochs: int = threshold(300, "diagnostics.md B8(c): epochs that YOLOv5 advises without weights.")
+    fitted: FittedThresholds = FITTED
 
 
 LIMITS = Thresholds()
@@ -227,7 +232,9 @@ def _dead(checkpoint: CheckpointFacts, health: WeightFacts, lost: Lost | None) -
 def _of_start(evidence: Evidence, origin: Origin, history: History | None) -> CheckResult | None:
     """What arguments and curves show to be wrong; None if nothing."""
     if origin.start == "scratch" and _learnt(evidence, history) is False:
-        return _from_nothing(evidence, origin, history)
+        return _from_nothing(evidence, origin, history, "and learnt next to nothing")
+    if origin.start == "scratch" and _too_little(evidence):
+        return _from_nothing(evidence, origin, history, "and doesn't do well on its own training images")
     if origin.other_size and history is not None and _metric(history, 4, LIMITS.fifth):
         return _other_size(evidence, origin, history)
     return None
@@ -249,7 +256,15 @@ def _on_training_images(evidence: Evidence) -> tuple[Measurement, ...]:
     return (Measurement("mAP50-95 on training images", value, LIMITS.learning.learnt, ends, training.images),)
 
 
-def _from_nothing(evidence: Evidence, origin: Origin, history: History | None) -> CheckResult:
+def _too_little(evidence: Evidence) -> bool:
+    """Few images and few epochs, and a network that is large enough to fit them doesn't."""
+    train = evidence.dataset.splits.get("train") if evidence.dataset is not None else None
+    if train is None or not 0 < train.images < LIMITS.few_images or (evidence.run.epochs_run or 0) >= LIMITS.few_epochs:
+        return False
+    return fits_training_images(evidence) is False and not far_too_small(evidence.run)
+
+
+def _from_nothing(evidence: Evidence, origin: Origin, history: History | None, result: str) -> CheckResult:
     run = evidence.run
     train = evidence.dataset.splits.get("train") if evidence.dataset is not None else None
     images = train.images if train is not None and train.images else None
@@ -264,7 +279,7 @@ def _from_nothing(evidence: Evidence, origin: Origin, history: History | None) -
     return found(
         CAUSE,
         "major",
-        "The run started from random weights and learnt next to nothing",
+        f"The run started from random weights {result}",
         f"{origin.structure or 'The model'} was named without a checkpoint to start from"
         + (f", and {images} images are few to start from nothing." if few else ".")
         + " Detectors are trained for 300 epochs on 100,000 images to get by without one.",

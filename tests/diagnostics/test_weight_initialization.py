@@ -136,6 +136,21 @@ def test_a_start_from_nothing_that_knows_its_training_images_has_learnt():
     assert examine(Evidence(nothing, training=fits, absent=dict(cases.ABSENT))).finding.severity == "major"
 
 
+def test_a_start_from_nothing_that_doesn_t_know_its_own_few_images_is_named():
+    stock = cases.checkpoint(parameters=2_600_000)
+    scratch = started(0.3 * cases.smooth(40), model="yolov8n.yaml")
+    scratch = replace(scratch, run=scratch.run.model_copy(update={"checkpoint": stock}), dataset=cases.dataset())
+    unfitted = replace(scratch, training=cases.evaluation(0.25, split="train", instances=(300, 300)))
+    result = examine(unfitted)
+    assert result.outcome == "failed" and "own training images" in result.reason
+    fitted = replace(scratch, training=cases.evaluation(0.7, split="train", instances=(300, 300)))
+    assert examine(fitted).outcome == "passed"
+    small = unfitted.run.model_copy(update={"checkpoint": cases.checkpoint(parameters=120_000)})
+    assert examine(replace(unfitted, run=small)).outcome == "passed", "see underfitting"
+    pretrained = cases.run(0.3 * cases.smooth(40)).model_copy(update={"checkpoint": stock})
+    assert examine(replace(unfitted, run=pretrained)).outcome != "failed"
+
+
 def test_a_low_first_epoch_of_a_pretrained_run_is_never_a_finding():
     slow = np.concatenate([[0.0, 0.001], cases.smooth(98)])
     result = examine(started(slow, checkpoint=True))
