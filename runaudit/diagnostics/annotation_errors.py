@@ -19,6 +19,7 @@ from runaudit.diagnostics.label_issues import (
     measured,
 )
 from runaudit.diagnostics.ranking import SEVERITIES
+from runaudit.diagnostics.written_otherwise import written_otherwise
 from runaudit.evaluation.label_facts import LabelQualityFacts
 
 CAUSE: Final = "annotation_errors"
@@ -29,7 +30,7 @@ def examine(evidence: Evidence) -> CheckResult:
     quality = evaluation.label_quality if evaluation is not None else None
     issues = disagreement_issues(dataset)
     if quality is not None:
-        issues += error_issues(evidence, quality) + habit_issues(evidence, quality)
+        issues += written_otherwise(evidence) + error_issues(evidence, quality) + habit_issues(evidence, quality)
     if issues:
         return _finding(evidence, quality, issues)
     if quality is not None:
@@ -131,8 +132,9 @@ CHECK = Check(
         "where the model has no excuse (it sees smaller labels, most of the class and most of the image), less its own "
         "misses, of which what it hardly sees tells how many there are. "
         "Duplicated: IoU of 0.8 or more between labels. Habits: mean log ratio of sides and mean offset against sure "
-        "detections, cross-fitted where corrected. What errors cost: mAP50-95 with the suspects corrected, less the "
-        "gain "
+        "detections, cross-fitted where corrected. Rules: mAP50-95 with the labels read as two corners, as corner and "
+        "size, with swapped, mirrored or upturned axes, as of a padded square, or as the next image's. What errors "
+        "cost: mAP50-95 with the suspects corrected, less the gain "
         "of correcting as many confirmed labels. Annotators: boxes matched at IoU 0.5, F1, Cohen's kappa, "
         "Krippendorff's "
         "alpha."

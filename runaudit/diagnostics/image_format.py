@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from runaudit.diagnostics.answers import found, not_run, passed, why_absent
-from runaudit.diagnostics.evidence import Check, CheckResult, Evidence, Impact, Measurement, Remedy, Severity
+from runaudit.diagnostics.evidence import Check, CheckResult, Evidence, Measurement, Remedy, Severity
+from runaudit.diagnostics.image_problems import Problem, blank, turned_after_labelling
 from runaudit.diagnostics.lost_images import LIMITS as LOST
 from runaudit.diagnostics.lost_images import Thresholds as LostThresholds
 from runaudit.diagnostics.lost_images import severity_of_loss
@@ -37,26 +38,14 @@ UNVERIFIED: Final = "image_unverified"
 """the flaw of an image that there was no memory to look at (`evaluation.image_verification`)"""
 
 
-@dataclass(frozen=True)
-class _Problem:
-    """One thing about the images of one split; `share` is the part of them that it affects."""
-
-    severity: Severity
-    share: float
-    images: int
-    title: str
-    explanation: str
-    evidence: Measurement
-    remedy: Remedy
-
-
 def examine(evidence: Evidence) -> CheckResult:
     dataset = evidence.dataset
     if dataset is None:
         return not_run(CAUSE, why_absent(evidence, "dataset"))
     if not any(_seen(split) for split in dataset.splits.values()):
         return not_run(CAUSE, "No image header was read.")
-    problems = [problem for name, split in dataset.splits.items() for problem in _problems(name, split)]
+    problems = [problem for name, split in dataset.splits.items() for problem in _problems(name, split, evidence)]
+    problems += blank(evidence)
     problems += _contrasts(dataset)
     problems += _not_decoded(dataset, evidence.evaluation)
     problems.sort(key=lambda problem: (SEVERITIES.index(problem.severity), -problem.share))
@@ -80,7 +69,7 @@ def _seen(split: SplitFacts) -> int:
     return _census(split).images + _rejected(split)
 
 
-def _problems(name: Split, split: SplitFacts) -> Iterator[_Problem]:
+def _problems(name: Split, split: SplitFacts, evidence: Evidence) -> Iterator[Problem]:
     census, total = _census(split), _seen(split)
     if not total:
         return
@@ -91,7 +80,10 @@ def _problems(name: Split, split: SplitFacts) -> Iterator[_Problem]:
     # What was looked at whole needs no guess by its end.
     if not census.verified and census.unfinished >= LOST.at_stake * total and census.unfinished:
         yield _cut_off(name, split, census.unfinished, total)
-    if (turned := census.turned) >= LOST.at_stake * total and turned:
+    evaluated = evidence.evaluation is not None and evidence.evaluation.split == name
+    if evaluated and (misdrawn := turned_after_labelling(evidence, split)) is not None:
+        yield misdrawn
+    elif (turned := census.turned) >= LOST.at_stake * total and turned:
         yield _turned(name, split, turned, total)
     deep = _deep(census)
     if deep >= LOST.at_stake * total and deep:
@@ -105,7 +97,7 @@ def _deep(census: ImageCensus) -> int:
     return sum(images for bits, images in census.bits.items() if bits > LIMITS.bits)
 
 
-def _unusable(name: Split, split: SplitFacts, rejected: int, total: int) -> _Problem:
+def _unusable(name: Split, split: SplitFacts, rejected: int, total: int) -> Problem:
     kinds = ", ".join(
         f"{_WORDS.get(code, code)} ({count})"
         for code, count in sorted(split.rejected_by.items())
@@ -113,7 +105,7 @@ def _unusable(name: Split, split: SplitFacts, rejected: int, total: int) -> _Pro
     )
     places = [note.place for note in split.notes if note.code.startswith("image") and note.place is not None]
     severity: Severity = "critical" if rejected == total and name != "test" else severity_of_loss(rejected / total)
-    return _Problem(
+    return Problem(
         severity,
         rejected / total,
         total,
@@ -130,8 +122,8 @@ def _unusable(name: Split, split: SplitFacts, rejected: int, total: int) -> _Pro
     )
 
 
-def _cut_off(name: Split, split: SplitFacts, unfinished: int, total: int) -> _Problem:
-    return _Problem(
+def _cut_off(name: Split, split: SplitFacts, unfinished: int, total: int) -> Problem:
+    return Problem(
         severity_of_loss(unfinished / total),
         unfinished / total,
         total,
@@ -144,13 +136,13 @@ def _cut_off(name: Split, split: SplitFacts, unfinished: int, total: int) -> _Pr
     )
 
 
-def _flawed(name: Split, split: SplitFacts, total: int) -> _Problem:
+def _flawed(name: Split, split: SplitFacts, total: int) -> Problem:
     """Images with a sound header that were looked at whole and found broken."""
     flawed = damaged_of(_census(split))
     count = sum(flawed.values())
     places = [note.place for note in split.notes if note.code in flawed and note.place is not None]
     kinds = ", ".join(f"{_WORDS.get(code, code)} ({images})" for code, images in sorted(flawed.items()))
-    return _Problem(
+    return Problem(
         severity_of_loss(count / total),
         count / total,
         total,
@@ -168,7 +160,7 @@ def _flawed(name: Split, split: SplitFacts, total: int) -> _Problem:
     )
 
 
-def _not_decoded(dataset: DatasetFacts, evaluation: EvaluationFacts | None) -> Iterator[_Problem]:
+def _not_decoded(dataset: DatasetFacts, evaluation: EvaluationFacts | None) -> Iterator[Problem]:
     """Validation images that gave no picture when the model was run, and were not found broken before."""
     split = dataset.splits.get(evaluation.split) if evaluation is not None else None  # type: ignore[call-overload]
     if evaluation is None or split is None:
@@ -177,7 +169,7 @@ def _not_decoded(dataset: DatasetFacts, evaluation: EvaluationFacts | None) -> I
     places = [note.place for note in evaluation.skipped if note.place not in known]
     if places and len(evaluation.skipped) > sum(damaged_of(_census(split)).values()):
         total = evaluation.images + len(evaluation.skipped)
-        yield _Problem(
+        yield Problem(
             severity_of_loss(len(places) / total),
             len(places) / total,
             total,
@@ -194,8 +186,8 @@ def _not_decoded(dataset: DatasetFacts, evaluation: EvaluationFacts | None) -> I
         )
 
 
-def _turned(name: Split, split: SplitFacts, turned: int, total: int) -> _Problem:
-    return _Problem(
+def _turned(name: Split, split: SplitFacts, turned: int, total: int) -> Problem:
+    return Problem(
         "minor",
         turned / total,
         total,
@@ -208,8 +200,8 @@ def _turned(name: Split, split: SplitFacts, turned: int, total: int) -> _Problem
     )
 
 
-def _too_deep(name: Split, split: SplitFacts, deep: int, total: int) -> _Problem:
-    return _Problem(
+def _too_deep(name: Split, split: SplitFacts, deep: int, total: int) -> Problem:
+    return Problem(
         "minor",
         deep / total,
         total,
@@ -220,8 +212,8 @@ def _too_deep(name: Split, split: SplitFacts, deep: int, total: int) -> _Problem
     )
 
 
-def _four_colours(name: Split, split: SplitFacts, cmyk: int, total: int) -> _Problem:
-    return _Problem(
+def _four_colours(name: Split, split: SplitFacts, cmyk: int, total: int) -> Problem:
+    return Problem(
         "minor",
         cmyk / total,
         total,
@@ -236,7 +228,7 @@ def _share(name: str, count: int, total: int, limit: float, split: SplitFacts) -
     return Measurement(name, round(count / total, 4), limit, n=total, source=split.source)
 
 
-def _contrasts(dataset: DatasetFacts) -> Iterator[_Problem]:
+def _contrasts(dataset: DatasetFacts) -> Iterator[Problem]:
     """Properties that nearly all images of one split have and hardly any of the other."""
     train, val = dataset.splits.get("train"), dataset.splits.get("val")
     if train is None or val is None:
@@ -250,7 +242,7 @@ def _contrasts(dataset: DatasetFacts) -> Iterator[_Problem]:
     )
     for what, in_train, in_val in properties:
         if abs(in_val - in_train) >= LIMITS.contrast:
-            yield _Problem(
+            yield Problem(
                 "major",
                 abs(in_val - in_train),
                 second.images,
@@ -271,7 +263,7 @@ def _grey(census: ImageCensus) -> int:
     return census.channels.get("grey", 0) + census.channels.get("grey_alpha", 0)
 
 
-def _finding(problems: list[_Problem]) -> CheckResult:
+def _finding(problems: list[Problem]) -> CheckResult:
     """All problems in one finding, headed by the gravest."""
     first = problems[0]
     more = "".join(f" Also: {problem.title}." for problem in problems[1:])
@@ -281,8 +273,9 @@ def _finding(problems: list[_Problem]) -> CheckResult:
         first.title,
         first.explanation + more,
         evidence=tuple(problem.evidence for problem in problems),
-        impact=Impact("lowers", grade="observational"),
+        impact=first.impact,
         remedies=tuple({problem.remedy.title: problem.remedy for problem in problems}.values()),
+        images=tuple(dict.fromkeys(file for problem in problems for file in problem.files)),
         effect=first.share,
         n=first.images,
     )
@@ -354,7 +347,8 @@ CHECK = Check(
         "their files, with depth `deep` by decoding them), whose "
         "EXIF orientation (5 to 8) swaps width and height, with more than 8 bits a channel, in CMYK; and the "
         "difference "
-        "between train and val of the shares of grey and of deep images."
+        "between train and val of the shares of grey and of deep images. From the validated images: those of one "
+        "colour, and mAP50-95 without them; and where EXIF turns images, mAP50-95 with their labels turned too."
     ),
     thresholds=LIMITS,
     false_positives=(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from runaudit.errors import DatasetError
 from runaudit.evaluation.attempts import Attempts
+from runaudit.evaluation.blank_images import blank
 from runaudit.evaluation.bootstrap import bootstrap
 from runaudit.evaluation.clock import Clock
 from runaudit.evaluation.evaluate import Subject
@@ -84,6 +85,7 @@ def compare(
     tried = {
         "training_images": lambda: pair.training_images(kept),
         "without_leaked_images": lambda: pair.without_leaked(kept),
+        "without_blank_images": pair.without_blank,
         "images_like_training": lambda: pair.like_training(shift),
         "match_photometry": lambda: pair.like_training_pixels(shift, depth),
         "training_images_like_validation": lambda: pair.like_validation_pixels(shift, depth),
@@ -146,6 +148,19 @@ class _Pair:
         return intervention(
             "without_leaked_images",
             f"{int((~kept).sum())} validation images of which copies stand in training were left out.",
+            "intervention",
+            self.validated,
+            self._kept(kept),
+        )
+
+    def without_blank(self) -> InterventionFacts | None:
+        """Of images that show something; None if all do or less than LEAST_LEFT are left."""
+        kept = ~blank(self.validation.passed)
+        if kept.all() or not self._enough(kept):
+            return None
+        return intervention(
+            "without_blank_images",
+            f"{int((~kept).sum())} validation images of one colour were left out.",
             "intervention",
             self.validated,
             self._kept(kept),

@@ -93,6 +93,14 @@ STRICT: Final = Tolerance()
 """that of a large set"""
 
 
+class BlankFacts(Facts):
+    """Images of one colour from edge to edge (`blank_images`): how many, how many of them have labels, and examples."""
+
+    images: int
+    labelled: int
+    files: tuple[str, ...] = ()
+
+
 class EvaluationFacts(Facts):
     """Re-validation of one checkpoint on one split.
 
@@ -118,6 +126,8 @@ class EvaluationFacts(Facts):
     device: str
     seconds: dict[str, float]
     skipped: tuple[Note, ...] = ()
+    blank: BlankFacts | None = None
+    """None where no image is blank"""
     error_types: ErrorTypesFacts | None = None
     per_size: tuple[SizeMetrics, ...] = ()
     thresholds: ThresholdFacts | None = None

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 from runaudit.runs.facts import Facts
 
 SuspectKind = Literal["overlooked", "spurious", "swapped", "misplaced", "duplicated"]
 Interval = tuple[float, float]
 Box = tuple[float, float, float, float]
+READ_AS: Final = "labels_read_as_"
+"""begins the name of an intervention in which labels were read by another rule (`label_readings`)"""
+BEFORE_TURNING: Final = "before_turning"
+"""the rule of labels drawn before EXIF's orientation turned the image"""
 
 
 class SuspectFacts(Facts):

@@ -13,6 +13,7 @@ from runaudit.evaluation.box_offsets import Habit, Residuals, habit, residuals
 from runaudit.evaluation.class_permutation import Permutation, best_permutation, class_confusion, complete
 from runaudit.evaluation.facts import InterventionFacts
 from runaudit.evaluation.label_facts import (
+    READ_AS,
     Box,
     BoxHabitFacts,
     ClassConfusion,
@@ -30,6 +31,7 @@ from runaudit.evaluation.label_interventions import (
     suspects_changed,
 )
 from runaudit.evaluation.label_quality import KINDS, LabelQuality, Suspects, label_quality
+from runaudit.evaluation.label_readings import other_reading
 from runaudit.evaluation.matching import Matches
 from runaudit.evaluation.protocol import Protocol
 from runaudit.evaluation.relabelling import relabelled
@@ -76,6 +78,11 @@ def review_labels(
     sizes = np.array([(entry.width, entry.height) for entry in entries], dtype=np.int64).reshape(-1, 2)
     base = Baseline.of(matches, protocol, seed)
     interventions: list[InterventionFacts] = []
+    reading = attempts.at(f"intervention {READ_AS}other_rule", lambda: other_reading(base, entries))
+    if reading is not None:
+        # Read by the wrong rule every label looks misplaced.
+        base = Baseline(reading[0], protocol, seed)
+        interventions.append(reading[1])
     several = classes > 1 and not single_cls
     confusion = class_confusion(base.matches, classes)
     permutation = None

@@ -10,6 +10,7 @@ import torch
 from pydantic import JsonValue
 
 from runaudit.evaluation.average_precision import DetectionMetrics, detection_metrics
+from runaudit.evaluation.blank_images import blank_facts
 from runaudit.evaluation.bootstrap import Bootstrap, bootstrap, interval, metric_interval
 from runaudit.evaluation.clock import Clock
 from runaudit.evaluation.facts import BoxMetrics, ClassMetrics, EvaluationFacts, FurtherGeometry, Interval
@@ -102,6 +103,7 @@ def summarize(
         device=describe_device(network.device),
         seconds={name: round(seconds, 4) for name, seconds in clock.seconds.items()},
         skipped=passed.skipped,
+        blank=blank_facts(passed),
         error_types=found.error_types,
         per_size=found.per_size,
         thresholds=found.thresholds,

@@ -403,12 +403,16 @@ class DatasetFacts(Facts):
 
 
 class ImageEntry(Facts):
-    """One image: its file relative to the index' root, its split, and its size in pixels as decoded (EXIF applied)."""
+    """One image: its file relative to the index' root, its split, and its size in pixels as decoded (EXIF applied).
+
+    `orientation` is EXIF's, 1 to 8, by which it is turned when it is decoded.
+    """
 
     file: str
     split: Split
     width: int
     height: int
+    orientation: int = 1
 
 
 class ImageIndex(Facts):

@@ -89,6 +89,7 @@ class _Sample:
     file: ImageFile
     width: int
     height: int
+    orientation: int
     label: str
     content: bytes | None
 
@@ -160,7 +161,7 @@ class _Reader:
             place = self._paths.shown(image.path if dropped.code.startswith("image") else label)
             self._notes.reject(Note(code=dropped.code, detail=f"{dropped.detail} It is left out.", place=place))
             return None
-        return _Sample(image, header.width, header.height, self._paths.shown(label), content)
+        return _Sample(image, header.width, header.height, header.orientation, self._paths.shown(label), content)
 
     def _label(self, path: str) -> bytes | None:
         folder, name = path.rpartition("/")[::2]
@@ -252,7 +253,9 @@ def _judge(
 
 def _entry(sample: _Sample, job: SplitJob) -> ImageEntry:
     file = sample.file.path.removeprefix(f"{job.base}/") if str(job.base) != "/" else sample.file.path[1:]
-    return ImageEntry(file=file, split=job.split, width=sample.width, height=sample.height)
+    return ImageEntry(
+        file=file, split=job.split, width=sample.width, height=sample.height, orientation=sample.orientation
+    )
 
 
 def _census(job: SplitJob, entries: list[ImageEntry], labels: LabelArrays, missing: int, notes: _Notes) -> SplitFacts:

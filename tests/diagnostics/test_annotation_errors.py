@@ -9,7 +9,8 @@ import pytest
 from runaudit.diagnostics.annotation_errors import examine
 from runaudit.diagnostics.evidence import Evidence
 from runaudit.evaluation.facts import Interval, InterventionFacts
-from runaudit.evaluation.label_facts import LabelQualityFacts, SuspectFacts
+from runaudit.evaluation.label_facts import READ_AS, LabelQualityFacts, SuspectFacts
+from runaudit.evaluation.label_readings import NEIGHBOURS, RULES
 from runaudit.runs.facts import AgreementFacts
 from tests.diagnostics import cases
 
@@ -160,3 +161,23 @@ def test_what_can_not_be_judged_says_why():
     )
     result = examine(seen(LabelQualityFacts(rates=(*unknown, cases.error_rate("duplicated", 0.0)))))
     assert result.outcome == "inconclusive" and "Only 3 labels." in result.reason
+
+
+def test_labels_written_by_another_rule_are_critical_and_explain_what_they_cost():
+    reading = gained("labels_read_as_corners", 0.4, (0.35, 0.45)).model_copy(update={"grade": "intervention"})
+    result = examine(seen(cases.label_quality(), reading))
+    assert result.finding is not None and result.finding.severity == "critical"
+    assert "two corners" in result.finding.title
+    assert (result.finding.impact.value, result.finding.impact.ci95) == (0.4, (0.35, 0.45))
+    code = next(remedy.code for remedy in result.finding.remedies if remedy.code)
+    compile(code, "remedy", "exec")
+
+
+@pytest.mark.parametrize("name", [*(rule.name for rule in RULES), *NEIGHBOURS])
+def test_every_rule_that_is_tried_has_its_words(name: str):
+    result = examine(seen(cases.label_quality(), gained(f"{READ_AS}{name}", 0.4)))
+    assert result.finding is not None and result.finding.remedies
+
+
+def test_labels_of_images_that_exif_turns_are_told_with_the_images():
+    assert examine(seen(cases.label_quality(), gained("labels_read_as_before_turning", 0.4))).outcome == "passed"

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from runaudit.diagnostics.image_format import CHECK
+from runaudit.evaluation.facts import BlankFacts, InterventionFacts
 from runaudit.runs.facts import Note
 from tests.diagnostics import cases
 
@@ -110,3 +111,43 @@ def test_what_is_missing_is_not_run():
 def test_images_that_there_was_no_memory_to_look_at_are_not_called_damaged():
     result = examine(with_val(census={"verified": 450, "flawed": {"image_unverified": 7}}))
     assert result.outcome == "passed" and "no memory to look at 7" in result.reason
+
+
+def change(name: str, difference: float) -> InterventionFacts:
+    return InterventionFacts(
+        name=name,
+        description="Changed.",
+        grade="intervention",
+        before=0.4,
+        after=0.4 + difference,
+        difference=difference,
+        ci95=(difference - 0.05, difference + 0.05),
+        images=450,
+    )
+
+
+def test_turned_images_whose_labels_were_not_turned_are_major_with_what_it_costs():
+    turned = with_val(census={"orientations": {1: 250, 6: 200}})
+    misdrawn = change("labels_read_as_before_turning", 0.3)
+    result = examine(replace(turned, evaluation=cases.evaluation(0.4), interventions=(misdrawn,)))
+    assert result.finding is not None and result.finding.severity == "major"
+    assert "200 of 450" in result.finding.title and result.finding.impact.value == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize(("blank", "labelled", "severity"), [(200, 200, "major"), (30, 3, "minor"), (30, 0, "minor")])
+def test_images_that_show_nothing_are_weighed_by_their_labels(blank: int, labelled: int, severity: str):
+    facts = BlankFacts(images=blank, labelled=labelled, files=("images/val/3.jpg",))
+    evaluation = cases.evaluation(0.4).model_copy(update={"blank": facts})
+    result = examine(replace(with_val(), evaluation=evaluation, interventions=(change("without_blank_images", 0.25),)))
+    assert result.finding is not None and result.finding.severity == severity
+    assert f"{blank} of {evaluation.images} val images show nothing" in result.finding.title
+    assert result.finding.affected_images == ("images/val/3.jpg",)
+    assert result.finding.impact.value == pytest.approx(0.25)
+
+
+def test_training_images_that_show_nothing_are_found_too():
+    training = cases.evaluation(0.4).model_copy(
+        update={"split": "train", "blank": BlankFacts(images=300, labelled=300)}
+    )
+    result = examine(replace(with_val(), training=training))
+    assert result.finding is not None and "train images show nothing" in result.finding.title

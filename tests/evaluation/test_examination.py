@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from examples.shapes import render
-from runaudit.diagnostics import data_leakage, distribution_shift, overfitting, underfitting
+from runaudit.diagnostics import data_leakage, distribution_shift, image_format, overfitting, underfitting
 from runaudit.diagnostics.evidence import Check, CheckResult, Evidence
 from runaudit.evaluation.examination import NO_TRAINING_SPLIT, examine
 from runaudit.evaluation.facts import ExaminationFacts
@@ -224,3 +224,19 @@ def test_what_runs_out_of_memory_is_left_out_and_the_rest_goes_on(
     assert (answer.outcome, answer.reason) == ("not_run", "It ran out of memory.")
     shift = found.asks(distribution_shift.CHECK).finding
     assert shift is not None and "That ran out of memory." in shift.explanation
+
+
+def test_images_of_one_colour_are_counted_and_left_out_to_see_what_they_cost(examined: Callable[..., Examined]):
+    def blacken(data: Path) -> None:
+        for number, path in enumerate(of_split(data, "val")[:20]):
+            cv2.imwrite(str(path), np.full((120, 160, 3), 7 * number, dtype=np.uint8))
+
+    found = examined(blacken)
+    blank = found.facts.evaluation.blank
+    assert blank is not None and (blank.images, blank.labelled) == (20, 20) and len(blank.files) == 20
+    assert found.facts.training is not None and found.facts.training.blank is None
+    without = next(change for change in found.facts.interventions if change.name == "without_blank_images")
+    assert without.images == IMAGES - 20 and without.ci95 is not None and without.ci95[0] > 0.1
+    result = found.asks(image_format.CHECK)
+    assert result.finding is not None and result.finding.severity == "major"
+    assert result.finding.impact.value == pytest.approx(without.difference)

@@ -303,8 +303,11 @@ def test_the_headers_of_a_split_are_counted(tmp_path: Path) -> None:
     whole = (folder / "a.jpg").read_bytes()
     (folder / "cut.jpg").write_bytes(whole[:-40])
     (folder / "padded.jpg").write_bytes(whole + bytes(20))
-    census = read(tmp_path, "names: [a]\ntrain: train/images\n")[0].splits["train"].image_census
+    facts, index, _ = read(tmp_path, "names: [a]\ntrain: train/images\n")
+    census = facts.splits["train"].image_census
     assert census is not None and census.images == 9
+    assert {entry.file: entry.orientation for entry in index.images}["train/images/turned.jpg"] == 6
+    assert sum(entry.orientation for entry in index.images) == 6 + 8
     assert census.formats == {"JPEG": 6, "PNG": 2, "WEBP": 1}
     assert census.channels == {"colour": 5, "grey": 2, "colour_alpha": 1, "cmyk": 1}
     assert census.bits == {8: 8, 16: 1}
