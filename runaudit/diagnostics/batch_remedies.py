@@ -28,6 +28,15 @@ def against_small_batch(evidence: Evidence, batch: Batch) -> tuple[Remedy, ...]:
             {key: 16},
         )
     ]
+    if batch.effective < NOMINAL and evidence.run.framework == "ultralytics":
+        remedies.append(
+            Remedy(
+                f"Add up gradients to {NOMINAL} images a step",
+                f"Steps of {batch.effective} images are noisy; accumulation mends that, but not batch norm, which sees "
+                "each batch by itself.",
+                {"nbs": NOMINAL},
+            )
+        )
     if batch.devices > 1 and not batch.synchronised:
         remedies.append(
             Remedy(

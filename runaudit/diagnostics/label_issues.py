@@ -8,6 +8,7 @@ from typing import Final
 
 from runaudit.diagnostics.answers import NO_IMPACT
 from runaudit.diagnostics.evidence import Evidence, Impact, Measurement, Remedy, Severity
+from runaudit.diagnostics.review_remedies import CORRECT, LOOK
 from runaudit.diagnostics.thresholds import threshold
 from runaudit.evaluation.facts import Interval, InterventionFacts
 from runaudit.evaluation.label_facts import BoxHabitFacts, LabelErrorRate, LabelQualityFacts, SuspectKind
@@ -411,12 +412,29 @@ _TRAINING_TOO: Final = Remedy(
 _REMEDIES: Final[dict[SuspectKind, tuple[Remedy, ...]]] = {
     "overlooked": (
         Remedy("Review the suspects and label what was overlooked", _REVIEW),
+        LOOK,
+        CORRECT,
         _TRAINING_TOO,
         Remedy("No focal loss meanwhile", "It raises the weight of objects without a label most (SAFECOMP 2021)."),
     ),
-    "spurious": (Remedy("Review the suspects and delete labels without an object", _REVIEW), _TRAINING_TOO),
-    "swapped": (Remedy("Review the suspects and correct their classes", _REVIEW), _TRAINING_TOO),
-    "misplaced": (Remedy("Review the suspects and draw their boxes again", _REVIEW), _TRAINING_TOO),
+    "spurious": (
+        Remedy("Review the suspects and delete labels without an object", _REVIEW),
+        LOOK,
+        CORRECT,
+        _TRAINING_TOO,
+    ),
+    "swapped": (
+        Remedy("Review the suspects and correct their classes", _REVIEW),
+        LOOK,
+        CORRECT,
+        _TRAINING_TOO,
+    ),
+    "misplaced": (
+        Remedy("Review the suspects and draw their boxes again", _REVIEW),
+        LOOK,
+        CORRECT,
+        _TRAINING_TOO,
+    ),
     "duplicated": (
         Remedy(
             "Delete second labels of an object",
