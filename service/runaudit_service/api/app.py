@@ -22,21 +22,23 @@ from runaudit_service.api.audits import report_endpoints as reports
 from runaudit_service.api.audits.events import StreamPlaces
 from runaudit_service.api.audits.watch import Watcher
 from runaudit_service.api.database import Database
+from runaudit_service.api.direct import DirectStatements
 from runaudit_service.api.hooks import endpoints as hooks
 from runaudit_service.api.keys import endpoints as keys
 from runaudit_service.api.limits.book import LimitBook
 from runaudit_service.api.limits.rate import RateLimiter
-from runaudit_service.api.metrics import HttpMetrics
+from runaudit_service.api.metrics import HttpMetrics, StoreMetrics
 from runaudit_service.api.middleware import RequestContext
 from runaudit_service.api.openapi import describe
 from runaudit_service.api.patience import BodyPatience
 from runaudit_service.api.projects import endpoints as projects
 from runaudit_service.api.resources import Resources
+from runaudit_service.api.tidying import keep_tidy
 from runaudit_service.api.uploads import endpoints as uploads
 from runaudit_service.api.webhooks import endpoints as webhooks
 from runaudit_service.store.bell import Bell
 from runaudit_service.store.blobs import open_blobs
-from runaudit_service.store.database import async_engine
+from runaudit_service.store.database import async_engine, driver_conninfo
 from runaudit_service.store.settings import Settings
 from runaudit_service.store.staging import Staging
 from runaudit_service.store.tenancy import API_ROLE
@@ -55,22 +57,26 @@ def create_app(settings: Settings) -> FastAPI:
     resources = Resources(
         settings=settings,
         database=database,
+        direct=DirectStatements(driver_conninfo(settings.database_url, API_ROLE)),
         blobs=open_blobs(settings),
         staging=Staging(settings.staging_dir, settings.disk_reserve_bytes),
         bell=Bell(settings.broker_url) if settings.broker_url else None,
         watcher=Watcher(database),
         streams=StreamPlaces(settings.event_streams_per_key),
         http_metrics=HttpMetrics(),
+        store_metrics=StoreMetrics(),
         limits=LimitBook(database, settings),
         rate=RateLimiter(settings.broker_url),
     )
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await asyncio.to_thread(resources.blobs.remove_abandoned)
+        tidying = asyncio.create_task(keep_tidy(resources))
         yield
+        tidying.cancel()
         await resources.watcher.stop()
         await resources.rate.close()
+        await resources.direct.close()
         await database.engine.dispose()
         if resources.bell is not None:
             await asyncio.to_thread(resources.bell.close)

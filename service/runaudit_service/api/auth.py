@@ -4,24 +4,32 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, LiteralString
 
 from fastapi import Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from sqlalchemy import select, text, update
+from sqlalchemy import update
 
-from runaudit_service.api.database import Database, act_for
+from runaudit_service.api.database import act_for
+from runaudit_service.api.direct import seen_by
 from runaudit_service.api.errors import AuthenticationError, ScopeError
-from runaudit_service.api.resources import Shared
+from runaudit_service.api.resources import Resources, Shared
 from runaudit_service.store import keys, log_context
 from runaudit_service.store.models import ApiKey
 
 # `last_used_at` tells a person whether a key is in use; a write a minute is enough for that.
 LAST_USED_RESOLUTION: Final = timedelta(minutes=1)
-# A function of the database (migration 0005): no tenant is known yet, so row-level security would hide every key.
-_FIND_KEY: Final = select(ApiKey).from_statement(text("SELECT * FROM find_api_key(:lookup)"))
+# A function of the database (migration 0005): no tenant is known yet, so row-level security would hide every key. The
+# columns are those of StoredKey, in its order.
+_KEY: Final = (
+    "key.id, key.tenant_id, key.scopes, key.secret_hash, key.previous_hash, key.previous_expires_at, key.expires_at, "
+    "key.revoked_at, key.last_used_at"
+)
+_OF_LOOKUP: Final = "find_api_key(%(lookup)s) AS key"
+_FIND_KEY: Final[LiteralString] = f"SELECT {_KEY} FROM {_OF_LOOKUP}"  # noqa: S608 - constants
+_KEY_COLUMNS: Final = len(fields(keys.StoredKey))
 
 bearer = HTTPBearer(
     scheme_name="ApiKey",
@@ -42,20 +50,55 @@ class Caller:
     cursor_secret: bytes
 
 
+Credentials = Annotated[HTTPAuthorizationCredentials | None, Security(bearer)]
+
+
+def with_key(select: LiteralString) -> LiteralString:
+    """A statement for `admitted`: what finds a key, and the row of `select` as its tenant sees it (see `seen_by`)."""
+    return f"SELECT {_KEY}, seen.* FROM {_OF_LOOKUP} CROSS JOIN {seen_by('key.tenant_id', select)}"  # noqa: S608
+
+
+async def admitted(
+    request: Request,
+    shared: Resources,
+    credentials: HTTPAuthorizationCredentials | None,
+    scope: keys.Scope,
+    statement: LiteralString = _FIND_KEY,
+    **parameters: Any,
+) -> tuple[Caller, tuple[Any, ...]]:
+    """The caller, if it may do what needs this scope, and the row that `statement` (of `with_key`) saw beside the key.
+
+    The transactions of this request are the caller's tenant's from now on. The key is looked at anew for each request,
+    so that one that was revoked, expired or rotated away stops working at once, on every replica. Raises
+    AuthenticationError, ScopeError and RateLimitedError.
+    """
+    if credentials is None:
+        raise AuthenticationError("Send the header `Authorization: Bearer ra_...` with an API key.")
+    now = datetime.now(UTC)
+    lookup = keys.lookup_of(credentials.credentials)
+    row = await shared.direct.row(statement, {"lookup": lookup or "", **parameters})
+    key = None if row is None else keys.StoredKey(*row[:_KEY_COLUMNS])
+    if not keys.is_valid(credentials.credentials, key, now) or key is None or row is None:
+        raise AuthenticationError("This API key is unknown, revoked or expired.")
+    act_for(key.tenant_id)
+    log_context.note(tenant_id=key.tenant_id)
+    if key.last_used_at is None or now - key.last_used_at > LAST_USED_RESOLUTION:
+        async with shared.database.transaction() as session:
+            await session.execute(update(ApiKey).where(ApiKey.id == key.id).values(last_used_at=now))
+    limits = await shared.limits.of(key.tenant_id)
+    # The middleware gives these to the answer, whatever it will be.
+    request.state.rate_headers = await shared.rate.admit(key.tenant_id, limits.requests_per_minute)
+    if scope not in key.scopes:
+        raise ScopeError(f"This call needs a key with the scope {scope}.")
+    # The stored hash is a secret of the service that every replica has; a token made under one key fits only that key.
+    return Caller(key.id, key.tenant_id, frozenset(key.scopes), bytes.fromhex(key.secret_hash)), row[_KEY_COLUMNS:]
+
+
 def requires(scope: keys.Scope) -> Callable[..., Awaitable[Caller]]:
     """Lets only keys with this scope pass. Raises AuthenticationError, ScopeError and RateLimitedError."""
 
-    async def authenticate(
-        request: Request, shared: Shared, credentials: Annotated[HTTPAuthorizationCredentials | None, Security(bearer)]
-    ) -> Caller:
-        if credentials is None:
-            raise AuthenticationError("Send the header `Authorization: Bearer ra_...` with an API key.")
-        caller = await _caller(shared.database, credentials.credentials)
-        limits = await shared.limits.of(caller.tenant_id)
-        # The middleware gives these to the answer, whatever it will be.
-        request.state.rate_headers = await shared.rate.admit(caller.tenant_id, limits.requests_per_minute)
-        if scope not in caller.scopes:
-            raise ScopeError(f"This call needs a key with the scope {scope}.")
+    async def authenticate(request: Request, shared: Shared, credentials: Credentials) -> Caller:
+        caller, _ = await admitted(request, shared, credentials, scope)
         return caller
 
     return authenticate
@@ -69,20 +112,3 @@ def key_with(scope: keys.Scope) -> Any:
 Reader = Annotated[Caller, key_with("audits:read")]
 Writer = Annotated[Caller, key_with("audits:write")]
 Administrator = Annotated[Caller, key_with("admin")]
-
-
-async def _caller(database: Database, credential: str) -> Caller:
-    """The caller; the transactions of this request are its tenant's from now on."""
-    now = datetime.now(UTC)
-    lookup = keys.lookup_of(credential)
-    async with database.reading() as session:
-        key = (await session.scalars(_FIND_KEY, {"lookup": lookup or ""})).one_or_none()
-    if not keys.is_valid(credential, key, now) or key is None:
-        raise AuthenticationError("This API key is unknown, revoked or expired.")
-    act_for(key.tenant_id)
-    log_context.note(tenant_id=key.tenant_id)
-    if key.last_used_at is None or now - key.last_used_at > LAST_USED_RESOLUTION:
-        async with database.transaction() as session:
-            await session.execute(update(ApiKey).where(ApiKey.id == key.id).values(last_used_at=now))
-    # The stored hash is a secret of the service that every replica has; a token made under one key fits only that key.
-    return Caller(key.id, key.tenant_id, frozenset(key.scopes), bytes.fromhex(key.secret_hash))

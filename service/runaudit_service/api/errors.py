@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
+import psycopg
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
@@ -215,7 +216,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(ClientDisconnect, _disconnected)
-    for kind in (OperationalError, InterfaceError, PoolTimeoutError):
+    for kind in (OperationalError, InterfaceError, PoolTimeoutError, psycopg.OperationalError, psycopg.InterfaceError):
         app.add_exception_handler(kind, _database_error)
     app.add_exception_handler(Exception, _unexpected_error)
 
@@ -260,8 +261,9 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 
 async def _database_error(request: Request, error: Exception) -> Response:
-    if isinstance(error, DBAPIError) and not _is_connection_trouble(error):
-        if getattr(error.orig, "sqlstate", None) == INSUFFICIENT_PRIVILEGE:
+    refused = error.orig if isinstance(error, DBAPIError) else error
+    if isinstance(refused, psycopg.Error) and not _is_connection_trouble(refused):
+        if refused.sqlstate == INSUFFICIENT_PRIVILEGE:
             logger.error(
                 "the API may not use a table: has its migration called `tenancy.protect`? (docs/architecture.md)"
             )
@@ -271,13 +273,13 @@ async def _database_error(request: Request, error: Exception) -> Response:
     return problem_response(request, problem.problem(), problem.headers)
 
 
-def _is_connection_trouble(error: DBAPIError) -> bool:
+def _is_connection_trouble(error: psycopg.Error) -> bool:
     """Whether the server was away (no SQLSTATE, or a class that says so), not whether it refused a statement.
 
     Classes 08 (connection), 53 (out of resources), 55 (lock not available), 57 (operator intervention) and 40 (rolled
     back: deadlock) of PostgreSQL's appendix A are gone when one tries again.
     """
-    state = getattr(error.orig, "sqlstate", None)
+    state = error.sqlstate
     return state is None or state[:2] in {"08", "40", "53", "55", "57"}
 
 

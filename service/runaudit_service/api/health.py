@@ -16,7 +16,6 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from runaudit_service.api.errors import NotReadyError, responses
-from runaudit_service.api.metrics import store_metrics
 from runaudit_service.api.resources import Resources, Shared
 from runaudit_service.store import migrate
 
@@ -70,8 +69,7 @@ async def readiness(shared: Shared) -> Ready:
 )
 async def metrics(shared: Shared) -> Response:
     """Queue depth and age, audits by state and verdict, and this process' requests."""
-    async with shared.database.overview() as session:
-        store = await store_metrics(session)
+    store = await shared.store_metrics.read(shared.database)
     return Response(
         generate_latest(store) + generate_latest(shared.http_metrics.registry), media_type=CONTENT_TYPE_LATEST
     )

@@ -18,10 +18,11 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, LiteralString
 
 from fastapi import Header
 from fastapi.responses import Response
+from psycopg.types.json import Jsonb
 from sqlalchemy import ColumnElement, and_, delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DBAPIError
@@ -30,8 +31,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from runaudit_service.api.auth import Caller
 from runaudit_service.api.database import Database
+from runaudit_service.api.direct import DirectStatements, driver_of, row_of
 from runaudit_service.api.errors import InFlightError, InvalidRequestError
 from runaudit_service.store.models import IdempotencyKey, new_id
+from runaudit_service.store.tenancy import TENANT_SETTING
 
 logger = logging.getLogger(__name__)
 
@@ -41,9 +44,38 @@ LEASE: Final = timedelta(seconds=20)
 """how long a request that is heard of no more keeps its key: less than the client goes on trying"""
 RENEWALS: Final = 4
 """in the time of a lease, so that some may fail"""
+FORGET_EACH: Final = 64
+"""one request of so many, by the random end of its id, forgets what has expired"""
 _FORM: Final = re.compile(
     r'"(?P<quoted>[\x20\x21\x23-\x5b\x5d-\x7e]{1,255})"|(?P<bare>[\x21\x23-\x5b\x5d-\x7e]{1,255})'
 )
+
+# Both for the driver itself (api/direct.py). The first takes a key that is free, or whose time is over; its row hangs
+# on `acting`, so that row-level security looks at it once the tenant is set. Made twice, it gives the same hold.
+_TAKE: Final[LiteralString] = f"""
+    INSERT INTO idempotency_keys AS held (api_key_id, operation, key, holder, expires_at)
+    SELECT %(api_key_id)s, %(operation)s::text, %(key)s::text, %(holder)s, now() + %(lease)s
+    FROM (SELECT set_config('{TENANT_SETTING}', %(tenant_id)s::text, true) AS tenant_id) AS acting
+    WHERE acting.tenant_id <> ''
+    ON CONFLICT (api_key_id, operation, key) DO UPDATE
+    SET holder = excluded.holder, expires_at = excluded.expires_at, created_at = now(),
+        fingerprint = NULL, status = NULL, headers = '{{}}', body = NULL
+    WHERE held.expires_at < now() OR held.holder = excluded.holder
+    RETURNING key
+"""  # noqa: S608 - a constant
+_KEEP: Final = """
+    INSERT INTO idempotency_keys AS held (
+        api_key_id, operation, key, holder, fingerprint, status, headers, body, expires_at
+    ) VALUES (
+        %(api_key_id)s, %(operation)s, %(key)s, %(holder)s, %(fingerprint)s, %(status)s, %(headers)s, %(body)s,
+        now() + %(kept)s
+    )
+    ON CONFLICT (api_key_id, operation, key) DO UPDATE
+    SET fingerprint = excluded.fingerprint, status = excluded.status, headers = excluded.headers,
+        body = excluded.body, expires_at = excluded.expires_at
+    WHERE held.holder = excluded.holder AND held.status IS NULL
+    RETURNING key
+"""
 
 IdempotencyHeader = Annotated[
     str | None,
@@ -101,20 +133,22 @@ class Claim:
         """
         if self._row is None:
             return
-        values = {
+        answered = {
             "fingerprint": payload,
             "status": answer.status,
-            "headers": dict(answer.headers),
+            "headers": Jsonb(dict(answer.headers)),
             "body": answer.body,
-            "expires_at": func.now() + KEPT,
+            "kept": KEPT,
         }
-        if not await _write(session, self._row, **values):
+        if await row_of(await driver_of(session), _KEEP, _named(self._row) | answered) is None:
             raise InFlightError("Another request with this Idempotency-Key was let in while this one took its time.")
         self.kept = True
 
 
 @asynccontextmanager
-async def claimed(database: Database, caller: Caller, operation: str, header: str | None) -> AsyncIterator[Claim]:
+async def claimed(
+    database: Database, direct: DirectStatements, caller: Caller, operation: str, header: str | None
+) -> AsyncIterator[Claim]:
     """Hold a key for the time of a request; let go of it if the request keeps no answer.
 
     Raises InvalidRequestError (no key has this form) and InFlightError (the first request is still in flight).
@@ -123,7 +157,7 @@ async def claimed(database: Database, caller: Caller, operation: str, header: st
         yield Claim(None, None)
         return
     row = IdempotencyKey(api_key_id=caller.key_id, operation=operation, key=_key(header), holder=new_id())
-    claim = await _claim(database, row)
+    claim = await _claim(database, direct, caller, row)
     if not claim.first:
         yield claim
         return
@@ -136,17 +170,22 @@ async def claimed(database: Database, caller: Caller, operation: str, header: st
             await asyncio.shield(_let_go(database, row, renewing))
 
 
-async def _claim(database: Database, row: IdempotencyKey) -> Claim:
-    async with database.transaction() as session:
-        expired = and_(IdempotencyKey.api_key_id == row.api_key_id, IdempotencyKey.expires_at < func.now())
-        await session.execute(delete(IdempotencyKey).where(expired))
-        mine = await _write(session, row, expires_at=func.now() + LEASE)
-        earlier = None if mine else await session.scalar(select(IdempotencyKey).where(_same(row)))
-    if mine:
+async def _claim(database: Database, direct: DirectStatements, caller: Caller, row: IdempotencyKey) -> Claim:
+    if row.holder is not None and row.holder.int % FORGET_EACH == 0:
+        await _forget_expired(database, caller)
+    if await direct.row(_TAKE, _named(row) | {"tenant_id": caller.tenant_id, "lease": LEASE}) is not None:
         return Claim(row, None)
+    async with database.reading() as session:
+        earlier = await session.scalar(select(IdempotencyKey).where(_same(row)))
     if earlier is None or earlier.status is None:
         raise InFlightError("The first request with this Idempotency-Key has not been answered yet.")
     return Claim(None, earlier)
+
+
+async def _forget_expired(database: Database, caller: Caller) -> None:
+    over = and_(IdempotencyKey.api_key_id == caller.key_id, IdempotencyKey.expires_at < func.now())
+    async with database.transaction() as session:
+        await session.execute(delete(IdempotencyKey).where(over))
 
 
 async def _renew(database: Database, row: IdempotencyKey) -> None:
@@ -182,6 +221,10 @@ async def _let_go(database: Database, row: IdempotencyKey, renewing: asyncio.Tas
     mine = and_(_same(row), IdempotencyKey.holder == row.holder, IdempotencyKey.status.is_(None))
     async with database.transaction() as session:
         await session.execute(delete(IdempotencyKey).where(mine))
+
+
+def _named(row: IdempotencyKey) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in ("api_key_id", "operation", "key", "holder")}
 
 
 def _same(row: IdempotencyKey) -> ColumnElement[bool]:

@@ -11,9 +11,10 @@ from fastapi import Depends, Request
 from runaudit_service.api.audits.events import StreamPlaces
 from runaudit_service.api.audits.watch import Watcher
 from runaudit_service.api.database import Database
+from runaudit_service.api.direct import DirectStatements
 from runaudit_service.api.limits.book import LimitBook
 from runaudit_service.api.limits.rate import RateLimiter
-from runaudit_service.api.metrics import HttpMetrics
+from runaudit_service.api.metrics import HttpMetrics, StoreMetrics
 from runaudit_service.store.bell import Bell
 from runaudit_service.store.blobs import BlobStore
 from runaudit_service.store.settings import Settings
@@ -26,12 +27,14 @@ class Resources:
 
     settings: Settings
     database: Database
+    direct: DirectStatements
     blobs: BlobStore
     staging: Staging
     bell: Bell | None
     watcher: Watcher
     streams: StreamPlaces
     http_metrics: HttpMetrics
+    store_metrics: StoreMetrics
     limits: LimitBook
     rate: RateLimiter
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import time
+from collections import Counter
 from typing import Any
 
 from celery import Celery
@@ -15,6 +17,11 @@ from runaudit_service.store.models import QUEUES
 TASK = "runaudit.work"
 RING_SECONDS = 2.0
 """how long a connection to the broker, and each word with it, may take: a request waits for its bell no longer"""
+
+ENOUGH = 64
+"""bells that wait unheard: more of them would wake nobody, unless so many workers fall idle within QUIET_SECONDS"""
+QUIET_SECONDS = 0.25
+"""until it is looked again whether there are enough; should there be too few meanwhile, the reaper rings"""
 
 _log = logging.getLogger(__name__)
 _UNHEARD = (KombuError, RedisError, OSError)
@@ -57,14 +64,19 @@ class Bell:
                 "interval_step": 0,
             },
         )
+        self._rung_unlooked: Counter[str] = Counter()
+        self._quiet_until: dict[str, float] = {}
 
     def ring(self, queue: str) -> bool:
         """Rings for `queue`, one of QUEUES; takes a few seconds at most. False if the broker did not hear it.
 
-        Call it after the commit. Not ringing costs a delay: the reaper rings for work that waits.
+        Call it after the commit. Not ringing costs a delay: the reaper rings for work that waits. Nothing is sent while
+        ENOUGH bells wait already: many audits handed in at once are not as many messages.
         """
         if queue not in QUEUES:
             raise ValueError(f"{queue!r} is no queue")
+        if self._enough_wait(queue):
+            return True
         try:
             self._app.send_task(TASK, args=[queue], queue=queue, ignore_result=True)
         except _UNHEARD as error:
@@ -79,6 +91,20 @@ class Bell:
                 return int(connection.default_channel.client.llen(queue))
         except _UNHEARD:
             return None
+
+    def _enough_wait(self, queue: str) -> bool:
+        """Whether the broker had enough bells a moment ago. It is asked only after as many were rung here."""
+        if time.monotonic() < self._quiet_until.get(queue, 0.0):
+            return True
+        self._rung_unlooked[queue] += 1
+        if self._rung_unlooked[queue] < ENOUGH:
+            return False
+        if (self.waiting(queue) or 0) < ENOUGH:
+            self._rung_unlooked[queue] = 0
+            return False
+        # The count stays where it is, so that the first bell after the quiet looks again.
+        self._quiet_until[queue] = time.monotonic() + QUIET_SECONDS
+        return True
 
     def answers(self) -> bool:
         """Whether the broker answers."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from psycopg.conninfo import make_conninfo
 from sqlalchemy import Engine, create_engine, make_url
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -26,6 +27,11 @@ def libpq_url(database_url: str) -> str:
     """The same for libpq and plain psycopg: only the driver is taken off. A URL that SQLAlchemy writes won't do, for it
     leaves spaces of a password as they are."""
     return "postgresql://" + database_url.partition("://")[2]
+
+
+def driver_conninfo(database_url: str, role: str) -> str:
+    """What psycopg itself connects by, for a connection that works as `role`."""
+    return make_conninfo(libpq_url(database_url), options=f"-c role={role}", **_IMPATIENCE)
 
 
 def async_engine(database_url: str, *, pool_size: int = 10, role: str = "") -> AsyncEngine:

@@ -12,6 +12,7 @@ import hmac
 import re
 import secrets
 import string
+import uuid
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -50,6 +51,21 @@ class NewKey:
     secret_hash: str
 
 
+@dataclass(frozen=True)
+class StoredKey:
+    """Of a row of `api_keys`, what tells whether a key is good and for what."""
+
+    id: uuid.UUID
+    tenant_id: uuid.UUID
+    scopes: Sequence[str]
+    secret_hash: str
+    previous_hash: str | None
+    previous_expires_at: datetime | None
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    last_used_at: datetime | None
+
+
 def generate() -> NewKey:
     """A new random key."""
     return rotated(_random(_LOOKUP_LENGTH))
@@ -75,7 +91,7 @@ def rotated(lookup: str) -> NewKey:
     return NewKey(text, lookup, hash_of(text))
 
 
-def is_valid(text: str, key: ApiKey | None, now: datetime) -> bool:
+def is_valid(text: str, key: ApiKey | StoredKey | None, now: datetime) -> bool:
     """Whether `text` is this key, and the key neither revoked nor expired. The comparisons take constant time.
 
     After a rotation the secret before is this key as well, until its own end.
@@ -88,7 +104,7 @@ def is_valid(text: str, key: ApiKey | None, now: datetime) -> bool:
     return same or (before and key.previous_expires_at is not None and key.previous_expires_at > now)
 
 
-def is_active(key: ApiKey, now: datetime) -> bool:
+def is_active(key: ApiKey | StoredKey, now: datetime) -> bool:
     """Neither revoked nor expired."""
     return key.revoked_at is None and (key.expires_at is None or key.expires_at > now)
 

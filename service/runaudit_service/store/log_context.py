@@ -40,9 +40,8 @@ def note(**known: str | UUID | None) -> None:
 
 def begin(**known: str | UUID | None) -> None:
     """As `note`, with nothing of what was known before."""
-    _fields.set(_EMPTY)
+    _fields.set({name: str(value) for name, value in known.items() if value is not None})
     _traceparent.set(None)
-    note(**known)
 
 
 def hand_on(trace: str | None) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from runaudit_service.api import metrics
 from runaudit_service.api.app import create_app
 from runaudit_service.store.settings import Settings
 from tests.service.clients import Api, code_of
@@ -62,3 +65,19 @@ def test_the_figures_follow_the_rows(api: Api) -> None:
     route = (("method", "GET"), ("route", "/v1/audits/{audit_id}"), ("status", "200"))
     assert after[("runaudit_http_request_seconds_count", route)] == 1
     assert not any(audit["id"] in str(labels) for _, labels in after)
+
+
+@pytest.mark.parametrize(("share", "seen"), [(1e9, 1), (1e-9, 0)])
+def test_history_is_counted_for_a_share_of_the_time_only(
+    api: Api, monkeypatch: pytest.MonkeyPatch, share: float, seen: int
+) -> None:
+    """What has ended may be millions of rows; what is open is always told as it is."""
+    monkeypatch.setattr(metrics, "COUNT_SHARE", share)
+
+    def cancelled() -> float:
+        told = re.search(r'runaudit_audits{state="cancelled",verdict=""} (.+)', api.get("/metrics").text)
+        return float(told[1]) if told else 0
+
+    before = cancelled()
+    api.post(f"{api.submit(str(share).encode()).headers['Location']}/cancel")
+    assert cancelled() == before + seen

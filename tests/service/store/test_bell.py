@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from runaudit_service.store.bell import Bell
+from runaudit_service.store.bell import ENOUGH, QUIET_SECONDS, Bell
 from tests.worker.broker import Broker
 
 LONGEST_RING_SECONDS = 6.0
@@ -35,6 +35,23 @@ def test_a_bell_waits_in_its_queue_only_and_names_no_job(broker: Broker) -> None
     assert envelope["content-type"] == "application/json"
     assert envelope["headers"]["task"] == "runaudit.work"
     assert envelope["headers"]["argsrepr"] == "['gpu']"
+    bell.close()
+
+
+def test_where_enough_bells_wait_no_more_are_sent_until_they_are_heard(broker: Broker) -> None:
+    broker.start()
+    bell = Bell(broker.url)
+    assert all(bell.ring("cpu") for _ in range(4 * ENOUGH))
+    waiting = bell.waiting("cpu")
+    assert waiting is not None
+    assert ENOUGH <= waiting <= 2 * ENOUGH
+    assert bell.ring("gpu")
+    assert bell.waiting("gpu") == 1
+    with redis.Redis.from_url(broker.url) as client:
+        client.delete("cpu")
+    time.sleep(QUIET_SECONDS)
+    assert bell.ring("cpu")
+    assert bell.waiting("cpu") == 1
     bell.close()
 
 

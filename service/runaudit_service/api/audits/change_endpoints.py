@@ -73,7 +73,11 @@ async def change_audit(
             raise PreconditionError("The audit is not the version of If-Match any more. Get it again.")
         await _apply(audits, record, change)
     body = representations.body_of(record).model_dump_json()
-    return Response(body, headers=representations.headers_of(record), media_type="application/json")
+    return Response(
+        body,
+        headers=representations.headers_of(record.audit.version, record.audit.state),
+        media_type="application/json",
+    )
 
 
 async def _apply(audits: AuditRepository, record: AuditRecord, change: AuditChange) -> None:

@@ -14,10 +14,11 @@ from fastapi.responses import Response
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from runaudit_service.api.audits import representations, sources
-from runaudit_service.api.audits.repository import AuditRecord, AuditRepository
+from runaudit_service.api.audits.glance import LookedAt, found
+from runaudit_service.api.audits.repository import AuditRecord
 from runaudit_service.api.audits.schemas import AuditBody, AuditRequest, Role
 from runaudit_service.api.audits.service import AuditService, Stored, Submitted
-from runaudit_service.api.auth import Caller, Reader, Writer
+from runaudit_service.api.auth import Caller, Writer
 from runaudit_service.api.bodies import JSON_TYPE, content_type, parse_json, read_json
 from runaudit_service.api.errors import MediaTypeError, NotFoundError, responses
 from runaudit_service.api.idempotency import Answer, IdempotencyHeader, claimed
@@ -116,7 +117,9 @@ async def create_audit(
     curves are audited. The parts may come in any order.
     """
     async with AsyncExitStack() as stack:
-        claim = await stack.enter_async_context(claimed(shared.database, caller, "POST /v1/audits", idempotency_key))
+        claim = await stack.enter_async_context(
+            claimed(shared.database, shared.direct, caller, "POST /v1/audits", idempotency_key)
+        )
         order, submission = await _read(request, shared, stack)
         payload = await _payload_fingerprint(order, submission)
         replayed = claim.replay(payload)
@@ -164,8 +167,7 @@ async def create_audit(
     ),
 )
 async def get_audit(
-    caller: Reader,
-    audit_id: AuditId,
+    looked_at: LookedAt,
     shared: Shared,
     wait: Annotated[
         float, Query(ge=0, le=MAX_WAIT_SECONDS, description="seconds to wait for the audit to end, if it has not")
@@ -173,20 +175,15 @@ async def get_audit(
     if_none_match: Annotated[str | None, Header(description="the ETag of the version that you have")] = None,
 ) -> Response:
     """State, progress and, at the end, the verdict. Poll it with If-None-Match, or wait with `?wait=`."""
-    async with shared.database.reading() as session:
-        if not wait and if_none_match is not None:
-            version = await AuditRepository(session, caller.tenant_id).version(audit_id)
-            if version is not None and representations.matches(if_none_match, version):
-                return Response(status_code=304, headers={"ETag": representations.entity_tag(version)})
-        record = await _service(shared, session, caller).get(audit_id)
-    if wait and not representations.has_ended(record.audit):
-        await shared.watcher.wait_until_ended(audit_id, wait)
-        async with shared.database.reading() as session:
-            record = await _service(shared, session, caller).get(audit_id)
-    headers = representations.headers_of(record)
-    if representations.matches(if_none_match, record.audit.version):
-        return Response(status_code=304, headers=headers)
-    return _json(representations.body_of(record).model_dump_json(), 200, headers)
+    seen = found(looked_at)
+    if wait and not seen.has_ended:
+        await shared.watcher.wait_until_ended(seen.audit_id, wait)
+        seen = await seen.again(shared.direct)
+    if representations.matches(if_none_match, seen.version):
+        return Response(status_code=304, headers=seen.headers)
+    if seen.whole is None:
+        seen = await seen.again(shared.direct)
+    return _json(seen.body().model_dump_json(), 200, seen.headers)
 
 
 @router.post(
@@ -265,7 +262,9 @@ def _service(shared: Resources, session: AsyncSession, caller: Caller) -> AuditS
 
 def _answer(submitted: Submitted) -> Answer:
     record: AuditRecord = submitted.record
-    headers = representations.headers_of(record) | {"Location": f"/v1/audits/{record.audit.id}"}
+    headers = representations.headers_of(record.audit.version, record.audit.state) | {
+        "Location": f"/v1/audits/{record.audit.id}"
+    }
     status = 200 if submitted.queue is None else 202
     return Answer(status, headers, representations.body_of(record).model_dump_json())
 

@@ -6,14 +6,16 @@ import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, Final, LiteralString, cast
 
+from psycopg.types.json import Jsonb
 from sqlalchemy import Text, delete, func, select, update
 from sqlalchemy import cast as sql_cast
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from runaudit_service.api.audits.schemas import Role
+from runaudit_service.api.direct import driver_of, row_of
+from runaudit_service.store import log_context
 from runaudit_service.store.blobs import Blob
 from runaudit_service.store.models import Artifact, Audit, AuditArtifact, Event, Job, Project, ReportRow, new_id
 from runaudit_service.store.remote_source import pinned_digest
@@ -47,6 +49,52 @@ class AuditRecord:
     inputs: tuple[Input, ...]
 
 
+# The statements of submitting, for the driver itself (api/direct.py): pipelines submit all day long.
+_PROJECT: Final = "SELECT id, default_policy FROM projects WHERE tenant_id = %(tenant_id)s AND name = %(name)s"
+_HOLD_BLOB: Final = str(HOLD_BLOB).replace(":sha256", "%(sha256)s")
+_ARTIFACT: Final = "SELECT id, bytes FROM artifacts WHERE tenant_id = %(tenant_id)s AND sha256 = %(sha256)s"
+_ADD_ARTIFACT: Final = """
+    INSERT INTO artifacts AS known (id, tenant_id, sha256, bytes, file_name)
+    VALUES (%(id)s, %(tenant_id)s, %(sha256)s, %(bytes)s, %(file_name)s)
+    ON CONFLICT (tenant_id, sha256) DO UPDATE SET file_name = coalesce(known.file_name, excluded.file_name)
+    RETURNING id
+"""
+_LOCK_FINGERPRINT: Final = "SELECT pg_advisory_xact_lock(hashtextextended(%(project_and_fingerprint)s, 0))"
+_EARLIER: Final = """
+    SELECT id FROM audits
+    WHERE tenant_id = %(tenant_id)s AND project_id = %(project_id)s AND fingerprint = %(fingerprint)s
+      AND state NOT IN ('failed', 'cancelled') AND cancel_requested_at IS NULL
+    ORDER BY created_at DESC, id DESC LIMIT 1
+"""
+_ADD: Final = """
+    INSERT INTO audits (
+        id, tenant_id, project_id, run_name, state, progress_stage, depth, policy, baseline, labels, environment,
+        callback_url, auditor_version, fingerprint, rerun_of
+    ) VALUES (
+        %(id)s, %(tenant_id)s, %(project_id)s, %(run_name)s, %(state)s, %(state)s, %(depth)s, %(policy)s, %(baseline)s,
+        %(labels)s, %(environment)s, %(callback_url)s, %(auditor_version)s, %(fingerprint)s, %(rerun_of)s
+    ) RETURNING created_at, version, attempt, progress_done, progress_total
+"""
+_DATABASES_OWN: Final = ("created_at", "version", "attempt", "progress_done", "progress_total")
+# Apart from the audit itself, for row-level security shows these rows to whoever sees their audit already.
+_ADD_ROWS: Final = """
+    WITH inputs AS (
+        INSERT INTO audit_artifacts (audit_id, role, artifact_id, path, url)
+        SELECT %(audit_id)s, given.* FROM unnest(
+            %(roles)s::text[], %(artifact_ids)s::uuid[], %(paths)s::text[], %(urls)s::text[]
+        ) AS given
+    ), work AS (
+        INSERT INTO jobs (id, audit_id, kind, queue, max_attempts, request_id, traceparent)
+        VALUES (
+            %(job_id)s, %(audit_id)s, %(kind)s, %(queue)s, %(max_attempts)s, %(request_id)s, %(traceparent)s
+        )
+    )
+    INSERT INTO events (tenant_id, audit_id, type, data) VALUES (
+        %(tenant_id)s, %(audit_id)s, 'audit.queued', jsonb_build_object('state', %(state)s::text, 'attempt', 0)
+    )
+"""
+
+
 class AuditRepository:
     """Audits, their artifacts, jobs, events and reports, as one tenant sees them."""
 
@@ -64,6 +112,10 @@ class AuditRepository:
         row = (await self._session.execute(query)).one_or_none()
         return (await self.with_inputs([row]))[0] if row is not None else None
 
+    async def project(self, name: str) -> tuple[uuid.UUID, dict[str, Any]] | None:
+        """The id of this tenant's project of a name, and its default policy."""
+        return cast("tuple[uuid.UUID, dict[str, Any]] | None", await self._row(_PROJECT, name=name))
+
     async def version(self, audit_id: uuid.UUID) -> int | None:
         """Only the version of the audit: what a conditional GET needs."""
         query = select(Audit.version).where(Audit.id == audit_id, Audit.tenant_id == self._tenant_id)
@@ -74,22 +126,9 @@ class AuditRepository:
 
         Holds a lock on the fingerprint until the transaction ends, so that of two equal requests one sees the other.
         """
-        lock = func.pg_advisory_xact_lock(func.hashtextextended(f"{project_id} {fingerprint}", 0))
-        await self._session.execute(select(lock))
-        query = (
-            select(Audit.id)
-            .where(
-                Audit.tenant_id == self._tenant_id,
-                Audit.project_id == project_id,
-                Audit.fingerprint == fingerprint,
-                Audit.state.not_in(("failed", "cancelled")),
-                Audit.cancel_requested_at.is_(None),
-            )
-            .order_by(Audit.created_at.desc(), Audit.id.desc())
-            .limit(1)
-        )
-        audit_id = await self._session.scalar(query)
-        return await self.get(audit_id) if audit_id is not None else None
+        await self._row(_LOCK_FINGERPRINT, project_and_fingerprint=f"{project_id} {fingerprint}")
+        found = await self._row(_EARLIER, project_id=project_id, fingerprint=fingerprint)
+        return await self.get(found[0]) if found is not None else None
 
     async def lock(self, audit_id: uuid.UUID) -> tuple[AuditRecord, Sequence[Job]] | None:
         """The audit and its jobs, both locked: jobs first, as the queue does, against deadlocks."""
@@ -105,41 +144,51 @@ class AuditRepository:
     async def hold_blobs(self, digests: Iterable[str]) -> None:
         """Have removals let these blobs alone until the transaction ends. Before looking for them, or placing them."""
         for digest in digests:
-            await self._session.execute(HOLD_BLOB, {"sha256": digest})
+            await self._row(_HOLD_BLOB, sha256=digest)
 
     async def artifact(self, sha256: str) -> Input | None:
         """This tenant's artifact of a digest, without a role yet (`run` is put in)."""
-        query = select(Artifact).where(Artifact.tenant_id == self._tenant_id, Artifact.sha256 == sha256)
-        found = await self._session.scalar(query)
-        return Input("run", found.sha256, found.bytes, artifact_id=found.id) if found is not None else None
+        found = await self._row(_ARTIFACT, sha256=sha256)
+        return Input("run", sha256, found[1], artifact_id=found[0]) if found is not None else None
 
     async def add_artifact(self, role: Role, blob: Blob, file_name: str | None) -> Input:
         """This tenant's title to a blob; the one it has already, if it has."""
-        statement = insert(Artifact).values(
-            id=new_id(), tenant_id=self._tenant_id, sha256=blob.sha256, bytes=blob.bytes, file_name=file_name
-        )
-        statement = statement.on_conflict_do_update(
-            index_elements=[Artifact.tenant_id, Artifact.sha256],
-            set_={"file_name": func.coalesce(Artifact.file_name, statement.excluded.file_name)},
-        )
-        artifact_id = await self._session.scalar(statement.returning(Artifact.id))
-        return Input(role, blob.sha256, blob.bytes, artifact_id=artifact_id)
+        made = await self._row(_ADD_ARTIFACT, id=new_id(), sha256=blob.sha256, bytes=blob.bytes, file_name=file_name)
+        return Input(role, blob.sha256, blob.bytes, artifact_id=made[0] if made is not None else None)
 
-    async def add(self, audit: Audit, inputs: Iterable[Input], job: Job) -> None:
-        """A new audit with its artifacts, its job, and the event that tells of it."""
+    async def add(self, audit: Audit, inputs: Sequence[Input], job: Job) -> None:
+        """A new audit with its artifacts, its job, and the event that tells of it. `audit` gets what the database adds.
+
+        Neither becomes an object of the session.
+        """
         audit.tenant_id = self._tenant_id
-        self._session.add(audit)
-        await self._session.flush()
-        self._session.add_all(
-            AuditArtifact(
-                audit_id=audit.id, role=given.role, artifact_id=given.artifact_id, path=given.path, url=given.url
-            )
-            for given in inputs
-        )
-        job.audit_id = audit.id
-        self._session.add(job)
-        await self.tell(audit, "audit.queued")
-        await self._session.refresh(audit)
+        audit.state = audit.progress_stage = audit.state or "queued"
+        written = ("id", "tenant_id", "project_id", "run_name", "state", "depth", "callback_url", "auditor_version")
+        row = {name: getattr(audit, name) for name in (*written, "fingerprint", "rerun_of")}
+        row |= {name: Jsonb(getattr(audit, name)) for name in ("policy", "labels", "environment")}
+        row["baseline"] = Jsonb(audit.baseline) if audit.baseline is not None else None
+        rows = {
+            "audit_id": audit.id,
+            "tenant_id": self._tenant_id,
+            "state": audit.state,
+            "roles": [given.role for given in inputs],
+            "artifact_ids": [given.artifact_id for given in inputs],
+            "paths": [given.path for given in inputs],
+            "urls": [given.url for given in inputs],
+            "job_id": job.id,
+            "kind": job.kind,
+            "queue": job.queue,
+            "max_attempts": job.max_attempts,
+            "request_id": log_context.request_id(),
+            "traceparent": log_context.traceparent(),
+        }
+        connection = await driver_of(self._session)
+        async with connection.pipeline():
+            made = await connection.execute(_ADD, row)
+            await connection.execute(_ADD_ROWS, rows)
+            added = await made.fetchone()
+        for name, value in zip(_DATABASES_OWN, added or (), strict=True):
+            setattr(audit, name, value)
         if audit.labels:
             terms = sorted(label_terms(audit.labels))
             await self._session.execute(ADD_TERMS, {"audit_id": audit.id, "terms": terms})
@@ -210,6 +259,9 @@ class AuditRepository:
         for use, artifact in (await self._session.execute(query)) if rows else ():
             inputs[use.audit_id].append(_input(use, artifact))
         return [AuditRecord(audit, project, tuple(inputs[audit.id])) for audit, project in rows]
+
+    async def _row(self, statement: LiteralString, **parameters: Any) -> tuple[Any, ...] | None:
+        return await row_of(await driver_of(self._session), statement, {"tenant_id": self._tenant_id, **parameters})
 
 
 def _input(use: AuditArtifact, artifact: Artifact | None) -> Input:

@@ -31,10 +31,10 @@ def body_of(record: AuditRecord) -> AuditBody:
     return audit_body(row, record.project, artifacts)
 
 
-def headers_of(record: AuditRecord) -> dict[str, str]:
+def headers_of(version: int, state: str) -> dict[str, str]:
     """ETag, and when to ask again while the audit goes on."""
-    headers = {"ETag": entity_tag(record.audit.version), "Cache-Control": "private, no-cache"}
-    if not has_ended(record.audit):
+    headers = {"ETag": entity_tag(version), "Cache-Control": "private, no-cache"}
+    if state not in TERMINAL_STATES:
         headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
     return headers
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from runaudit import __version__
@@ -19,7 +18,7 @@ from runaudit_service.api.webhooks.callbacks import call_back
 from runaudit_service.store import log_context
 from runaudit_service.store.blobs import Blob, BlobStore
 from runaudit_service.store.fingerprint import fingerprint
-from runaudit_service.store.models import TERMINAL_STATES, Audit, Job, Project, new_id
+from runaudit_service.store.models import TERMINAL_STATES, Audit, Job, new_id
 from runaudit_service.store.queue import FETCH_QUEUE, QUEUE_OF_DEPTH, Queue
 from runaudit_service.store.remote_source import pinned_digest
 
@@ -66,14 +65,14 @@ class AuditService:
         `force`. What has a path, or a URL that names no digest, is never the same: its content may have changed.
         Raises NotFoundError.
         """
-        project = await self._project(order.project)
+        project_id, default_policy = await self._project(order.project)
         await self._audits.hold_blobs(_digests(order, stored))
         inputs = await self._inputs(order, stored, path)
-        policy = order.policy.model_dump(mode="json", exclude_defaults=True) if order.policy else project.default_policy
+        policy = order.policy.model_dump(mode="json", exclude_defaults=True) if order.policy else default_policy
         baseline = await self._baseline(policy)
         audit = Audit(
             id=new_id(),
-            project_id=project.id,
+            project_id=project_id,
             run_name=order.run_name,
             depth=order.depth,
             policy=policy,
@@ -85,12 +84,12 @@ class AuditService:
             **baseline,
         )
         if not order.force and all(given.digest is not None for given in inputs):
-            earlier = await self._audits.earlier(project.id, audit.fingerprint)
+            earlier = await self._audits.earlier(project_id, audit.fingerprint)
             if earlier is not None:
                 if order.callback_url is not None:
                     await call_back(self._session, earlier.audit, order.callback_url)
                 return Submitted(earlier, None)
-        return await self._queue(audit, inputs)
+        return await self._queue(audit, order.project, inputs)
 
     async def rerun(self, audit_id: uuid.UUID) -> Submitted:
         """A new audit of the same artifacts with the same options. Raises NotFoundError."""
@@ -112,7 +111,7 @@ class AuditService:
             # As it was measured then: the baseline itself may have been deleted since.
             **({} if old.baseline is None else {"baseline": old.baseline}),
         )
-        return await self._queue(audit, record.inputs)
+        return await self._queue(audit, record.project, record.inputs)
 
     async def cancel(self, audit_id: uuid.UUID) -> AuditRecord:
         """Cancel at once what no worker holds; else ask the worker, which looks when it renews its lease.
@@ -160,17 +159,19 @@ class AuditService:
             raise ConflictError("There is no report yet: the audit has not ended.", code="audit_not_ended")
         return text
 
-    async def _queue(self, audit: Audit, inputs: Sequence[Input]) -> Submitted:
+    async def _queue(self, audit: Audit, project: str, inputs: Sequence[Input]) -> Submitted:
         fetches = any(given.url is not None for given in inputs)
         queue = FETCH_QUEUE if fetches else QUEUE_OF_DEPTH[audit.depth]
         if fetches:
             audit.state = audit.progress_stage = "fetching"
-        job = Job(kind="fetch" if fetches else "audit", queue=queue, max_attempts=self._max_attempts)
+        job = Job(id=new_id(), kind="fetch" if fetches else "audit", queue=queue, max_attempts=self._max_attempts)
         await self._audits.add(audit, inputs, job)
         log_context.note(audit_id=audit.id, job_id=job.id)
         if audit.callback_url is not None:
             await call_back(self._session, audit, audit.callback_url)
-        return Submitted(await self.get(audit.id), queue)
+        # As it would be read: `run` before `data`.
+        record = AuditRecord(audit, project, tuple(sorted(inputs, key=lambda given: given.role, reverse=True)))
+        return Submitted(record, queue)
 
     async def _lock(self, audit_id: uuid.UUID) -> tuple[AuditRecord, Sequence[Job]]:
         locked = await self._audits.lock(audit_id)
@@ -178,9 +179,9 @@ class AuditService:
             raise _no_audit(audit_id)
         return locked
 
-    async def _project(self, name: str) -> Project:
-        query = select(Project).where(Project.tenant_id == self._tenant_id, Project.name == name)
-        project = await self._session.scalar(query)
+    async def _project(self, name: str) -> tuple[uuid.UUID, dict[str, Any]]:
+        """Its id and default policy. Raises NotFoundError."""
+        project = await self._audits.project(name)
         if project is None:
             raise NotFoundError(f"There is no project {name!r}.", code="project_not_found", place="/project")
         return project

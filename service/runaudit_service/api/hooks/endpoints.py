@@ -136,7 +136,7 @@ async def receive_event(
     Takes the keys of a request for an audit that name a source by URL or digest; other plain values become labels. What
     can be written freely should rather post to `/v1/audits`.
     """
-    async with claimed(shared.database, caller, "POST /v1/hooks/generic", idempotency_key) as claim:
+    async with claimed(shared.database, shared.direct, caller, "POST /v1/hooks/generic", idempotency_key) as claim:
         order = order_of_event(await read_json(request, GenericEvent))
         payload = hashlib.sha256(order.model_dump_json().encode()).hexdigest()
         replayed = claim.replay(payload)

@@ -12,17 +12,22 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
-from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from runaudit_service.api.artifacts.repository import ArtifactRepository
+from runaudit_service.api.direct import driver_of, row_of
 from runaudit_service.api.errors import ApiError
 from runaudit_service.api.limits.book import Limits
 from runaudit_service.api.uploads.repository import UploadRepository
-from runaudit_service.store.models import Audit
 
 QUEUE_RETRY_SECONDS: Final = 60
 """an audit takes from seconds to minutes"""
+
+
+# Not counted to the end: how far over it is does not matter.
+_ONE_WAITS_TOO_MANY: Final = """
+    SELECT FROM audits WHERE tenant_id = %(tenant_id)s AND state IN ('queued', 'fetching') OFFSET %(most)s LIMIT 1
+"""
 
 
 class QueuedAuditsQuotaError(ApiError):
@@ -47,10 +52,8 @@ async def require_place_in_queue(session: AsyncSession, tenant_id: uuid.UUID, li
     most = limits.max_queued_audits
     if not most:
         return
-    waiting = select(Audit.id).where(Audit.tenant_id == tenant_id, Audit.state.in_(("queued", "fetching")))
-    # Not counted to the end: how far over it is does not matter.
-    counted = await session.scalar(select(func.count()).select_from(waiting.limit(most + 1).subquery()))
-    if (counted or 0) > most:
+    over = await row_of(await driver_of(session), _ONE_WAITS_TOO_MANY, {"tenant_id": tenant_id, "most": most})
+    if over is not None:
         raise QueuedAuditsQuotaError(f"{most} audits of this tenant wait already, which is as many as may wait.")
 
 
