@@ -26,6 +26,7 @@ from runaudit_service.store import deliveries
 from runaudit_service.store.database import libpq_url, sync_engine
 from runaudit_service.store.deliveries import Claimed, Outcome
 from runaudit_service.store.settings import Settings, settings
+from runaudit_service.store.tracing import tracing
 from runaudit_service.store.web_address import UrlNotAllowedError, WebAddress
 from runaudit_service.store.webhooks import CHANNEL
 from runaudit_worker.guarded import AsyncGuardedClient
@@ -237,12 +238,14 @@ def main() -> int:
         parser.error("RUNAUDIT_DATABASE_URL must be set; `runaudit serve` sets it itself")
     log_to_stderr()
     show_metrics(configured)
+    tracing.begin("runaudit-sender")
     _log.info("sender begins")
     engine = sync_engine(configured.database_url, pool_size=3)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(send_until_stopped(configured, engine))
     finally:
+        tracing.end()
         engine.dispose()
     return 0
 

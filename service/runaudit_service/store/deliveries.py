@@ -45,6 +45,8 @@ class Claimed:
     snapshot: dict[str, Any] | None
     body: str | None
     """as it was sent before; None before the first attempt"""
+    traceparent: str | None = None
+    """the trace of the request that asked for the audit"""
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,8 @@ _CLAIM: Final = text(
             WHEN endpoints.previous_secret_expires_at > now() THEN endpoints.previous_secret
             WHEN projects.previous_signing_secret_expires_at > now() THEN projects.previous_signing_secret
         END AS previous_secret,
-        taken.step, taken.snapshot, taken.body
+        taken.step, taken.snapshot, taken.body,
+        (SELECT traceparent FROM jobs WHERE jobs.audit_id = taken.audit_id ORDER BY id LIMIT 1) AS traceparent
     FROM taken
     LEFT JOIN webhook_endpoints AS endpoints ON endpoints.id = taken.endpoint_id
     LEFT JOIN projects ON projects.id = taken.project_id
@@ -244,6 +247,7 @@ def claim(engine: Engine, rooms: Mapping[str, int], unproven: int, limit: int, l
             step=row.step,
             snapshot=row.snapshot,
             body=row.body,
+            traceparent=row.traceparent,
         )
         for row in rows
     ]

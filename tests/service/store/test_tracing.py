@@ -5,60 +5,20 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from runaudit_service.store import log_context, tracing
+from tests.service.collector import Collector, collecting
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
-class Collector(HTTPServer):
-    """What spans are sent to: OTLP over HTTP."""
-
-    def __init__(self) -> None:
-        self.spans: dict[str, Span] = {}
-        self.services: set[str] = set()
-        super().__init__(("127.0.0.1", 0), Receiver)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
-
-
-class Receiver(BaseHTTPRequestHandler):
-    server: Collector
-
-    def do_POST(self) -> None:
-        assert self.path == "/v1/traces"
-        assert self.headers.get("Content-Encoding") is None
-        sent = ExportTraceServiceRequest.FromString(self.rfile.read(int(self.headers["Content-Length"])))
-        for resource in sent.resource_spans:
-            self.server.services |= {
-                one.value.string_value for one in resource.resource.attributes if one.key == "service.name"
-            }
-            self.server.spans |= {span.name: span for scope in resource.scope_spans for span in scope.spans}
-        self.send_response(200)
-        self.end_headers()
-
-    def log_message(self, format: str, *arguments: object) -> None:
-        pass
-
-
 @pytest.fixture
 def collector() -> Iterator[Collector]:
-    made = Collector()
-    thread = threading.Thread(target=made.serve_forever)
-    thread.start()
-    yield made
-    made.shutdown()
-    thread.join()
-    made.server_close()
+    with collecting() as made:
+        yield made
 
 
 def test_spans_join_the_trace_that_they_are_given(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,7 +33,7 @@ def test_spans_join_the_trace_that_they_are_given(collector: Collector, monkeypa
         ours.past("validate", begun=1000.0, ended=1002.5)
     ours.end()
     request, audit, stage = (collector.spans[name] for name in ("POST", "audit", "validate"))
-    assert collector.services == {"runaudit-test"}
+    assert {service for service, _ in collector.sent} == {"runaudit-test"}
     assert {span.trace_id.hex() for span in (request, audit, stage)} == {PARENT.split("-")[1]}
     assert request.parent_span_id.hex() == PARENT.split("-")[2]
     assert (audit.parent_span_id, stage.parent_span_id) == (request.span_id, audit.span_id)

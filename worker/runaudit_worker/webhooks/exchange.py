@@ -12,6 +12,7 @@ from typing import Final, Literal
 from runaudit.errors import RunauditError
 from runaudit_service.store import signing
 from runaudit_service.store.deliveries import Claimed, Outcome
+from runaudit_service.store.tracing import tracing
 from runaudit_service.store.webhooks import PING
 from runaudit_worker.guarded import Answer, AsyncGuardedClient
 from runaudit_worker.webhooks.messages import body_of
@@ -35,6 +36,18 @@ class Exchange:
 
     async def attempt(self, delivery: Claimed) -> Outcome:
         """Sends the message once. Never raises for what the receiver, or the way to it, does."""
+        with tracing.span(f"webhook {delivery.type}", parent=delivery.traceparent) as span:
+            outcome = await self._attempt(delivery)
+            if span is not None:
+                # Neither the URL nor the answer, which may hold secrets.
+                span.set_attributes({"runaudit.message_id": delivery.message_id, "runaudit.attempt": delivery.step + 1})
+                if outcome.status is not None:
+                    span.set_attribute("http.response.status_code", outcome.status)
+                if outcome.error is not None:
+                    span.set_attribute("error.type", outcome.error)
+            return outcome
+
+    async def _attempt(self, delivery: Claimed) -> Outcome:
         started_at, begun = datetime.now(UTC), time.monotonic()
         body = status = error = response = retry_after = None
         try:
