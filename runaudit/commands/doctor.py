@@ -29,14 +29,17 @@ CHILD_SECONDS: Final = 120
 
 
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False) -> None:
-    """Show versions, extras, accelerators, isolation, every setting, and whether the service can be reached.
+    """Show versions, extras, accelerators, isolation, every setting, and whether artifacts can be stored and the
+    service be reached.
 
-    Exit code 3 if a service is configured but does not answer or a setting is not valid, else 0.
+    Exit code 3 if a service is configured but does not answer, a setting is not valid or the artifact store does not
+    work, else 0.
     """
     found = _examine()
     deliver(json.dumps(found, indent=2) if as_json else _described(found), None)
     broken = {"error", "errors"} & found["settings"].keys()
-    healthy = not broken and found["service"]["state"] in ("ready", "not_configured")
+    stored = found["settings"].get("blob_store", {}).get("state") != "error"
+    healthy = not broken and stored and found["service"]["state"] in ("ready", "not_configured")
     raise typer.Exit(EXIT_PASS if healthy else EXIT_SERVICE)
 
 
@@ -129,9 +132,10 @@ def _described(found: dict[str, Any]) -> str:
         ("Isolation of the child processes", [f"{name:<13} {state}" for name, state in found["isolation"].items()]),
         ("Settings of the client commands", _setting_lines({"settings": found["client"]})),
         ("Settings of the service", _setting_lines(found["settings"])),
+        ("Artifact store", [f"{name:<13} {value}" for name, value in found["settings"].get("blob_store", {}).items()]),
         ("Service", [f"{name:<13} {value}" for name, value in found["service"].items()]),
     ]
-    return "\n\n".join("\n".join([title, *(f"  {line}" for line in lines)]) for title, lines in sections)
+    return "\n\n".join("\n".join([title, *(f"  {line}" for line in lines)]) for title, lines in sections if lines)
 
 
 def _extra_line(name: str, state: dict[str, Any]) -> str:

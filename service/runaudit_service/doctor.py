@@ -1,4 +1,7 @@
-"""The settings as JSON, with secrets masked; a process of its own, so that the command line needs no service extra."""
+"""The settings as JSON, with secrets masked, and whether the artifact store works.
+
+A process of its own, so that the command line needs no service extra.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from runaudit_service.store.blobs import BlobStoreError, open_blobs
 from runaudit_service.store.settings import Settings, mistakes
 
 PASSWORD_IN_URL = re.compile(r"(?<=://)([^/@:\s]*):[^/\s]*@")
@@ -38,9 +42,25 @@ def listing() -> list[dict[str, Any]]:
     ]
 
 
+def blob_store() -> dict[str, str]:
+    """`kind` (folder or bucket), `place`, and `state`: `ready` or `error`, with a `detail`."""
+    settings = Settings()
+    bucket = settings.bucket
+    known = (
+        {"kind": "folder", "place": str(settings.blob_dir)}
+        if bucket is None
+        else {"kind": "bucket", "place": settings.blob_url}
+    )
+    try:
+        open_blobs(settings).check()
+    except (BlobStoreError, OSError) as error:
+        return known | {"state": "error", "detail": str(error.__cause__ or error)}
+    return known | {"state": "ready", "detail": "it can be read and written"}
+
+
 def main() -> None:
     try:
-        answer: dict[str, Any] = {"settings": listing()}
+        answer: dict[str, Any] = {"settings": listing(), "blob_store": blob_store()}
     except ValidationError as error:
         answer = {"errors": mistakes(error)}
     sys.stdout.write(json.dumps(answer))

@@ -12,6 +12,7 @@ import pytest
 
 from runaudit_service.doctor import masked
 from runaudit_service.store.settings import Settings
+from tests.bucket_server import ACCESS_KEY, SECRET_KEY, BucketServer
 from tests.cli.command import runaudit
 from tests.client.peer import Answer, peer, problem
 
@@ -109,3 +110,27 @@ def test_a_module_in_the_working_folder_is_never_imported(tmp_path: Path) -> Non
 )
 def test_only_passwords_are_masked(text: str, shown: str) -> None:
     assert masked(text) == shown
+
+
+def test_a_folder_of_artifacts_is_looked_at_and_not_made(tmp_path: Path) -> None:
+    code, found = examined(tmp_path)
+    assert (code, found["settings"]["blob_store"]["state"]) == (0, "ready")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").touch()
+    code, found = examined(tmp_path, RUNAUDIT_BLOB_URL=str(tmp_path / "file"))
+    assert (code, found["settings"]["blob_store"]["state"]) == (3, "error")
+
+
+def test_a_bucket_of_artifacts_is_written_read_and_listed(bucket_server: BucketServer, tmp_path: Path) -> None:
+    bucket = {"RUNAUDIT_BLOB_URL": bucket_server.url("doctor"), "AWS_ACCESS_KEY_ID": ACCESS_KEY}
+    code, found = examined(tmp_path, **bucket, AWS_SECRET_ACCESS_KEY=SECRET_KEY)
+    assert (code, found["settings"]["blob_store"]["kind"], found["settings"]["blob_store"]["state"]) == (
+        0,
+        "bucket",
+        "ready",
+    )
+    assert bucket_server.objects("doctor") == [], "the trial is left"
+    ended = runaudit("doctor", cwd=tmp_path, environment=bucket | {"AWS_SECRET_ACCESS_KEY": "wr0ng"})
+    assert ended.returncode == 3
+    assert re.search(r"Artifact store\n  kind +bucket\n  place +s3://\S+\n  state +error\n  detail .*403", ended.stdout)
+    assert "wr0ng" not in ended.stdout

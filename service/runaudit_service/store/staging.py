@@ -61,6 +61,10 @@ class Staging:
                     left -= len(chunk)
                     yield chunk
 
+    def has(self, upload_id: uuid.UUID) -> bool:
+        """Whether this host has what arrived of an upload."""
+        return self.folder(upload_id).is_dir()
+
     def remove(self, upload_id: uuid.UUID) -> None:
         """Delete all of an upload. Raises OSError."""
         folder = self.folder(upload_id)
@@ -74,12 +78,27 @@ class Staging:
         limit = time.time() - seconds
         return [uuid.UUID(hex=path.name) for path in self.root.iterdir() if _is_upload(path, limit)]
 
+    def remove_untouched(self, seconds: float) -> int:
+        """Delete uploads of which nothing was written for so long; how many.
+
+        For a host whose disk the reaper does not share. `seconds` have to be more than an upload is kept by its row.
+        """
+        limit = time.time() - seconds
+        untouched = [one for one in self.older_than(seconds) if _newest(self.folder(one)) < limit]
+        for upload_id in untouched:
+            self.remove(upload_id)
+        return len(untouched)
+
 
 def _is_upload(path: Path, limit: float) -> bool:
     try:
         return uuid.UUID(hex=path.name).hex == path.name and path.is_dir() and path.stat().st_mtime < limit
     except (ValueError, FileNotFoundError):
         return False
+
+
+def _newest(folder: Path) -> float:
+    return max((file.stat().st_mtime for file in folder.iterdir()), default=0.0)
 
 
 class PieceWriter:

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -168,6 +169,23 @@ def test_of_two_writers_on_two_replicas_one_gets_it(
         assert int(second.headers["Retry-After"]) > 0
         assert (first.status_code, first.headers["Upload-Complete"]) == (204, "?1")
         assert state(other, place) == (len(CONTENT), len(CONTENT), "?1")
+
+
+def test_a_host_without_the_pieces_takes_no_more(
+    api: Api, owner: Owner, settings: Settings, runner: asyncio.Runner, tmp_path: Path
+) -> None:
+    """Two API hosts that share a bucket and no disk."""
+    place = begin(api)
+    assert send(api, place, CONTENT[:1000], 0).status_code == 204
+    other_host = settings.model_copy(update={"upload_dir": tmp_path / "other"})
+    with Api(create_app(other_host), runner, owner.key) as other:
+        for offset, body in ((1000, CONTENT[1000:]), (1000, b"")):
+            refused = send(other, place, body, offset)
+            assert (refused.status_code, code_of(refused)) == (503, "upload_elsewhere")
+            assert (refused.headers["Upload-Offset"], int(refused.headers["Retry-After"]) > 0) == ("1000", True)
+        assert state(other, place) == (1000, len(CONTENT), "?0")
+        assert not (tmp_path / "other").exists()
+    assert send(api, place, CONTENT[1000:], 1000).headers["Upload-Complete"] == "?1"
 
 
 def test_a_writer_whose_hold_was_taken_changes_nothing(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 import uuid
 from hashlib import sha256
 from pathlib import Path
@@ -68,6 +69,22 @@ def test_the_reserve_is_kept_while_bytes_come_in(tmp_path: Path) -> None:
     writer.close()
     with pytest.raises(StorageFullError):
         require_room(tmp_path / "not" / "there" / "yet", 0, 2 * free_bytes(tmp_path))
+
+
+def test_only_what_nobody_writes_to_any_more_is_removed(tmp_path: Path) -> None:
+    staging = Staging(tmp_path / "uploads")
+    assert staging.remove_untouched(3600) == 0
+    left, written_to, new = uuid.uuid4(), uuid.uuid4(), uuid.uuid4()
+    for upload in (left, written_to, new):
+        written(staging, upload, 0, [b"piece"])
+    long_ago = time.time() - 7200
+    for upload in (left, written_to):
+        for path in (*staging.folder(upload).iterdir(), staging.folder(upload)):
+            os.utime(path, (long_ago, long_ago))
+    for path in staging.folder(written_to).iterdir():
+        os.utime(path)
+    assert staging.remove_untouched(3600) == 1
+    assert [staging.has(upload) for upload in (left, written_to, new)] == [False, True, True]
 
 
 def test_a_file_becomes_a_blob_without_being_copied(tmp_path: Path) -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from hashlib import sha256
+from urllib.parse import quote
 
 import pytest
 from pydantic import SecretStr
 
+from runaudit_service.store.blobs import FolderBlobs
 from runaudit_service.store.remote_source import BucketObject, file_name, parse_source
 from runaudit_service.store.settings import Settings
 from runaudit_service.store.web_address import WebAddress
 from runaudit_worker.fetching.bucket import Buckets
+from tests.bucket_server import ACCESS_KEY, SECRET_KEY, BucketServer
 from tests.worker import rows
 from tests.worker.fetching.conftest import Egress
 from tests.worker.outside import Authority, chosen, outside, redirect, reply
@@ -99,6 +103,35 @@ def test_what_a_bucket_refuses(egress: Egress, authority: Authority) -> None:
         bucket = with_endpoint(egress, server.url("", "127.0.0.1"))
         problem = bucket.outcome("s3://runs/none.zip")
     assert problem["code"] == "answer_refused"
+
+
+@pytest.mark.parametrize("scheme", ["s3", "gs"])
+def test_a_server_that_checks_signatures_hands_out_what_it_has(
+    egress: Egress, bucket_server: BucketServer, scheme: str
+) -> None:
+    """Of another project, which refuses a wrong signature: Google's XML API takes the same ones."""
+    key = f"{scheme} runs/a b+c=ü~(1).zip"
+    place = bucket_server.root / "models" / key
+    place.parent.mkdir(exist_ok=True)
+    place.write_bytes(RUN)
+    settings = egress.settings.model_copy(
+        update={
+            f"fetch_{scheme}_buckets": "models, blobs",
+            f"fetch_{scheme}_endpoint": bucket_server.endpoint,
+            f"fetch_{scheme}_access_key": ACCESS_KEY,
+            f"fetch_{scheme}_secret_key": SecretStr(SECRET_KEY),
+        }
+    )
+    bucket = Egress(egress.engine, egress.bell, settings)
+    submitted = bucket.submit(f"{scheme}://models/{quote(key)}#sha256={sha256(RUN).hexdigest()}")
+    assert bucket.work()
+    assert rows.audit_of(egress.engine, submitted).state == "queued"
+    assert FolderBlobs(settings.blob_dir).path(sha256(RUN).hexdigest()).read_bytes() == RUN
+    assert bucket.outcome(f"{scheme}://models/none.zip")["code"] == "answer_refused"
+    assert bucket.outcome(f"{scheme}://elsewhere/none.zip")["code"] == "source_not_configured"
+    wrong = settings.model_copy(update={f"fetch_{scheme}_secret_key": SecretStr("wrong")})
+    refused = Egress(egress.engine, egress.bell, wrong).outcome(f"{scheme}://models/{quote(key)}")
+    assert (refused["code"], "403" in refused["detail"]) == ("answer_refused", True)
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,8 @@ async def has_artifact(
 ) -> Response:
     """200 if this tenant has sent an artifact of this SHA-256 and it is still here; else 404. It then stays long enough
     to be named in `POST /v1/audits`."""
-    if SHA256.fullmatch(sha256) is not None:
+    # Looked for before the transaction, too: a store that hangs must not keep the database's connections.
+    if SHA256.fullmatch(sha256) is not None and await shared.blobs.look(sha256):
         async with shared.database.transaction() as session:
             artifacts = ArtifactRepository(session, caller.tenant_id)
             await artifacts.hold_blob(sha256)

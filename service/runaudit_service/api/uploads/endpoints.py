@@ -18,6 +18,7 @@ from runaudit_service.api.uploads.errors import (
     COMPLETE_HEADER,
     LENGTH_HEADER,
     OFFSET_HEADER,
+    UploadElsewhereError,
     UploadNotFoundError,
     UploadTooLongError,
     state_headers,
@@ -155,6 +156,9 @@ async def append_to_upload(
         announced = request.headers.get("content-length", "")
         if announced.isdecimal() and upload_offset + int(announced) > hold.upload.length:
             raise UploadTooLongError(hold.upload)
+        # Before anything is taken: pieces on two hosts that share no disk could never be put together.
+        if hold.upload.received and not await asyncio.to_thread(shared.staging.has, upload_id):
+            raise UploadElsewhereError(hold.upload)
         last = await receive(request.stream(), hold, shared.staging, settings.upload_expiry_seconds)
         if hold.upload.received == hold.upload.length:
             await seal(shared.database, tenant_id, hold, last, blobs=shared.blobs, staging=shared.staging)

@@ -47,6 +47,18 @@ class UploadBusyError(ConflictError):
         self.headers = {"Retry-After": str(RETRY_SECONDS)} | (state_headers(upload) if upload is not None else {})
 
 
+class UploadElsewhereError(ApiError):
+    """What has arrived lies on the disk of another host, which this one does not share."""
+
+    code = "upload_elsewhere"
+    status = 503
+    title = "Another host has this upload"
+
+    def __init__(self, upload: Upload) -> None:
+        super().__init__("Another host of this service has what was sent before. Try again: the next may be that one.")
+        self.headers = {"Retry-After": str(RETRY_SECONDS)} | state_headers(upload)
+
+
 class UploadTooLongError(ApiError):
     """More bytes than the upload was announced with."""
 
