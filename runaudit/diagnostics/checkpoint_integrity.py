@@ -10,9 +10,9 @@ import numpy as np
 from runaudit.diagnostics.answers import found, not_run, passed, why_absent
 from runaudit.diagnostics.contradicted_arguments import Contradiction, contradictions
 from runaudit.diagnostics.evidence import Check, CheckResult, Evidence, Impact, Measurement, Remedy, Severity
-from runaudit.diagnostics.recorded_rows import recorded_differences
+from runaudit.diagnostics.recorded_rows import Comparison, recorded_differences
 from runaudit.diagnostics.thresholds import threshold
-from runaudit.runs.facts import CheckpointFacts, RunFacts
+from runaudit.runs.facts import CheckpointFacts, Curves, RunFacts
 
 CAUSE: Final = "checkpoint_integrity"
 
@@ -50,7 +50,7 @@ def examine(evidence: Evidence) -> CheckResult:  # noqa: PLR0911 - one answer a 
         return _inconsistent(run, contradicted)
     if checkpoint is None:
         return not_run(CAUSE, why_absent(evidence, "checkpoint"))
-    compared = recorded_differences(run.curves, checkpoint) if run.curves is not None else None
+    compared = _recorded(run, run.curves, checkpoint) if run.curves is not None else None
     if compared is not None and compared.differing > LIMITS.differing_rows:
         return _altered(checkpoint, compared.differing, compared.compared, compared.place, compared.column)
     if len(contradicted) > LIMITS.contradictions:
@@ -142,6 +142,13 @@ def _inconsistent(run: RunFacts, contradicted: tuple[Contradiction, ...]) -> Che
             Remedy("Hand in the folder as training wrote it", "With the results.csv and args.yaml of the same run."),
         ),
     )
+
+
+def _recorded(run: RunFacts, curves: Curves, checkpoint: CheckpointFacts) -> Comparison | None:
+    """The checkpoint's rows against results.csv, of which a last line may be half written: a full disk, a copy."""
+    behind = f"{curves.source}:{curves.lines[-1] + 1}"
+    cut_off = any(note.code == "row_length" and note.place == behind for note in run.notes)
+    return recorded_differences(curves, checkpoint, cut_off=cut_off)
 
 
 def _altered(checkpoint: CheckpointFacts, differing: int, compared: int, place: str | None, column: str) -> CheckResult:

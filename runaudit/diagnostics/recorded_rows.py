@@ -34,11 +34,12 @@ class Comparison:
     column: str
 
 
-def recorded_differences(curves: Curves, checkpoint: CheckpointFacts) -> Comparison | None:
+def recorded_differences(curves: Curves, checkpoint: CheckpointFacts, *, cut_off: bool = False) -> Comparison | None:
     """Compares every recorded row with the rows of its epoch; None where the checkpoint records none to compare.
 
     A resumed run has several rows of an epoch, of which one must agree. An epoch that results.csv lacks counts as a
-    difference: ultralytics appends to the file and never removes a row.
+    difference: ultralytics appends to the file and never removes a row. `cut_off`: its last line ends too early, so
+    that the epoch after the last whole row is none it lacks.
     """
     recorded = {name.strip(): column for name, column in checkpoint.train_results.items()}
     epochs = recorded.get("epoch")
@@ -58,8 +59,10 @@ def recorded_differences(curves: Curves, checkpoint: CheckpointFacts) -> Compari
     for index, epoch in enumerate(epochs):
         if epoch is None or not math.isfinite(epoch):
             continue
-        compared += 1
         candidates = rows_of.get(int(epoch) + offset, [])
+        if cut_off and int(epoch) + offset == curves.epochs[-1] + 1 and not candidates:
+            continue
+        compared += 1
         wrong = [_first_difference(pairs, index, row) for row in candidates]
         if None in wrong:
             continue

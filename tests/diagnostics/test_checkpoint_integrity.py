@@ -234,3 +234,17 @@ def test_contradictions_stand_beside_rows_that_contradict_the_plan():
     result = contradicted({"epochs": 50}, {"epochs": 100}, status="inconsistent", notes=notes)
     assert result.finding is not None
     assert "epochs in args.yaml" in [item.name for item in result.finding.evidence]
+
+
+@pytest.mark.parametrize(("place", "outcome"), [("results.csv:101", "passed"), ("results.csv:50", "failed")])
+def test_a_last_line_that_was_half_written_is_no_alteration(place: str, outcome: str):
+    rows = recorded(cases.run())
+    columns = {"train": cases.falling(), "val": cases.falling(seed=2), "rate": cases.linear_rate()}
+    short = cases.run(cases.smooth()[:-1], **{name: column[:-1] for name, column in columns.items()})
+    short = short.model_copy(
+        update={
+            "notes": (Note(code="row_length", detail="It has 5 cells.", place=place),),
+            "checkpoint": cases.checkpoint(train_results=rows),
+        }
+    )
+    assert examine(replace(cases.healthy(), run=short)).outcome == outcome
