@@ -11,6 +11,7 @@ from runaudit.diagnostics.evidence import CheckResult, Evidence, Impact, Measure
 from runaudit.diagnostics.interventions import named
 from runaudit.diagnostics.label_issues import cost_of_suspects, failing
 from runaudit.diagnostics.thresholds import threshold
+from runaudit.diagnostics.written_otherwise import reading_of
 from runaudit.evaluation.facts import Interval, InterventionFacts
 
 CAUSE: Final = "overfitting"
@@ -83,20 +84,23 @@ def shift_cost(evidence: Evidence) -> float:
     Only validation images moved towards training count: training images lose more by a change than new ones would where
     the model knows them by heart.
     """
-    gained = named(evidence, "match_photometry")
-    return max(0.0, gained.ci95[0]) if gained is not None and gained.ci95 is not None else 0.0
+    changes = (named(evidence, name) for name in ("match_photometry", "without_blank_images"))
+    return sum(max(0.0, change.ci95[0]) for change in changes if change is not None and change.ci95 is not None)
 
 
 def label_cost(evidence: Evidence) -> float:
-    """What wrong validation labels surely cost: the lower end; 0 where no kind of error is above that of clean labels.
+    """What wrong validation labels surely cost: lower ends, of labels written by another rule and of those that are
+    wrong by themselves; these cost 0 where no kind of error is above that of clean labels.
 
     They lower mAP in validation and not on training images, whose labels the model has learnt.
     """
+    reading = reading_of(evidence)
+    misread = max(0.0, reading.ci95[0]) if reading is not None and reading.ci95 is not None else 0.0
     quality = evidence.evaluation.label_quality if evidence.evaluation is not None else None
     if quality is None or not any(failing(rate) for rate in quality.rates):
-        return 0.0
+        return misread
     ends = cost_of_suspects(evidence).ci95
-    return ends[0] if ends is not None else 0.0
+    return misread + (ends[0] if ends is not None else 0.0)
 
 
 def _impact(left: float, ends: Interval) -> Impact:

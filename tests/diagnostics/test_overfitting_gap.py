@@ -81,6 +81,12 @@ def test_what_a_shift_costs_is_no_overfitting() -> None:
     assert judged(0.5, others=(regained,)).outcome == "failed"
 
 
+@pytest.mark.parametrize("name", ["without_blank_images", "labels_read_as_mirrored"])
+def test_what_images_without_content_or_misread_labels_cost_is_no_overfitting(name: str) -> None:
+    regained = change(name, 0.55, 0.75, 0.02)
+    assert judged(0.25, others=(regained,)).outcome == "passed"
+
+
 def test_copies_in_validation_leave_it_open() -> None:
     assert judged(0.0, leaked=leakage(exact=60)).outcome == "inconclusive"
     without = change("without_leaked_images", 0.7, 0.55, 0.02)
