@@ -11,7 +11,6 @@ from benchmarks.simulated_curves import simulate
 from runaudit.diagnostics.history import history_of
 from runaudit.diagnostics.insufficient_epochs import LIMITS, examine
 from runaudit.diagnostics.more_epochs import LIMITS as MORE_EPOCHS
-from runaudit.diagnostics.more_epochs import gain_of_more
 from tests.diagnostics import cases
 
 
@@ -65,19 +64,6 @@ def test_a_best_row_a_little_before_the_end_is_no_sign_of_convergence_if_the_end
     fallen = metric.copy()
     fallen[-4:] -= 0.1
     assert examine(cases.curves_only(cases.run(fallen))).outcome == "passed"
-
-
-def test_gains_that_were_measured_lie_within_the_interval_of_what_is_projected():
-    """mAP50-95 of trainings of 10 and of 40 epochs on rendered data, and what 40 and 80 brought in truth."""
-    ten = np.asarray([0.33, 0.45, 0.50, 0.62, 0.68, 0.71, 0.74, 0.77, 0.80, 0.81])
-    assert gain_of_more(ten, 4.0).ci95[0] < 0.033 < gain_of_more(ten, 4.0).ci95[1]
-    level = np.full(60, 0.7)
-    assert gain_of_more(level, 2.0).value == 0.0
-
-
-def test_no_number_of_doublings_promises_more_than_half_of_the_headroom():
-    steep = np.linspace(0.1, 0.8, 40)
-    assert gain_of_more(steep, 64.0).ci95[1] == pytest.approx(0.5 * 0.2)
 
 
 def test_a_gain_of_the_decay_tail_alone_is_no_alarm():
