@@ -36,7 +36,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Bar:
-    """One row of a bar chart: its value and 95 % interval, in the chart's unit."""
+    """One row of a bar chart: its value, whole where it is a count, and 95 % interval, in the chart's unit."""
 
     name: str
     value: float
@@ -107,7 +107,8 @@ def bar_chart(
         parts.append(element("rect", x=min(zero, end), y=middle - 7, width=abs(end - zero), height=14.0, fill=colour))
         if bar.ci95 is not None:
             parts += _whisker(across.at(bar.ci95[0]), across.at(bar.ci95[1]), middle)
-        parts.append(_words(f"{bar.value:.3f}", WIDTH - right + 8, middle + 4, anchor="start"))
+        said = str(bar.value) if isinstance(bar.value, int) else f"{bar.value:.3f}"
+        parts.append(_words(said, WIDTH - right + 8, middle + 4, anchor="start"))
     return _picture(title, height, parts)
 
 

@@ -16,11 +16,14 @@ from runaudit.proportions import wilson_interval
 
 SCORES_FILE: Final = Path(__file__).with_name("planted_scores.json")
 """written by `python -m benchmarks.planted.score OUT.jsonl --write ...`"""
+PICTURES_FILE: Final = Path(__file__).with_name("example_pictures.json")
+"""written by `python -m benchmarks.planted.pictures`, as are the pictures"""
 
 
 def page(check: Check) -> str:
     """The page of one check, as Markdown."""
     lines = [f"# {check.title}", "", f"Cause: `{check.cause}`", "", _sentence(check.question), ""]
+    lines += _picture(check)
     lines += ["## What is measured", "", check.statistic, "", "## Thresholds", ""]
     lines += ["| threshold | value | what set it |", "|---|---|---|"]
     lines += [f"| `{name}` | {value} | {_cell(source)} |" for name, value, source in thresholds(check)]
@@ -30,11 +33,27 @@ def page(check: Check) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _picture(check: Check) -> list[str]:
+    """The example picture, with what it shows."""
+    shown = _example_pictures()[check.cause]
+    return [
+        f"![{shown['shows']}](pictures/{check.cause}.svg)",
+        "",
+        f"*{shown['shows'][0].upper()}{shown['shows'][1:]}. From the report on `{shown['case']}` of the benchmark of "
+        f"planted faults, where it is `{shown['figure']}`.*",
+        "",
+    ]
+
+
+@cache
+def _example_pictures() -> dict[str, dict[str, str]]:
+    shown: dict[str, dict[str, str]] = json.loads(PICTURES_FILE.read_text(encoding="utf-8"))
+    return shown
+
+
 def _scores(check: Check) -> list[str]:
-    """What the benchmark of planted faults measured of the check; nothing where it was not measured."""
-    scores = _planted_scores().get(check.cause)
-    if scores is None:
-        return []
+    """What the benchmark of planted faults measured of the check, and what it did not."""
+    scores = _planted_scores()[check.cause]
     return [
         "",
         "## How often it is right",
@@ -42,7 +61,7 @@ def _scores(check: Check) -> list[str]:
         "On the held-out data sets of the benchmark of planted faults (benchmarks/planted, docs/benchmark.md), with "
         "Wilson's 95 % interval:",
         "",
-        *(f"- {sentence}: {_rate(*scores[name])}" for name, sentence in _SCORES.items()),
+        *(f"- {sentence}: {_rate(*scores[name], name)}" for name, sentence in _SCORES.items()),
     ]
 
 
@@ -56,15 +75,19 @@ _SCORES: Final = {
 }
 
 
+_OF_CONTROLS: Final = ("grave_alarms", "any_alarms", "confusable_alarms")
+
+
 @cache
 def _planted_scores() -> dict[str, dict[str, tuple[int, int]]]:
     scores: dict[str, dict[str, tuple[int, int]]] = json.loads(SCORES_FILE.read_text(encoding="utf-8"))
     return scores
 
 
-def _rate(hits: int, of: int) -> str:
+def _rate(hits: int, of: int, name: str) -> str:
     if not of:
-        return "not measured"
+        lacking = "such run was made" if name in _OF_CONTROLS else "fault of this cause was planted and verified there"
+        return f"not measured by planting, because no {lacking}"
     low, high = wilson_interval(hits, of)
     return f"{hits} of {of} ({low:.2f} to {high:.2f})"
 

@@ -19,7 +19,7 @@ def label_files(report: Report) -> str | None:
     if not any(split.missing_labels or split.rejected for split in splits.values()):
         return None
     bars = [
-        Bar(f"{name}: {what}", float(count), colour=colour)
+        Bar(f"{name}: {what}", count, colour=colour)
         for name, split in splits.items()
         for what, count, colour in (
             ("labelled", split.labelled, LIMIT),

@@ -198,7 +198,7 @@ _OF_CAUSE: Final[dict[CauseId, tuple[str, ...]]] = {
     "learning_rate": (*_CURVES, "learning_rate.svg"),
     "batch_size": _CURVES,
     "model_architecture": ("sizes.svg", "errors.svg"),
-    "augmentation": _CURVES,
+    "augmentation": ("classes.svg", *_CURVES),
     "insufficient_epochs": _CURVES,
     "hardware_limits": _CURVES,
     "weight_initialization": _CURVES,

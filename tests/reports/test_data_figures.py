@@ -48,8 +48,8 @@ def test_missing_and_rejected_label_files_are_counted_by_split() -> None:
     split = cases.split((250, 200), source="images/val").model_copy(update={"missing_labels": 40, "rejected": 7})
     evidence = replace(cases.healthy(), dataset=cases.dataset(splits={"train": cases.split((9, 9)), "val": split}))
     found = bars(label_files(build(evidence)))
-    assert found["val: without a label file"] == "40.000" and found["val: rejected"] == "7.000"
-    assert found["train: labelled"] == "18.000" and found["train: rejected"] == "0.000"
+    assert found["val: without a label file"] == "40" and found["val: rejected"] == "7"
+    assert found["train: labelled"] == "18" and found["train: rejected"] == "0"
 
 
 def test_without_a_lack_there_is_no_picture_of_label_files() -> None:
