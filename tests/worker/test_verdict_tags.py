@@ -102,7 +102,7 @@ def test_a_verdict_goes_back_once_the_audit_has_ended(engine: Engine, receiver: 
         "runaudit.verdict": "fail",
         "runaudit.headline": "The learning rate is too high.",
         "runaudit.audit": str(audit_id),
-        "runaudit.url": f"https://audits.example.org/audits/{audit_id}",
+        "runaudit.url": f"https://audits.example.org/v1/audits/{audit_id}/report?format=html",
     }
     assert {one.headers["authorization"] for one in receiver.received} == {"Bearer t0ken"}
     assert waiting(engine) == ("succeeded", 1, None)

@@ -20,6 +20,7 @@ from sqlalchemy.exc import DBAPIError
 
 from runaudit.errors import RunauditError
 from runaudit_service.store import model_versions
+from runaudit_service.store.audit_body import place_to_read
 from runaudit_service.store.model_versions import Told
 from runaudit_service.store.settings import Settings
 from runaudit_service.store.web_address import networks
@@ -64,7 +65,7 @@ def tags_of(told: Told, base_url: str) -> dict[str, str]:
         "runaudit.verdict": verdict,
         "runaudit.headline": headline[:HEADLINE_CHARACTERS],
         "runaudit.audit": str(told.audit_id),
-        "runaudit.url": f"{base_url}/audits/{told.audit_id}",
+        "runaudit.url": base_url + place_to_read(told.audit_id, told.state),
     }
 
 

@@ -137,6 +137,15 @@ COLUMNS: Final = (*_AS_THEY_ARE, "progress_stage", "progress_done", "progress_to
 """of the row of an audit: what `audit_body` reads"""
 
 
+def place_to_read(audit_id: Any, state: str) -> str:
+    """The path at which a person reads of an audit: its report if there is one, else the audit with what went wrong.
+
+    Calls of the API, which need a key; the pages of design.md are not there yet.
+    """
+    place = f"/v1/audits/{audit_id}"
+    return f"{place}/report?format=html" if state == "succeeded" else place
+
+
 def audit_body(row: Mapping[str, Any], project: str, artifacts: Sequence[ArtifactRef]) -> AuditBody:
     """The body of an audit from its row: the columns COLUMNS, as values or as PostgreSQL writes them in JSON."""
     place = f"/v1/audits/{row['id']}"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from runaudit_service.store.audit_body import ArtifactRef, AuditBody, audit_body
+from runaudit_service.store.audit_body import ArtifactRef, AuditBody, audit_body, place_to_read
 from runaudit_service.store.deliveries import Claimed
 from runaudit_service.store.webhooks import PING
 
@@ -21,6 +21,7 @@ _SHOWN_VERDICTS: Final = {
     "fail": "failed",
     "inconclusive": "is inconclusive",
 }
+_LINK: Final = "Read more"
 _CARD_COLOURS: Final = {"pass": "good", "warn": "warning", "fail": "attention", "inconclusive": "warning"}
 
 
@@ -74,11 +75,11 @@ def _summary(event: str, snapshot: dict[str, Any], base_url: str) -> Summary:
         title = f"{name}: {event.removeprefix('audit.')}"
     headline = audit.headline or (audit.error or {}).get("detail", "")
     causes = tuple(cause.replace("_", " ") for cause in snapshot["audit"]["causes"][:MOST_CAUSES])
-    return Summary(title, headline, causes, f"{base_url}/audits/{audit.id}", audit.verdict)
+    return Summary(title, headline, causes, base_url + place_to_read(audit.id, audit.state), audit.verdict)
 
 
 def _ping_summary(base_url: str) -> Summary:
-    return Summary("Runaudit says hello", "This channel will be told of audits.", (), base_url, None)
+    return Summary("Runaudit says hello", "This channel will be told of audits.", (), f"{base_url}/docs", None)
 
 
 def _slack(summary: Summary) -> dict[str, Any]:
@@ -86,7 +87,7 @@ def _slack(summary: Summary) -> dict[str, Any]:
     lines = [_slack_text(summary.headline)] if summary.headline else []
     if summary.causes:
         lines.append("*Causes:* " + _slack_text(", ".join(summary.causes)))
-    lines.append(f"<{summary.link}|Open the report>")
+    lines.append(f"<{summary.link}|{_LINK}>")
     return {
         "text": _slack_text(f"{summary.title}: {summary.headline}" if summary.headline else summary.title),
         "blocks": [
@@ -118,7 +119,7 @@ def _teams(summary: Summary) -> dict[str, Any]:
         "type": "AdaptiveCard",
         "version": "1.4",
         "body": body,
-        "actions": [{"type": "Action.OpenUrl", "title": "Open the report", "url": summary.link}],
+        "actions": [{"type": "Action.OpenUrl", "title": _LINK, "url": summary.link}],
     }
     attachment = {"contentType": "application/vnd.microsoft.card.adaptive", "contentUrl": None, "content": card}
     return {"type": "message", "attachments": [attachment]}
