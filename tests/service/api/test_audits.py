@@ -161,7 +161,8 @@ def test_paths_outside_the_roots_are_refused_alike(api: Api, tmp_path: Path) -> 
         assert code_of(response) == "data_path_not_allowed"
         details.add(response.json()["detail"])
     assert len(details) == 1
-    assert code_of(api.submit(data={"path": "missing"})) == "data_path_not_found"
+    for path in ("missing", "a" * 300, "b/" * 2000):
+        assert code_of(api.submit(data={"path": path})) == "data_path_not_found", len(path)
 
 
 @pytest.mark.parametrize(
@@ -468,7 +469,7 @@ def test_the_same_key_and_payload_is_done_once(api: Api, engine: Engine) -> None
     assert (other.status_code, code_of(other)) == (422, "idempotency_key_reused")
 
 
-def test_a_key_in_flight_is_a_conflict(api: Api, runner: asyncio.Runner) -> None:
+def test_a_key_in_flight_is_a_conflict(api: Api, runner: asyncio.Runner, engine: Engine) -> None:
     async def overlap() -> tuple[int, str, str, int]:
         gate = asyncio.Event()
 
@@ -479,7 +480,7 @@ def test_a_key_in_flight_is_a_conflict(api: Api, runner: asyncio.Runner) -> None
 
         headers = {"Idempotency-Key": "slow", "Content-Type": "multipart/form-data; boundary=b"}
         first = asyncio.create_task(api.http.post("/v1/audits", content=slow_body(), headers=headers))
-        await asyncio.sleep(0.5)
+        await until_held(engine, "slow")
         second = await api.http.post("/v1/audits", json={}, headers={"Idempotency-Key": "slow"})
         gate.set()
         return second.status_code, code_of(second), second.headers["Retry-After"], (await first).status_code
@@ -501,6 +502,14 @@ def upload_that_waits(gate: asyncio.Event) -> Any:
         yield b"\r\n--b--\r\n"
 
     return body()
+
+
+async def until_held(engine: Engine, key: str) -> None:
+    """Wait until a request holds this Idempotency-Key."""
+    held = text("SELECT FROM idempotency_keys WHERE key = :key AND status IS NULL AND expires_at > now()")
+    with engine.connect() as connection:
+        while connection.execute(held, {"key": key}).first() is None:
+            await asyncio.sleep(0.02)
 
 
 FORM = {"Content-Type": "multipart/form-data; boundary=b"}
@@ -539,7 +548,7 @@ def test_a_request_that_lost_its_key_to_a_retry_does_nothing(
             return api.http.post("/v1/audits", content=body, headers=FORM | key)
 
         first = asyncio.create_task(post(upload_that_waits(gate)))
-        await asyncio.sleep(0.3)
+        await until_held(engine, "lost")
         with engine.begin() as connection:
             connection.execute(text("UPDATE idempotency_keys SET expires_at = now() - interval '1 second'"))
         second = await post(upload_that_waits(open_gate))
@@ -561,7 +570,7 @@ def test_a_hold_that_ran_out_and_that_nobody_took_is_still_good(
         gate = asyncio.Event()
         headers = FORM | {"Idempotency-Key": "cleared"}
         first = asyncio.create_task(api.http.post("/v1/audits", content=upload_that_waits(gate), headers=headers))
-        await asyncio.sleep(0.3)
+        await until_held(engine, "cleared")
         with engine.begin() as connection:
             connection.execute(text("UPDATE idempotency_keys SET expires_at = now() - interval '1 second'"))
         await api.http.post("/v1/audits", json={}, headers={"Idempotency-Key": "another"})

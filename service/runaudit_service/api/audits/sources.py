@@ -101,8 +101,16 @@ def data_path(written: str, roots: Sequence[Path]) -> str:
             place="/data/path",
         )
     for real in inside:
-        if real.is_dir() or (real.suffix.lower() in _DATA_FILES and real.is_file()):
+        if _is_data(real):
             return str(real)
     raise InvalidRequestError(
         "There is no folder and no data.yaml at this path.", code="data_path_not_found", place="/data/path"
     )
+
+
+def _is_data(path: Path) -> bool:
+    """Whether there is a folder or a data file. What can't be looked at (a name of 300 characters, say) is none."""
+    try:
+        return path.is_dir() or (path.suffix.lower() in _DATA_FILES and path.is_file())
+    except OSError:
+        return False
