@@ -13,6 +13,7 @@ from runaudit.diagnostics.batch_remedies import against_large_batch, against_sma
 from runaudit.diagnostics.evidence import Check, CheckResult, Evidence, Impact, Measurement, Severity
 from runaudit.diagnostics.history import History, history_of
 from runaudit.diagnostics.learning_rate import LIMITS as RATE
+from runaudit.diagnostics.more_epochs import Gain, gain_of_more
 from runaudit.diagnostics.optimizer_steps import NOMINAL, Batch, average_lag, batch_of, unchanged_epochs
 from runaudit.diagnostics.parts import Part, joined, present
 from runaudit.diagnostics.robust import PowerLaw, fit_power_law
@@ -65,6 +66,7 @@ class Thresholds:
     gain_lower: float = threshold(0.02, "Lower end of that gain's interval: the report contract's 2 points.")
     gain_major: float = threshold(0.08, "From here the finding is major: none of those 300 reaches it.")
     gain_major_lower: float = threshold(0.03, "Lower end of the interval of a major one.")
+    rows: int = threshold(20, "Rows from which a run of few steps is judged by what its second half brought.")
     unlearnt: float = threshold(
         0.05, "mAP50-95 of a run that has not shown what its data can do (insufficient_epochs)."
     )
@@ -150,9 +152,18 @@ def _too_large(evidence: Evidence, history: History | None, batch: Batch | None)
     sure = interval is not None and interval[0] >= LIMITS.gain_major_lower
     unlearnt = best is not None and best < LIMITS.unlearnt and batch.epochs >= LIMITS.epochs
     by_choice = batch.effective > NOMINAL
-    if not (grows or unlearnt or (by_choice and batch.steps < LIMITS.few_steps)):
+    starved = by_choice and batch.steps < LIMITS.few_steps
+    if not (grows or unlearnt or starved):
         return None
-    grave = (unlearnt and by_choice) or (grows and sure and gain is not None and gain >= LIMITS.gain_major)
+    more = _as_more_epochs(history, times) if starved and not grows else None
+    rising = more is not None and more.value >= LIMITS.gain
+    grave = (
+        (unlearnt and by_choice)
+        or (grows and sure and gain is not None and gain >= LIMITS.gain_major)
+        or (starved and rising)
+    )
+    if more is not None and rising:
+        gain, interval = more.value, more.ci95
     an_epoch = f", {batch.steps_an_epoch:.2g} an epoch" if batch.steps_an_epoch is not None else ""
     return Part(
         "major" if grave else "minor",
@@ -161,6 +172,8 @@ def _too_large(evidence: Evidence, history: History | None, batch: Batch | None)
         + (
             f"By the power law of the curve, which has epochs for steps, they would have added {gain:.3f}."
             if grows
+            else f"As many times the epochs were seen to add {gain:.3f} to such a curve."
+            if rising
             else "The model has learnt next to nothing."
             if unlearnt
             else "What more steps would have added can't be told from the curve."
@@ -168,7 +181,7 @@ def _too_large(evidence: Evidence, history: History | None, batch: Batch | None)
         _batch_evidence(batch),
         against_large_batch(evidence, batch, history),
         Impact("lowers", gain, interval, "observational", history.metric_name or "map50_95")
-        if grows and history is not None
+        if (grows or rising) and history is not None
         else Impact("lowers"),
         effect=float(batch.steps),
         n=batch.epochs or None,
@@ -238,6 +251,14 @@ def _gain(history: History | None, times: float) -> tuple[float | None, tuple[fl
     gain = min(max(law.gain(end, times * end), 0.0), most)
     low, high = law.gain_ci95(end, times * end)
     return gain, (max(0.0, min(low, gain)), min(max(high, gain), 1.0))
+
+
+def _as_more_epochs(history: History | None, times: float) -> Gain | None:
+    """What `times` as many epochs were seen to add to such a curve; None of a run too short for its rows to tell."""
+    if history is None or history.metric_name != "map50_95":
+        return None
+    metric = history.metric[np.isfinite(history.metric)]
+    return gain_of_more(metric, times) if metric.size >= LIMITS.rows else None
 
 
 def _last_doubling(history: History) -> float:

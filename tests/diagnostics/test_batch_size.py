@@ -101,6 +101,18 @@ def test_a_large_batch_with_enough_steps_or_a_curve_at_its_ceiling_passes():
     assert examine(on(2000, batch=256)).outcome == "passed"
 
 
+def test_a_step_or_two_an_epoch_by_choice_are_major_while_the_curve_still_rises():
+    """40 steps in all, as a batch of 120 images left a run on 120 images of benchmarks/planted, where it cost 0.09."""
+    late = np.clip(0.1 + 0.05 * np.sqrt(np.arange(40)), 0, 1)
+    result = examine(on(120, late, batch=120, nbs=120))
+    assert result.outcome == "failed" and result.finding is not None
+    impact = result.finding.impact
+    assert impact.value is not None and impact.ci95 is not None
+    assert impact.value >= LIMITS.gain and impact.ci95[0] < 0.087 < impact.ci95[1]
+    level = examine(on(120, cases.smooth(40), batch=120, nbs=120))
+    assert level.outcome == "warned" and level.finding is not None and level.finding.impact.value is None
+
+
 def test_accumulation_makes_a_large_batch_of_a_small_one():
     """16 images a batch, and 64 a step: four steps an epoch of 256 images, and the curve asks for more."""
     result = examine(on(256, rising(), batch=16))
