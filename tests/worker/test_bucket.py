@@ -124,25 +124,37 @@ def job_digest(content: bytes) -> str:
     return f"{digest[:2]}/{digest}"
 
 
-def test_an_api_without_its_bucket_says_so_and_answers_the_rest(
+def test_an_api_without_its_bucket_says_so_answers_the_rest_and_loses_no_upload(
     workplace: Workplace, bucket_server: BucketServer, tmp_path: Path
 ) -> None:
+    own = BucketServer(bucket_server.root)
     environment = {
-        "RUNAUDIT_BLOB_URL": "s3://blobs/x?endpoint=http://127.0.0.1:1",
+        "RUNAUDIT_BLOB_URL": own.url(tmp_path.name),
         "RUNAUDIT_BLOB_ACCESS_KEY": ACCESS_KEY,
         "RUNAUDIT_BLOB_SECRET_KEY": SECRET_KEY,
     }
+    content = curves_run()
     with live(workplace.database_url, workplace.broker_url, tmp_path, **environment) as api:
-        with httpx.Client(base_url=api.url, headers=api.headers, timeout=30, trust_env=False) as client:
+        with httpx.Client(base_url=api.url, headers=api.headers, timeout=60, trust_env=False) as client:
+            place = client.post("/v1/uploads", json={"length": len(content)}).headers["Location"]
             refused = [
-                client.post("/v1/audits", files={"artifact": ("run.zip", curves_run())}),
+                client.post("/v1/audits", files={"artifact": ("run.zip", content)}),
+                client.patch(place, content=content, headers={"Upload-Offset": "0"}),
                 client.head(f"/v1/artifacts/{'ab' * 32}"),
             ]
+            assert [answer.status_code for answer in refused] == [503, 503, 503]
+            assert all(int(answer.headers["Retry-After"]) > 0 for answer in refused)
+            assert [answer.json()["code"] for answer in refused[:2]] == ["blob_store_unavailable"] * 2
+            assert not any("127.0.0.1" in answer.text for answer in refused)
             assert client.get("/v1/audits").json()["items"] == []
-        assert [answer.status_code for answer in refused] == [503, 503]
-        assert refused[0].json()["code"] == "blob_store_unavailable"
-        assert "127.0.0.1" not in refused[0].text
-        assert int(refused[0].headers["Retry-After"]) > 0
+            own.start()
+            all_there = client.head(place).headers
+            assert (all_there["Upload-Offset"], all_there["Upload-Complete"]) == (str(len(content)), "?0")
+            answer = client.patch(place, content=b"", headers={"Upload-Offset": str(len(content))})
+            assert (answer.status_code, answer.headers["Upload-Complete"]) == (204, "?1")
+            own.stop()
+        assert bucket_server.objects(tmp_path.name) == [sha256(content).hexdigest()]
         assert api.artifacts() == []
-    assert SECRET_KEY not in api.log.read_text()
-    assert "127.0.0.1:1" in api.log.read_text(), "the operator is not told which store"
+        log = api.log.read_text()
+    assert SECRET_KEY not in log
+    assert own.endpoint in log, "the operator is not told which store"

@@ -9,7 +9,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -71,7 +71,10 @@ class Workshop:
         self.stopping = False
 
     def tidy(self) -> None:
-        """Deletes what workers that were killed left in the job folder and half made in the data cache."""
+        """Deletes what workers that were killed left in the job folder, half made in the data cache or half fetched."""
+        # In a container without the right to write artifacts, what is left of some is for others to delete.
+        with suppress(OSError):
+            self._blobs.remove_abandoned()
         if self._data_cache is not None:
             self._data_cache.tidy()
         self._forget_deleted_data()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import hashlib
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -17,6 +19,7 @@ import pytest
 from pydantic import SecretStr
 
 from runaudit.errors import CancelledError
+from runaudit.file_locks import locked
 from runaudit_service.store.blobs import (
     ArtifactTooLargeError,
     Blob,
@@ -210,6 +213,19 @@ def test_copies_are_bounded_and_go_with_what_was_removed(bucket_server: BucketSe
     assert sorted(path.name for path in (settings.blob_cache / "locks").iterdir()) == [third, f"{third}.making"]
 
 
+def test_what_was_half_fetched_goes_unless_someone_fetches_it(bucket: BlobStore, tmp_path: Path) -> None:
+    making, locks = tmp_path / "copies" / "making", tmp_path / "copies" / "locks"
+    for folder in (making, locks):
+        folder.mkdir(parents=True)
+    left, fetched = (making / f"{letter * 64}-1" for letter in "ab")
+    for path in (left, fetched):
+        path.write_bytes(b"half")
+    with locked(locks / f"{'b' * 64}.making", fcntl.LOCK_EX):
+        assert bucket.remove_abandoned() == 1
+    assert (left.exists(), fetched.exists()) == (False, True)
+    assert [path.name for path in locks.iterdir()] == [f"{'b' * 64}.making"]
+
+
 def test_without_a_limit_for_copies_none_is_kept(bucket_server: BucketServer, tmp_path: Path) -> None:
     settings = bucket_settings(bucket_server.url(tmp_path.name), tmp_path, blob_cache_bytes=0)
     store = open_blobs(settings)
@@ -341,6 +357,30 @@ def test_a_fault_that_passes_is_not_noticed(tmp_path: Path) -> None:
         store = open_blobs(bucket_settings(f"s3://blobs/x?endpoint={server.url('', '127.0.0.1')}", tmp_path))
         assert not store.holds("ab" * 32)
     assert asked == ["HEAD", "HEAD"]
+
+
+def test_an_artifact_is_read_on_where_the_connection_broke(tmp_path: Path) -> None:
+    content = os.urandom(100_000)
+    known = {"ETag": '"1"', "Last-Modified": "Mon, 30 Nov 2026 00:00:00 GMT", "Accept-Ranges": "bytes"}
+    ranges: list[str] = []
+
+    def answer(connection: Connection, head: str) -> None:
+        found = re.search(r"range: (bytes=(\d+)-\d*)", head.lower())
+        ranges.append(found[1] if found else head.split(" ", maxsplit=1)[0])
+        whole = {"Content-Length": str(len(content))}
+        if head.startswith("HEAD"):
+            reply(200, headers=known | whole)(connection, head)
+        elif found is None:
+            reply(200, content[:60_000], headers=known | whole)(connection, head)
+        else:
+            start = int(found[2])
+            span = {"Content-Range": f"bytes {start}-{len(content) - 1}/{len(content)}"}
+            reply(206, content[start:], headers=known | span)(connection, head)
+
+    with outside(answer) as server:
+        store = open_blobs(bucket_settings(f"s3://blobs/x?endpoint={server.url('', '127.0.0.1')}", tmp_path))
+        assert read(store, hashlib.sha256(content).hexdigest()) == content
+    assert ranges[:2] == ["HEAD", "GET"] and ranges[2].startswith("bytes=")
 
 
 def test_a_small_disk_of_the_spool_is_a_full_store(bucket_server: BucketServer, tmp_path: Path) -> None:

@@ -164,7 +164,10 @@ class BlobStore(ABC):
         return BlobWriter(self, max_bytes)
 
     def remove_abandoned(self, older_than_seconds: float = ABANDONED_SECONDS) -> int:
-        """Delete what writers that were killed left in the spool; the number of files deleted."""
+        """Delete what processes that were killed left half written on this host; the number of files deleted.
+
+        Raises OSError.
+        """
         if not self.spool.is_dir():
             return 0
         limit = time.time() - older_than_seconds

@@ -25,6 +25,7 @@ from obstore.store import S3Store
 
 from runaudit.errors import CancelledError
 from runaudit_service.store.blobs.base import (
+    ABANDONED_SECONDS,
     SHA256,
     BlobGoneError,
     BlobStore,
@@ -130,6 +131,9 @@ class BucketBlobs(BlobStore):
 
     def keep_copies_only(self) -> None:
         self._copies.keep_only(self.holds)
+
+    def remove_abandoned(self, older_than_seconds: float = ABANDONED_SECONDS) -> int:
+        return super().remove_abandoned(older_than_seconds) + self._copies.remove_half_made()
 
     def secure(self, spooled: Spooled) -> None:
         """Send the blob, unless it is there. It may still be removed until someone has a title to it."""

@@ -72,6 +72,18 @@ class Copies:
             if not wanted(path.name):
                 self._remove(path.name)
 
+    def remove_half_made(self) -> int:
+        """Remove what killed processes left while they fetched; how many files."""
+        removed = 0
+        for left in list((self._root / "making").glob("*")):
+            lock_path = self._lock(f"{left.name.partition('-')[0]}.making")
+            with locked(lock_path, fcntl.LOCK_EX | fcntl.LOCK_NB) as lock:
+                if lock is not None:
+                    left.unlink(missing_ok=True)
+                    lock_path.unlink(missing_ok=True)
+                    removed += 1
+        return removed
+
     def _make(self, copy: Path, fetch: Callable[[Path], None]) -> None:
         making = self._root / "making"
         # What a killed process left: the lock says that nobody else fetches this one now.
