@@ -12,6 +12,7 @@ from runaudit.diagnostics.answers import found, inconclusive, not_run, passed, w
 from runaudit.diagnostics.class_names import NameComparison, compare_names, says_nothing
 from runaudit.diagnostics.evidence import Check, CheckResult, Evidence, Impact, Measurement, Remedy, Severity
 from runaudit.diagnostics.folder_mapping import examine_folders
+from runaudit.diagnostics.interventions import named, surely
 from runaudit.diagnostics.lost_images import LIMITS as LOST
 from runaudit.diagnostics.lost_images import Thresholds as LostThresholds
 from runaudit.diagnostics.lost_images import severity_of_loss
@@ -141,10 +142,14 @@ def _one_class(evidence: Evidence, dataset: DatasetFacts, ids: Counter[int]) -> 
     lacking = [name for index, name in dataset.names.items() if index != only]
     if len(lacking) == 1 and lacking[0].strip("_ ").casefold() in _NO_OBJECT:
         return None
-    # Names without labels do no harm by themselves (exports name the whole set as a first class); lost ids do.
+    # Names without labels do no harm by themselves (exports name the whole set as a first class); lost ids do: then
+    # the model, which has learnt them, finds other classes where these labels are.
+    blind = named(evidence, "class_agnostic")
+    told_apart = blind is not None and surely(blind, LOST.at_stake)
+    grave = told_apart or (measured is not None and measured < LIMITS.foreign)
     return found(
         CAUSE,
-        "major" if measured is not None and measured < LIMITS.foreign else "minor",
+        "major" if grave else "minor",
         f"All {rows} labels are of class {only} (`{dataset.names.get(only, only)}`), of {len(dataset.names)} classes "
         "that data.yaml names",
         f"The model can't learn {', '.join(lacking[:SHOWN])}{' and others' * (len(lacking) > SHOWN)} from them. Either "
@@ -153,8 +158,19 @@ def _one_class(evidence: Evidence, dataset: DatasetFacts, ids: Counter[int]) -> 
         evidence=(
             Measurement("class ids among the labels", 1, len(dataset.names), n=rows, source=dataset.source),
             *((Measurement("mAP50-95 of that class", round(measured, 4)),) if measured is not None else ()),
+            *(
+                (
+                    Measurement(
+                        "mAP50-95 gained if any class will do", round(blind.difference, 4), LOST.at_stake, blind.ci95
+                    ),
+                )
+                if blind is not None
+                else ()
+            ),
         ),
-        impact=Impact("lowers", grade="observational"),
+        impact=Impact("lowers", blind.difference, blind.ci95, "oracle")
+        if told_apart and blind is not None
+        else Impact("lowers", grade="observational"),
         remedies=(
             Remedy(
                 "Export the labels again with their class ids, or name one class in data.yaml",

@@ -53,6 +53,7 @@ EXPLAINS: Final[tuple[tuple[CauseId, CauseId], ...]] = (
     ("class_mapping", "annotation_errors"),  # through permuted ids every label looks swapped
     ("annotation_errors", "metric_mismatch"),  # labels that changed since the run lower what is measured now
     ("label_files", "validation_set_too_small"),  # a split without labels is too small for no other reason
+    ("distribution_shift", "metric_mismatch"),  # images that were changed since the run
     ("image_format", "metric_mismatch"),  # what a pass now can't see lowers what is measured now
     ("image_format", "distribution_shift"),  # images of one colour are darker, or greyer, than all others
     ("image_format", "underfitting"),  # nobody fits objects that can't be seen
@@ -110,17 +111,30 @@ def _accounts_for(explainer: CheckResult, explained: CheckResult) -> bool:
     """
     if explained.cause == "underfitting" and explainer.finding is not None:
         return explainer.finding.basis != "extrapolated"
+    if (explainer.cause, explained.cause) == ("distribution_shift", "metric_mismatch"):
+        return _changed_since(explainer, explained)
     if explainer.cause not in WEIGHED or explained.cause != "overfitting":
         return True
     if explainer.finding is None or explained.finding is None:
         return True
     cause, symptom = explainer.finding.impact, explained.finding.impact
-    if cause.value is None or symptom.value is None:
-        return True
-    if (cause.direction, cause.metric) != (symptom.direction, symptom.metric):
+    alike = (cause.direction, cause.metric) == (symptom.direction, symptom.metric)
+    if cause.value is None or symptom.value is None or not alike:
         return True
     gap = explained.effect if explained.effect is not None else symptom.value
     return cause.value >= LARGER_PART * gap
+
+
+def _changed_since(shift: CheckResult, mismatch: CheckResult) -> bool:
+    """Whether the images were changed after the run: what the shift costs is the larger part of what is lacking.
+
+    A shift that the run itself validated on is in its figures, and leaves no mismatch.
+    """
+    cost = shift.finding.impact if shift.finding is not None else None
+    lacking = mismatch.finding.impact if mismatch.finding is not None else None
+    if cost is None or lacking is None or cost.value is None or lacking.value is None:
+        return False
+    return lacking.direction == "inflates" and cost.value >= LARGER_PART * lacking.value
 
 
 def _inherit(explainer: Finding, explained: Finding) -> Finding:

@@ -15,6 +15,7 @@ from runaudit.diagnostics.evidence import Evidence
 from runaudit.diagnostics.policy import Policy, judge
 from runaudit.diagnostics.ranking import explain_away, rank
 from runaudit.diagnostics.verdict import decide
+from runaudit.evaluation.facts import InterventionFacts
 from runaudit.evaluation.label_facts import ClassPermutationFacts
 from tests.diagnostics import cases
 
@@ -201,6 +202,24 @@ def test_labels_of_one_class_though_several_are_named(measured: float | None, se
     finding = examine(evidence).finding
     assert finding is not None and finding.severity == severity
     assert finding.title.startswith("All 750 labels are of class 0") and finding.affected_classes == ("class1",)
+
+
+@pytest.mark.parametrize(("gain", "severity"), [(0.3, "major"), (0.005, "minor")])
+def test_labels_of_one_class_where_the_model_finds_several_have_lost_their_ids(gain: float, severity: str):
+    blind = InterventionFacts(
+        name="class_agnostic",
+        description="All classes counted as one.",
+        grade="oracle",
+        before=0.4,
+        after=0.4 + gain,
+        difference=gain,
+        ci95=(gain - 0.01, gain + 0.01),
+        images=250,
+    )
+    data = cases.dataset((500, 0), (250, 0))
+    finding = examine(replace(cases.healthy(), dataset=data, interventions=(blind,))).finding
+    assert finding is not None and finding.severity == severity
+    assert finding.impact.value == (pytest.approx(gain) if severity == "major" else None)
 
 
 def test_a_few_labels_of_one_class_and_one_named_class_are_no_fault():

@@ -190,3 +190,12 @@ def test_explaining_twice_changes_nothing():
 def test_outcome_and_severity_agree(outcome: str):
     with pytest.raises(ValueError, match="finding"):
         CheckResult(cause="overfitting", outcome=outcome, reason="No finding.")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("cost", "first"), [(0.4, "distribution_shift"), (0.05, "metric_mismatch"), (None, "metric_mismatch")]
+)
+def test_images_changed_since_the_run_are_why_it_is_not_reproduced(cost: float | None, first: CauseId):
+    lacking = Impact("inflates", 0.45, (0.4, 0.5), "observational")
+    mismatch = found("metric_mismatch", "critical", "No", "Because.", evidence=(), impact=lacking)
+    assert order([mismatch, finding("distribution_shift", "major", cost)])[0] == first
