@@ -46,8 +46,8 @@ def turned_after_labelling(evidence: Evidence, split: SplitFacts) -> Problem | N
         images,
         f"Labels of {turned} of {images} images were drawn before their EXIF tag turned them",
         "The framework turns these images before it looks at the labels, and the tool that they were labelled with did "
-        f"not: mAP50-95 is {reading.before:.3f}, and with these labels turned like their images the same detections "
-        f"give {reading.after:.3f}.",
+        f"not: whatever the class, mAP50-95 is {reading.before:.3f}, and with these labels turned like their images "
+        f"the same detections give {reading.after:.3f}.",
         gained(reading)[0],
         _DROP_THE_TAG,
         impact_of(reading),

@@ -37,9 +37,9 @@ def written_otherwise(evidence: Evidence) -> list[Issue]:
         Issue(
             "critical",
             rule.title,
-            f"Read as they stand, they give mAP50-95 {reading.before:.3f}; read so, the same detections give "
-            f"{reading.after:.3f}. The model finds the objects: it is the label files that say something else than "
-            "`class x_center y_center width height`.",
+            f"Read as they stand, and whatever their class, they give mAP50-95 {reading.before:.3f}; read so, the same "
+            f"detections give {reading.after:.3f}. The model finds the objects: it is the label files that say "
+            "something else than `class x_center y_center width height`.",
             gained(reading),
             (rule.remedy,),
             reading.difference,
