@@ -137,7 +137,7 @@ def test_another_offset_is_told_the_right_one(api: Api) -> None:
     assert (code_of(answer), answer.headers["Upload-Complete"]) == ("upload_offset_mismatch", "?1")
 
 
-@pytest.mark.parametrize("offset", ["", "-1", "one", "1.5"])
+@pytest.mark.parametrize("offset", ["", "-1", "one", "1.5", str(2**63), "9" * 40])
 def test_an_offset_that_is_none(api: Api, offset: str) -> None:
     answer = api.request("PATCH", begin(api), content=b"x", headers={"Upload-Offset": offset} if offset else {})
     assert (answer.status_code, code_of(answer)) == (422, "invalid_request")

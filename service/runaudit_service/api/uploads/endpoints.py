@@ -32,6 +32,8 @@ from runaudit_service.store.blobs import ArtifactTooLargeError
 
 router = APIRouter(prefix="/v1/uploads", tags=["uploads"])
 
+LARGEST_OFFSET: Final = 2**63 - 1
+"""what the database can hold, far beyond any upload"""
 _STATE: Final[dict[str, Any]] = {
     OFFSET_HEADER: {"schema": {"type": "integer"}, "description": "bytes that have arrived and will not be lost"},
     LENGTH_HEADER: {"schema": {"type": "integer"}, "description": "bytes of the whole artifact"},
@@ -144,7 +146,9 @@ async def append_to_upload(
     caller: Writer,
     upload_id: UploadId,
     shared: Shared,
-    upload_offset: Annotated[int, Header(ge=0, description="the number of the first byte of this body, from 0")],
+    upload_offset: Annotated[
+        int, Header(ge=0, le=LARGEST_OFFSET, description="the number of the first byte of this body, from 0")
+    ],
 ) -> Response:
     """Send all that is missing, or some of it. If the connection breaks, HEAD tells how much has arrived.
 
