@@ -17,7 +17,8 @@ from runaudit_service.api.audits.schemas import AuditRequest
 from runaudit_service.api.errors import Problem
 from runaudit_service.api.hooks.schemas import GenericEvent, MlflowEvent
 from runaudit_service.api.keys.schemas import KeyRequest, RotationRequest
-from runaudit_service.api.openapi_more import add_links, add_webhooks
+from runaudit_service.api.openapi_examples import add_examples
+from runaudit_service.api.openapi_more import add_body_problems, add_links, add_webhooks
 from runaudit_service.api.projects.schemas import ProjectChange, ProjectRequest
 from runaudit_service.api.uploads.schemas import UploadRequest
 from runaudit_service.api.webhooks.schemas import BODIES as WEBHOOK_BODIES
@@ -53,8 +54,10 @@ def describe(app: FastAPI) -> None:
             )
             document["components"]["schemas"] |= extra["$defs"]
             document["components"]["schemas"] = dict(sorted(document["components"]["schemas"].items()))
+            add_body_problems(document)
             add_links(document)
             add_webhooks(document)
+            add_examples(document)
             app.openapi_schema = document
         return app.openapi_schema
 

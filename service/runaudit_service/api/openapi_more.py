@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Any, Final
 
+from runaudit_service.api.errors import responses
 from runaudit_service.store.webhooks import EVENT_TYPES
 
 # Calls whose answer has an `id`, and the path parameter that takes it.
@@ -51,6 +53,15 @@ def add_links(document: dict[str, Any]) -> None:
         for status, answer in operation["responses"].items():
             if status in ("200", "201", "202"):
                 answer["links"] = links
+
+
+def add_body_problems(document: dict[str, Any]) -> None:
+    """Whatever reads a body may be sent too much of it, or nothing more of it for too long."""
+    told = responses(HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+    for operation in (operation for item in document["paths"].values() for operation in item.values()):
+        if "requestBody" in operation:
+            known = {str(status): dict(answer) for status, answer in told.items()} | operation["responses"]
+            operation["responses"] = dict(sorted(known.items()))
 
 
 def add_webhooks(document: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import schemathesis
 from fastapi import FastAPI
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
+from jsonschema import Draft202012Validator
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
@@ -50,11 +52,66 @@ def test_every_operation_is_described(app: FastAPI) -> None:
 
 
 def test_every_error_is_a_problem(app: FastAPI) -> None:
-    problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
     for operation in operations(app):
         for status, response in operation["responses"].items():
             if status >= "400":
-                assert response["content"] == problem, (operation["operationId"], status)
+                (media_type,) = response["content"]
+                assert media_type == "application/problem+json"
+                schema = response["content"][media_type]["schema"]
+                assert schema == {"$ref": "#/components/schemas/Problem"}, (operation["operationId"], status)
+
+
+def test_every_error_has_codes_with_an_example_each_and_the_page_of_errors_knows_them(app: FastAPI) -> None:
+    page = (COMMITTED.parents[1] / "docs" / "errors.md").read_text()
+    documented = dict(re.findall(r"^\| `(\w+)` \| (\d{3}) \|", page, re.MULTILINE))
+    examples = app.openapi()["components"]["examples"]
+    told = set()
+    for operation in operations(app):
+        for status, response in operation["responses"].items():
+            if status >= "400":
+                codes = response["content"]["application/problem+json"]["examples"]
+                assert codes, (operation["operationId"], status)
+                for code, reference in codes.items():
+                    assert reference == {"$ref": f"#/components/examples/{code}"}
+                    value = examples[code]["value"]
+                    assert (value["code"], value["status"]) == (code, int(status)), operation["operationId"]
+                told |= set(codes)
+    assert told == set(examples)
+    # An audit that failed without a report answers by its own code, as 409.
+    assert {code: str(value["value"]["status"]) for code, value in examples.items() if code != "run_not_found"} == {
+        code: status for code, status in documented.items() if code in told and code != "run_not_found"
+    }
+
+
+def bodies(app: FastAPI) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every body that is sent, answered with 2xx, or told to a webhook, with a name for it."""
+    for operation in (*operations(app), *(one["post"] for one in app.openapi()["webhooks"].values())):
+        for media_type, body in operation.get("requestBody", {}).get("content", {}).items():
+            yield f"{operation['operationId']}: {media_type}", body
+        for status, response in operation["responses"].items():
+            for media_type, body in response.get("content", {}).items():
+                if status < "400":
+                    yield f"{operation['operationId']} {status}: {media_type}", body
+
+
+def test_every_example_of_a_schema_fits_it(app: FastAPI) -> None:
+    components = app.openapi()["components"]
+    for name, schema in components["schemas"].items():
+        validator = Draft202012Validator(schema | {"components": components})
+        for example in schema.get("examples", ()):
+            assert [error.message for error in validator.iter_errors(example)] == [], name
+
+
+def test_every_body_has_an_example_that_fits_its_schema(app: FastAPI) -> None:
+    document = app.openapi()
+    for name, body in bodies(app):
+        schema = body.get("schema", {})
+        named = document["components"]["schemas"].get(schema.get("$ref", "").rpartition("/")[2], {})
+        examples = [body["example"]] if "example" in body else [*body.get("examples", ()), *named.get("examples", ())]
+        assert examples, f"{name} has no example: see runaudit_service.api.openapi_examples"
+        validator = Draft202012Validator(schema | {"components": document["components"]})
+        for example in examples:
+            assert [error.message for error in validator.iter_errors(example)] == [], name
 
 
 def test_every_reference_leads_somewhere(app: FastAPI) -> None:
@@ -82,13 +139,17 @@ def test_the_service_does_what_the_document_says(running: Live, label: str) -> N
     document = schemathesis.openapi.from_url(f"{running.url}/openapi.json")
     method, path = label.split()
     operation = document[path][method]
+    told = json.loads(COMMITTED.read_text())["paths"][path][method.lower()]["responses"]
 
     @given(operation.as_strategy())
     @hypothesis_settings(
         max_examples=30, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
     )
     def call(case: schemathesis.Case) -> None:
-        case.call_and_validate(headers=running.headers, checks=CHECKS)
+        response = case.call_and_validate(headers=running.headers, checks=CHECKS)
+        if response.status_code >= 400 and method != "HEAD":
+            problem = response.json()
+            assert problem["code"] in told[str(response.status_code)]["content"]["application/problem+json"]["examples"]
 
     call()
 
