@@ -56,7 +56,13 @@ def compare_accuracy(measured: ClassificationFacts, reported: float, source: str
         evidence=(
             Measurement("top-1 accuracy, re-validated", round(measured.top1, 5), ci95=interval, n=measured.images),
             Measurement("top-1 accuracy, reported", round(reported, 5), source=source),
-            Measurement("difference of top-1 accuracy", round(difference, 5), threshold=LIMITS.top1, ci95=spread),
+            Measurement(
+                "difference of top-1 accuracy",
+                round(difference, 5),
+                threshold=LIMITS.top1,
+                ci95=spread,
+                n=measured.images,
+            ),
             *_trials(measured),
         ),
         impact=Impact(

@@ -157,11 +157,15 @@ def _one_class(evidence: Evidence, dataset: DatasetFacts, ids: Counter[int]) -> 
         "mean figures are then of one class only.",
         evidence=(
             Measurement("class ids among the labels", 1, len(dataset.names), n=rows, source=dataset.source),
-            *((Measurement("mAP50-95 of that class", round(measured, 4)),) if measured is not None else ()),
+            *((Measurement("mAP50-95 of that class", round(measured, 4), n=rows),) if measured is not None else ()),
             *(
                 (
                     Measurement(
-                        "mAP50-95 gained if any class will do", round(blind.difference, 4), LOST.at_stake, blind.ci95
+                        "mAP50-95 gained if any class will do",
+                        round(blind.difference, 4),
+                        LOST.at_stake,
+                        blind.ci95,
+                        blind.images,
                     ),
                 )
                 if blind is not None
@@ -277,7 +281,9 @@ def _differing(
         for index in affected[:SHOWN]
     ]
     if measured is not None:
-        pairs.insert(0, Measurement("mean mAP50-95 of these classes", round(measured, 4), round(limit, 4)))
+        pairs.insert(
+            0, Measurement("mean mAP50-95 of these classes", round(measured, 4), round(limit, 4), n=len(affected))
+        )
     return found(
         CAUSE,
         severity,

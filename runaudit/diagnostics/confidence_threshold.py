@@ -118,10 +118,13 @@ def _finding(evaluation: EvaluationFacts, measured: ThresholdFacts, severity: Se
     costs = interval is not None and interval[0] >= LIMITS.lost
     evidence = [
         Measurement("F1 lost at the default threshold", round(best.lost, 4), LIMITS.lost, interval, evaluation.images),
-        Measurement("threshold of the best F1", best.threshold, measured.default, best.threshold_ci95),
+        Measurement(
+            "threshold of the best F1", best.threshold, measured.default, best.threshold_ci95, evaluation.images
+        ),
         Measurement(
             "F1 lost, thresholds chosen on other images",
             round(measured.cross_fitted - measured.cross_fitted_default, 4),
+            n=evaluation.images,
         ),
     ]
     calibration = evaluation.calibration

@@ -53,7 +53,9 @@ class Asymmetry:
                 round(self.expected, 1),
                 n=self.confused,
             ),
-            Measurement("probability of as many by chance", round(self.probability, 6), LIMITS.probability),
+            Measurement(
+                "probability of as many by chance", round(self.probability, 6), LIMITS.probability, n=self.confused
+            ),
         )
 
 

@@ -111,7 +111,12 @@ def _finding(evidence: Evidence, shift: ShiftFacts, shifted: tuple[PropertyShift
                 )
                 for one in shifted[:5]
             ),
-            Measurement("area by which a classifier tells the splits apart", round(shift.area, 4), LIMITS.area),
+            Measurement(
+                "area by which a classifier tells the splits apart",
+                round(shift.area, 4),
+                LIMITS.area,
+                n=shift.training_images + shift.validation_images,
+            ),
         ),
         impact=Impact("lowers", max(0.0, cost.value), cost.ci95, "intervention")
         if cost is not None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from runaudit.diagnostics.answers import found
@@ -32,7 +32,7 @@ LIMITS = Thresholds()
 
 @dataclass(frozen=True)
 class FurtherGap:
-    """The two figures of one geometry, each in [0, 1]. `source` is where the run reported its own."""
+    """The two figures of one geometry, each in [0, 1], on `images`. `source` is where the run reported its own."""
 
     geometry: FurtherGeometry
     measured: float
@@ -40,6 +40,7 @@ class FurtherGap:
     interval: Interval | None
     source: str
     reproduced: bool
+    images: int
 
     @property
     def difference(self) -> float:
@@ -65,10 +66,14 @@ class FurtherGap:
     def measurements(self) -> tuple[Measurement, ...]:
         name = f"mAP50-95 by {_WORDS[self.geometry]}"
         return (
-            Measurement(f"{name}, re-validated", round(self.measured, 5), ci95=self.interval),
+            Measurement(f"{name}, re-validated", round(self.measured, 5), ci95=self.interval, n=self.images),
             Measurement(f"{name}, reported", round(self.reported, 5), source=self.source),
             Measurement(
-                f"difference of {name}", round(self.difference, 5), threshold=LIMITS.map50_95, ci95=self.spread
+                f"difference of {name}",
+                round(self.difference, 5),
+                threshold=LIMITS.map50_95,
+                ci95=self.spread,
+                n=self.images,
             ),
         )
 
@@ -83,9 +88,9 @@ def further_gaps(
         if figure is None:
             continue
         interval = evaluation.ci95.get(f"{geometry}_map50_95")
-        gap = FurtherGap(geometry, measured.map50_95, figure, interval, source, reproduced=True)
+        gap = FurtherGap(geometry, measured.map50_95, figure, interval, source, True, evaluation.images)
         close = abs(gap.difference) <= LIMITS.map50_95 or (small and not gap.beyond)
-        gaps.append(gap if close else FurtherGap(geometry, measured.map50_95, figure, interval, source, False))
+        gaps.append(gap if close else replace(gap, reproduced=False))
     return tuple(gaps)
 
 

@@ -178,7 +178,7 @@ def _half_precision(evidence: Evidence) -> Part | None:
             Measurement("epochs with a training loss that is not finite", train, 0, n=run.epochs_run),
             Measurement("epochs with a validation loss that is not finite", validation, 0, n=run.epochs_run),
             Measurement("GPU", gpu.name, source=log.places.get("devices")),
-            Measurement("best metric", round(best, 4), LIMITS.learnt),
+            Measurement("best metric", round(best, 4), LIMITS.learnt, n=run.epochs_run),
         ),
         (without_half_precision(),),
         effect=float(train + validation),

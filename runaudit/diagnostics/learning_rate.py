@@ -224,7 +224,11 @@ def _too_high_finding(
         evidence=(
             *_rate_evidence(history, schedule),
             *(
-                (Measurement("share of the best mAP in the first half", round(half, 4), LIMITS.by_half),)
+                (
+                    Measurement(
+                        "share of the best mAP in the first half", round(half, 4), LIMITS.by_half, n=history.size
+                    ),
+                )
                 if half
                 else ()
             ),

@@ -250,11 +250,13 @@ def _finding(evaluation: EvaluationFacts, run: RunFacts, reported_figures: Repor
     evidence = [
         Measurement("mAP50-95, re-validated", round(measured.map50_95, 5), ci95=interval, n=evaluation.images),
         Measurement("mAP50-95, reported", round(reported["map50_95"], 5), source=reported_figures.source),
-        Measurement("difference of mAP50-95", round(difference, 5), threshold=LIMITS.map50_95, ci95=spread),
+        Measurement(
+            "difference of mAP50-95", round(difference, 5), threshold=LIMITS.map50_95, ci95=spread, n=evaluation.images
+        ),
     ]
     if "map50" in reported:
         gap = round(measured.map50 - reported["map50"], 5)
-        evidence.append(Measurement("difference of mAP50", gap, threshold=LIMITS.map50))
+        evidence.append(Measurement("difference of mAP50", gap, threshold=LIMITS.map50, n=evaluation.images))
     cause = explained(evaluation)
     evidence += trial_measurements(evaluation.reconciliation)
     why = cause.sentence if cause else cut_short(run, reported_is_lower=not inflates)

@@ -172,7 +172,7 @@ def _finding(
                 n=int(rows.size),
                 source=history.place(peak_row),
             ),
-            Measurement("rise of the validation loss", round(val_rise, 4), threshold=LIMITS.val_rise),
+            Measurement("rise of the validation loss", round(val_rise, 4), threshold=LIMITS.val_rise, n=int(rows.size)),
         ),
         # What best.pt would gain can't be read off the curves, and last.pt's loss is not the audited model's.
         impact=Impact("lowers", metric=history.metric_name or "map50_95"),

@@ -95,7 +95,11 @@ def small_objects(evidence: Evidence, split: SplitFacts, census: BoxCensus, size
             ),
             *(sizes.evidence() if sizes is not None else ()),
             Measurement("imgsz", size[0], source=size[1]),
-            *((Measurement("median longer side of the images", round(native, 1)),) if native is not None else ()),
+            *(
+                (Measurement("median longer side of the images", round(native, 1), n=split.images),)
+                if native is not None
+                else ()
+            ),
         ),
         _remedies_of_small(run, census, size[0], stride),
         Impact("lowers", sizes.stake, None, "observational") if sizes is not None else Impact("lowers"),
@@ -131,7 +135,13 @@ def shrunk_images(evidence: Evidence, split: SplitFacts, census: BoxCensus, size
                 n=census.boxes,
                 source=split.source,
             ),
-            Measurement("times that images are shrunk", round(native / size[0], 2), LIMITS.shrunk, source=size[1]),
+            Measurement(
+                "times that images are shrunk",
+                round(native / size[0], 2),
+                LIMITS.shrunk,
+                n=split.images,
+                source=size[1],
+            ),
             *(sizes.evidence() if sizes is not None else ()),
         ),
         _larger_input(census, size[0], native, few, LIMITS.few_cells),

@@ -85,7 +85,9 @@ class Stability:
         if self.loss_ratio is not None:
             ratio = float(f"{self.loss_ratio:.4g}")
             items.append(
-                Measurement("last over lowest training loss", ratio, LIMITS.loss_ratio, source=history.place(-1))
+                Measurement(
+                    "last over lowest training loss", ratio, LIMITS.loss_ratio, n=history.size, source=history.place(-1)
+                )
             )
         if self.best_index is not None:
             best = float(f"{self.best_metric:.4g}")
@@ -94,11 +96,13 @@ class Stability:
             )
         if self.metric_left is not None:
             items.append(
-                Measurement("share of the best mAP at the end", round(self.metric_left, 4), LIMITS.metric_left)
+                Measurement(
+                    "share of the best mAP at the end", round(self.metric_left, 4), LIMITS.metric_left, n=history.size
+                )
             )
         if self.spikes:
             source = history.place(self.spike_at) if self.spike_at is not None else None
-            items.append(Measurement("spikes of the training loss", self.spikes, source=source))
+            items.append(Measurement("spikes of the training loss", self.spikes, n=history.size, source=source))
         if self.oscillation is not None:
             items.append(Measurement("noise of mAP over its best", round(self.oscillation, 4), n=history.size))
         return tuple(items)
