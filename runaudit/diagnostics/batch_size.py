@@ -155,14 +155,15 @@ def _too_large(evidence: Evidence, history: History | None, batch: Batch | None)
     starved = by_choice and batch.steps < LIMITS.few_steps
     if not (grows or unlearnt or starved):
         return None
-    more = _as_more_epochs(history, times) if starved and not grows else None
-    rising = more is not None and more.value >= LIMITS.gain
+    more = _as_more_epochs(history, times)
+    rising = starved and more is not None and more.value >= LIMITS.gain
     grave = (
         (unlearnt and by_choice)
         or (grows and sure and gain is not None and gain >= LIMITS.gain_major)
         or (starved and rising)
     )
-    if more is not None and rising:
+    promised = gain
+    if more is not None:
         gain, interval = more.value, more.ci95
     an_epoch = f", {batch.steps_an_epoch:.2g} an epoch" if batch.steps_an_epoch is not None else ""
     return Part(
@@ -170,7 +171,8 @@ def _too_large(evidence: Evidence, history: History | None, batch: Batch | None)
         f"Steps of {batch.effective} images left the run {batch.steps} optimizer steps{an_epoch}",
         f"Steps of {LIMITS.least:g} images would have been {times:.2g} times as many in the same epochs. "
         + (
-            f"By the power law of the curve, which has epochs for steps, they would have added {gain:.3f}."
+            f"By the power law of the curve, which has epochs for steps, they would have added {promised:.3f}"
+            + (f"; as many times the epochs were seen to add {gain:.3f} to such a curve." if more is not None else ".")
             if grows
             else f"As many times the epochs were seen to add {gain:.3f} to such a curve."
             if rising
