@@ -146,6 +146,40 @@ def test_pages_hold_what_a_plain_filter_finds(
     assert short > 5
 
 
+@pytest.mark.parametrize("sort", ["created_at", "-created_at"])
+def test_of_two_frequent_filters_the_rarer_is_walked(
+    api: Api, engine: Engine, owner: Owner, monkeypatch: pytest.MonkeyPatch, sort: str
+) -> None:
+    """Both have more audits than are counted. Walked by the label, a page would end early, at a quarter of its size."""
+    monkeypatch.setattr(history, "WALKED", 8)
+    monkeypatch.setattr(history, "COUNTED", 4)
+    with Session(engine) as session:
+        for index in range(48):
+            causes = ["overfitting"] if index % 4 == 0 else []
+            audit = Audit(
+                id=new_id(),
+                tenant_id=owner.tenant.id,
+                project_id=owner.project.id,
+                state="succeeded",
+                verdict="fail",
+                causes=causes,
+                labels={"branch": "a"},
+                fingerprint=str(index),
+                auditor_version="1",
+                created_at=NOON + timedelta(seconds=index),
+                ended_at=NOON + timedelta(days=1),
+            )
+            session.add(audit)
+            session.flush()
+            for term in {cause_term(cause) for cause in causes} | label_terms(audit.labels):
+                session.add(
+                    AuditTerm(tenant_id=audit.tenant_id, term=term, created_at=audit.created_at, audit_id=audit.id)
+                )
+        session.commit()
+    wanted = {"cause": "overfitting", "label": "branch:a", "page_size": 6, "sort": sort}
+    assert len(api.get("/v1/audits", params=wanted).json()["items"]) == 6
+
+
 def test_the_whole_history_as_lines(api: Api, engine: Engine, owner: Owner, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("runaudit_service.api.pagination.MAX_PAGE_SIZE", 8)
     known = add_audits(engine, owner, 30)

@@ -2,9 +2,10 @@
 
 Each filter names ranges of an index that holds its audits in the order of history (of several causes or states: one
 range each, merged). One filter drives: its audits are walked in order from the cursor on, and held against the other
-filters. The driving one is the rarest of them, told by counting each no further than `COUNTED`. A page walks `WALKED`
-audits at most; where that many fit nothing, it ends early, and its cursor goes on from there. So filters that exclude
-one another cost many short pages, never a long one (AIP-158: before the end a page may hold fewer than asked, or none).
+filters. The driving one is the rarest of them, told by counting each no further than `COUNTED`, and by how far that is.
+A page walks `WALKED` audits at most; where that many fit nothing, it ends early, and its cursor goes on from there. So
+filters that exclude one another cost many short pages, never a long one (AIP-158: before the end a page may hold fewer
+than asked, or none).
 """
 
 from __future__ import annotations
@@ -108,12 +109,21 @@ class AuditHistory:
     async def _rarest(self, filters: Sequence[_Filter], wanted: AuditSelection) -> _Filter:
         if len(filters) == 1:
             return filters[0]
-        counts = [
-            select(func.count()).select_from(_walk(one, wanted).limit(COUNTED).subquery()).scalar_subquery()
-            for one in filters
-        ]
-        counted = (await self._session.execute(select(*counts))).one()
-        return filters[min(range(len(filters)), key=lambda index: (counted[index], -index))]
+        end = func.max if wanted.ascending else func.min
+        walks = [_walk(one, wanted).limit(COUNTED).subquery() for one in filters]
+        counted = union_all(
+            *(
+                select(
+                    literal(index).label("index"), func.count().label("audits"), end(walked.c.created_at).label("end")
+                )
+                for index, walked in enumerate(walks)
+            )
+        )
+        rows = (await self._session.execute(counted)).all()
+        # Of two that are both too frequent to be counted out, the one that had to go further for as many is rarer here.
+        towards = -1.0 if wanted.ascending else 1.0
+        rarest = min(rows, key=lambda row: (row.audits, towards * row.end.timestamp() if row.end else 0.0, -row.index))
+        return filters[rarest.index]
 
     async def _matching(
         self, driver: _Filter, others: Sequence[_Filter], wanted: AuditSelection, size: int
