@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Engine, text
 
-from runaudit.errors import InputError
 from runaudit_service.store.blobs import Blob
 from runaudit_service.store.fingerprint import fingerprint
 from runaudit_service.store.models import new_id
 from runaudit_service.store.queue import QUEUE_OF_DEPTH, Claim, Queue
 from runaudit_service.store.removal import HOLD_BLOB
+from runaudit_service.store.room import HOLD_ROOM, USED_BYTES, no_room
 
 # Held to the end of the transaction: a reaper that takes the job meanwhile waits, and finds its fence raised.
 _HOLD_JOB: Final = text("SELECT id FROM jobs WHERE id = :job_id AND fence = :fence AND state = 'running' FOR UPDATE")
@@ -30,14 +30,11 @@ _TITLE: Final = text(
     """
 )
 
-# What the tenant's artifacts and begun uploads take, and may take (0: any room).
+# Whose room the artifact takes, and how much that is (0: any).
 _ROOM: Final = text(
     """
-    SELECT
-        COALESCE((SELECT max_stored_bytes FROM tenant_limits WHERE tenant_id = audits.tenant_id), :setting) AS most,
-        (SELECT COALESCE(sum(bytes), 0) FROM artifacts WHERE tenant_id = audits.tenant_id)
-        + (SELECT COALESCE(sum(length), 0) FROM uploads
-            WHERE tenant_id = audits.tenant_id AND digest IS NULL AND expires_at > now()) AS used
+    SELECT tenant_id,
+        COALESCE((SELECT max_stored_bytes FROM tenant_limits WHERE tenant_id = audits.tenant_id), :setting) AS most
     FROM audits WHERE id = :audit_id
     """
 )
@@ -83,14 +80,6 @@ _ADD_JOB: Final = text(
 )
 
 
-class StorageQuotaError(InputError):
-    """The tenant's artifacts would take more room than it may use."""
-
-    code = "storage_quota"
-    status = 507
-    title = "The tenant's room for artifacts is used up"
-
-
 def put_in_place(
     engine: Engine,
     claim: Claim,
@@ -111,6 +100,10 @@ def put_in_place(
     with engine.begin() as connection:
         if connection.execute(_HOLD_JOB, {"job_id": claim.job_id, "fence": claim.fence}).one_or_none() is None:
             return False
+        room = connection.execute(_ROOM, {"audit_id": claim.audit_id, "setting": max_stored_bytes}).one()
+        tenant = {"tenant_id": room.tenant_id}
+        if room.most:
+            connection.execute(HOLD_ROOM, tenant)
         connection.execute(HOLD_BLOB, {"sha256": blob.sha256})
         title = connection.execute(
             _TITLE,
@@ -122,21 +115,11 @@ def put_in_place(
                 "audit_id": claim.audit_id,
             },
         ).one()
-        if title.is_new:
-            _require_room(connection, claim, max_stored_bytes)
+        if title.is_new and room.most and (used := int(connection.scalar(USED_BYTES, tenant))) > room.most:
+            raise no_room(room.most, used - blob.bytes, blob.bytes)
         place()
         connection.execute(_REPLACE_URL, {"artifact_id": title.id, "audit_id": claim.audit_id, "role": role})
         return True
-
-
-def _require_room(connection: Connection, claim: Claim, setting: int) -> None:
-    """After the artifact was written down."""
-    room = connection.execute(_ROOM, {"audit_id": claim.audit_id, "setting": setting}).one()
-    if room.most and room.used > room.most:
-        raise StorageQuotaError(
-            f"This tenant may store {room.most} bytes, and with what was fetched would store {room.used}. "
-            "Delete audits that are no longer needed; their artifacts go some time after them."
-        )
 
 
 def queue_audit(engine: Engine, claim: Claim) -> Queue | None:

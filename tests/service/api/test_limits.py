@@ -149,6 +149,21 @@ def test_no_more_is_stored_than_may(api: Api, limited: Callable[..., None]) -> N
     assert api.submit(b"c" * 100).status_code == 202
 
 
+def test_the_last_room_is_given_once_to_requests_of_one_moment(api: Api, limited: Callable[..., None]) -> None:
+    limited(max_stored_bytes=1000)
+
+    async def at_once() -> list[int]:
+        parts = [{"artifact": ("run.zip", bytes([number]) * 600)} for number in range(4)]
+        answers = await asyncio.gather(
+            *(api.http.post("/v1/audits", files=part) for part in parts),
+            *(api.http.post("/v1/uploads", json={"length": 600}) for _ in range(4)),
+        )
+        return sorted(answer.status_code for answer in answers)
+
+    first, *others = api.run(at_once())
+    assert (first in {201, 202}, others) == (True, [507] * 7)
+
+
 def test_a_reserve_of_the_disk_stays_free(replica: Callable[..., Api], settings: Settings, tmp_path: Path) -> None:
     """Uploads are refused before they begin, and those of unknown length as soon as the reserve is reached."""
     short = replica(disk_reserve_bytes=2 * free_bytes(tmp_path))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,8 +13,10 @@ import pytest
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
-from runaudit_service.store import queue
+from runaudit_service.store import fetched, queue
+from runaudit_service.store.blobs import Blob
 from runaudit_service.store.models import Artifact, Event, Job
+from runaudit_service.store.room import StorageQuotaError
 from tests.conftest import wait_until
 from tests.worker import rows
 from tests.worker.fetching.conftest import SECRET, Egress
@@ -64,7 +67,7 @@ def test_a_fetched_audit_waits_and_then_runs(egress: Egress, authority: Authorit
 def test_the_fingerprint_becomes_that_of_the_content(egress: Egress, authority: Authority) -> None:
     with outside(reply(200, RUN), authority.tls) as server:
         submitted = [egress.submit(here(server)), egress.submit(here(server, "/elsewhere.zip"))]
-        assert egress.work() and egress.work()
+        assert egress.work()
     prints = {rows.audit_of(egress.engine, one).fingerprint for one in submitted}
     assert len(prints) == 1
 
@@ -141,6 +144,42 @@ def test_the_quota_of_the_tenant_is_kept_to(egress: Egress, authority: Authority
         assert Egress(egress.engine, egress.bell, just_enough).outcome(url) == {}
         # What is there already takes no more room.
         assert Egress(egress.engine, egress.bell, full).outcome(url) == {}
+
+
+def test_the_last_room_is_given_once_to_workers_of_one_moment(egress: Egress) -> None:
+    first, second = (egress.submit("https://example.com/run.zip") for _ in range(2))
+    claims = [queue.claim(egress.engine, ["egress"], "worker", 60) for _ in (first, second)]
+    others_end: list[str] = []
+
+    def keep(number: int, place: Callable[[], object]) -> None:
+        claim = claims[number]
+        assert claim is not None
+        blob = Blob(sha256="ab"[number] * 64, bytes=100)
+        fetched.put_in_place(
+            egress.engine, claim, role="run", blob=blob, file_name=None, place=place, max_stored_bytes=150
+        )
+
+    def keep_other() -> None:
+        try:
+            keep(1, lambda: None)
+            others_end.append("kept")
+        except StorageQuotaError as error:
+            others_end.append(error.detail)
+
+    other = threading.Thread(target=keep_other)
+
+    def meanwhile() -> None:
+        other.start()
+        # Either it waits for this one's end, or it does not see it.
+        other.join(1)
+
+    keep(0, meanwhile)
+    other.join(20)
+    # The artifact that every audit of these tests begins with has one byte.
+    assert others_end == [
+        "This tenant may store 150 bytes. 101 are used, and this would add 100. "
+        "Delete audits that are no longer needed; their artifacts go some time after them."
+    ]
 
 
 def test_a_server_that_drips_is_left(egress: Egress, authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 
-from sqlalchemy import case, func, select, update
+from sqlalchemy import case, func, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -48,8 +48,3 @@ class ArtifactRepository:
         )
         found = await self._session.scalar(statement, execution_options={"synchronize_session": False})
         return found is not None
-
-    async def stored_bytes(self) -> int:
-        """The size of all artifacts that the tenant has a title to."""
-        query = select(func.coalesce(func.sum(Artifact.bytes), 0)).where(Artifact.tenant_id == self._tenant_id)
-        return int(await self._session.scalar(query) or 0)

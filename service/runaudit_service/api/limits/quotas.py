@@ -1,8 +1,8 @@
 """What a tenant may have at a time: audits that wait, and bytes in the store.
 
-Both are counted in the transaction that would add to them. Requests of one moment do not see each other, so that a
-tenant may go over by as much as it asks for at once; making them wait for each other would cost every tenant more than
-that.
+Both are counted in the transaction that would add to them. Those that store more where a tenant's room is limited wait
+for each other (`store.room`). Those that queue audits do not, since every tenant has that limit: requests of one moment
+do not see each other, and a tenant may go over by as many as it sends at once.
 """
 
 from __future__ import annotations
@@ -14,11 +14,10 @@ from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from runaudit_service.api.artifacts.repository import ArtifactRepository
 from runaudit_service.api.direct import driver_of, row_of
 from runaudit_service.api.errors import ApiError
 from runaudit_service.api.limits.book import Limits
-from runaudit_service.api.uploads.repository import UploadRepository
+from runaudit_service.store.room import HOLD_ROOM, USED_BYTES, no_room
 
 QUEUE_RETRY_SECONDS: Final = 60
 """an audit takes from seconds to minutes"""
@@ -39,14 +38,6 @@ class QueuedAuditsQuotaError(ApiError):
     headers = {"Retry-After": str(QUEUE_RETRY_SECONDS)}
 
 
-class StorageQuotaError(ApiError):
-    """The tenant's artifacts would take more room than it may use (RFC 4331 answers a full quota with 507 too)."""
-
-    code = "storage_quota"
-    status = 507
-    title = "The tenant's room for artifacts is used up"
-
-
 async def require_place_in_queue(session: AsyncSession, tenant_id: uuid.UUID, limits: Limits) -> None:
     """After an audit was added: raises QueuedAuditsQuotaError if more wait now than may."""
     most = limits.max_queued_audits
@@ -63,18 +54,13 @@ async def storage_kept(session: AsyncSession, tenant_id: uuid.UUID, limits: Limi
 
     What adds nothing passes, also where a quota was made smaller than what is there.
     """
-    most = limits.max_stored_bytes
-    before = await _used_bytes(session, tenant_id) if most else 0
+    most, tenant = limits.max_stored_bytes, {"tenant_id": tenant_id}
+    if not most:
+        yield
+        return
+    await session.execute(HOLD_ROOM, tenant)
+    before = int(await session.scalar(USED_BYTES, tenant) or 0)
     yield
-    used = await _used_bytes(session, tenant_id) if most else 0
+    used = int(await session.scalar(USED_BYTES, tenant) or 0)
     if used > max(most, before):
-        raise StorageQuotaError(
-            f"This tenant may store {most} bytes. {before} are used, and this would add {used - before}. "
-            "Delete audits that are no longer needed; their artifacts go some time after them."
-        )
-
-
-async def _used_bytes(session: AsyncSession, tenant_id: uuid.UUID) -> int:
-    """Of artifacts, and of uploads as long as they are to be."""
-    stored = await ArtifactRepository(session, tenant_id).stored_bytes()
-    return stored + await UploadRepository(session, tenant_id).announced_bytes()
+        raise no_room(most, before, used - before)

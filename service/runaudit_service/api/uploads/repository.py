@@ -90,13 +90,6 @@ class UploadRepository:
         """Forget an upload that this request holds."""
         await self._session.execute(delete(Upload).where(*self._held(upload_id, holder)))
 
-    async def announced_bytes(self) -> int:
-        """What all uploads that have not become artifacts yet will need."""
-        query = select(func.coalesce(func.sum(Upload.length), 0)).where(
-            Upload.tenant_id == self._tenant_id, Upload.digest.is_(None), Upload.expires_at > func.now()
-        )
-        return int(await self._session.scalar(query) or 0)
-
     async def _write(self, upload_id: uuid.UUID, held_by: uuid.UUID, /, **values: Any) -> bool:
         statement = update(Upload).where(*self._held(upload_id, held_by)).values(**values).returning(Upload.id)
         written = await self._session.scalar(statement, execution_options={"synchronize_session": False})
