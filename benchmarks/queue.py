@@ -2,11 +2,13 @@
 
     python -m benchmarks.queue [--workers 8] [--audits 120] [--seconds 1]
 
-Everything is what a service has: PostgreSQL and Valkey, rows as the API writes them, a bell for each, worker processes
-with Celery, claims, leases, heartbeats, job folders, and the supervisor of the children; the child alone is a Python
-process that sleeps and writes its audit's id down, instead of one that reads a run. Each worker does one audit at a
-time, so that eight of them could finish 8 a second if all of this cost nothing. Target: 7.5 a second, and no audit is
-claimed or begun twice.
+Everything is what a service has: PostgreSQL and Valkey, artifacts, rows as the API writes them, a bell for each, worker
+processes with Celery, claims, leases, heartbeats, job folders, fork servers, the supervision of the children, and the
+reading, checking and storing of a real report. What the child does alone is exchanged: it sleeps, and leaves a report
+that was made before, of a run of a dozen epochs (benchmarks/sleeping_children.py is the program of the fork servers
+instead of runaudit.isolation.fork_server; no setting of the service does that). Each worker does one audit at a time,
+so that eight of them could finish 8 a second if all of this cost nothing. Target: 7.5 a second, and no audit is claimed
+or begun twice.
 
 The reaper is not there: with its help a lost bell would only be late.
 """
@@ -14,6 +16,7 @@ The reaper is not there: with its help a lost bell would only be late.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
 import signal
 import subprocess
@@ -30,81 +33,28 @@ from sqlalchemy.orm import Session
 
 from benchmarks.embedded_broker import embedded_broker
 from benchmarks.embedded_database import embedded_database
-from runaudit.isolation.job import JobFolder
-from runaudit.isolation.process import Child, child_environment
-from runaudit.isolation.supervisor import run_child
-from runaudit.reports.schema import Report, Run
+from benchmarks.start import run_archive
+from runaudit.isolation.audit import run_audit
+from runaudit.isolation.forking import Forking
+from runaudit.isolation.job import JobSpec, Source
 from runaudit_service.store import keys
 from runaudit_service.store.bell import Bell
 from runaudit_service.store.database import sync_engine
 from runaudit_service.store.migrate import upgrade
-from runaudit_service.store.models import Audit, Event, Job, Project, new_id
-from runaudit_service.store.queue import Claim
+from runaudit_service.store.models import Artifact, Audit, AuditArtifact, Event, Job, Project, new_id
 from runaudit_service.store.settings import Settings
 from runaudit_worker.app import run_worker
-from runaudit_worker.heartbeat import Heartbeat
 from runaudit_worker.workshop import Workshop
 
 TARGET: Final = 7.5
 LONGEST_WAIT_SECONDS: Final = 300.0
 QUEUE: Final = "cpu"
-_SLEEP: Final = """
-import os, sys, time
-audit, seconds, log = sys.argv[1:]
-sys.stdin.readline()
-descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-os.write(descriptor, (audit + "\\n").encode())
-time.sleep(float(seconds))
-"""
-# Next to nothing: what a report costs to make and store is measured elsewhere.
-_REPORT: Final = Report.model_construct(
-    schema_version="1",
-    verdict="inconclusive",
-    headline="nothing was looked at",
-    findings=[],
-    run=Run.model_construct(framework="ultralytics"),
-)
-
-
-class SleepingWorkshop(Workshop):
-    """A workshop whose children sleep; all else is as it is."""
-
-    def __init__(self, engine: Engine, bell: Bell, settings: Settings, seconds: float, begun: Path) -> None:
-        super().__init__(engine, bell, settings)
-        self._seconds = seconds
-        self._begun = begun
-
-    def _run(self, claim: Claim, folder: Path, heartbeat: Heartbeat) -> Report:
-        job = JobFolder(folder)
-        job.home.mkdir(exist_ok=True)
-        reading, writing = os.pipe()
-        os.set_blocking(reading, False)
-        with job.log.open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-I", "-c", _SLEEP, str(claim.audit_id), str(self._seconds), str(self._begun)],
-                cwd=job.home,
-                env=child_environment("ingest", job),
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-                pass_fds=(writing,),
-                start_new_session=True,
-            )
-        os.close(writing)
-        run_child(
-            "ingest",
-            job,
-            seconds=60,
-            on_progress=heartbeat.report,
-            should_stop=self._should_stop(heartbeat),
-            started=Child(process, reading),
-        )
-        return _REPORT
+_CHILDREN: Final = Path(__file__).with_name("sleeping_children.py")
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the workers did. `begun`: how often a child began each audit; `fences`: how often each job was claimed."""
+    """What the workers did. `begun`: how often a child began each job; `fences`: how often each job was claimed."""
 
     seconds: float
     succeeded: int
@@ -112,10 +62,29 @@ class Outcome:
     fences: Counter[int]
 
 
-def submit(engine: Engine, audits: int) -> None:
+def make_ready(folder: Path) -> str:
+    """An artifact in the store below `folder`, and the report of it, which every child leaves; returns its digest."""
+    content = run_archive(0)
+    digest = hashlib.sha256(content).hexdigest()
+    blob = folder / "blobs" / digest[:2] / digest
+    blob.parent.mkdir(parents=True)
+    blob.write_bytes(content)
+    spec = JobSpec(run=Source(kind="archive", path=str(blob), sha256=digest), depth="curves")
+    with tempfile.TemporaryDirectory() as job:
+        report = run_audit(spec, Path(job), on_progress=lambda _: None, should_stop=lambda: False)
+    (folder / "report").write_text(report.model_dump_json())
+    (folder / "begun").touch()
+    return digest
+
+
+def submit(engine: Engine, digest: str, audits: int) -> None:
     """Audits that wait, as the API writes them."""
     with Session(engine) as session:
         project = session.scalars(select(Project)).one()
+        artifact = session.scalar(select(Artifact).where(Artifact.sha256 == digest))
+        if artifact is None:
+            artifact = Artifact(id=new_id(), tenant_id=project.tenant_id, sha256=digest, bytes=1)
+            session.add(artifact)
         for _ in range(audits):
             audit = Audit(
                 id=new_id(),
@@ -127,6 +96,7 @@ def submit(engine: Engine, audits: int) -> None:
             )
             session.add(audit)
             session.flush()
+            session.add(AuditArtifact(audit_id=audit.id, role="run", artifact_id=artifact.id))
             session.add(Job(audit_id=audit.id, kind="audit", queue=QUEUE))
             session.add(Event(tenant_id=project.tenant_id, audit_id=audit.id, type="audit.queued"))
         session.commit()
@@ -147,22 +117,21 @@ def measure(workers: int, audits: int, seconds: float, folder: Path) -> Outcome:
         with Session(engine) as session:
             keys.ensure_default(session)
             session.commit()
-        begun = folder / "begun"
-        begun.touch()
+        digest = make_ready(folder)
         environment = os.environ | {
             "RUNAUDIT_DATABASE_URL": database.url(),
             "RUNAUDIT_BROKER_URL": broker,
             "RUNAUDIT_DATA_DIR": str(folder),
             "RUNAUDIT_GRACE_SECONDS": "1",
         }
-        command = [sys.executable, "-m", "benchmarks.queue", "--seconds", str(seconds), "--begun", str(begun)]
+        command = [sys.executable, "-m", "benchmarks.queue", "--seconds", str(seconds), "--children", str(folder)]
         with (folder / "log").open("wb") as log:
             started = [subprocess.Popen(command, env=environment, stdout=log, stderr=log) for _ in range(workers)]
         try:
             # Each worker does one audit before the clock runs: then it is known to be there.
-            submit(engine, workers)
+            submit(engine, digest, workers)
             _ring_until(engine, bell, workers)
-            submit(engine, audits)
+            submit(engine, digest, audits)
             clock = time.monotonic()
             for _ in range(audits):
                 bell.ring(QUEUE)
@@ -172,13 +141,15 @@ def measure(workers: int, audits: int, seconds: float, folder: Path) -> Outcome:
             for process in started:
                 process.send_signal(signal.SIGQUIT)
             for process in started:
-                process.wait(30)
+                process.wait(LONGEST_WAIT_SECONDS)
             bell.close()
         with Session(engine) as session:
             fences = Counter(session.scalars(select(Job.fence)))
         done = count(engine, "succeeded")
         engine.dispose()
-        return Outcome(taken, done, Counter(begun.read_text().split()), fences)
+        # A job folder is named after its job and its fence: a job that is begun twice has two.
+        begun = Counter(name.rpartition("-")[0] for name in (folder / "begun").read_text().split())
+        return Outcome(taken, done, begun, fences)
 
 
 def _ring_until(engine: Engine, bell: Bell, audits: int) -> None:
@@ -199,11 +170,13 @@ def _wait(engine: Engine, audits: int) -> None:
         time.sleep(0.05)
 
 
-def work(seconds: float, begun: Path) -> int:
-    """What each worker process does."""
+def work(seconds: float, folder: Path) -> int:
+    """What each worker process does: as `python -m runaudit_worker`, but for the program of its fork server."""
     settings = Settings()
+    forking = Forking([str(_CHILDREN), str(folder), str(seconds)])
+    forking.begin()
     engine, bell = sync_engine(settings.database_url, pool_size=2), Bell(settings.broker_url)
-    workshop = SleepingWorkshop(engine, bell, settings, seconds, begun)
+    workshop = Workshop(engine, bell, settings, forking.start_child)
     return run_worker(settings, workshop, queues=[QUEUE], concurrency=1)
 
 
@@ -212,10 +185,10 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=8)
     parser.add_argument("--audits", type=int, default=120)
     parser.add_argument("--seconds", type=float, default=1.0, help="what each child sleeps")
-    parser.add_argument("--begun", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--children", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.begun is not None:
-        return work(options.seconds, options.begun)
+    if options.children is not None:
+        return work(options.seconds, options.children)
     with tempfile.TemporaryDirectory() as folder:
         outcome = measure(options.workers, options.audits, options.seconds, Path(folder))
     rate = options.audits / outcome.seconds

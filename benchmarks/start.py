@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -56,12 +57,16 @@ def peer_seconds() -> float:
 def children(process_id: int) -> list[int]:
     """The processes that a process started, in whichever of its threads."""
     found: list[int] = []
-    for task in Path(f"/proc/{process_id}/task").iterdir():
-        try:
-            found += [int(child) for child in (task / "children").read_text().split()]
-        except (FileNotFoundError, ProcessLookupError):
-            continue
+    with suppress(FileNotFoundError, ProcessLookupError):
+        for task in Path(f"/proc/{process_id}/task").iterdir():
+            with suppress(FileNotFoundError, ProcessLookupError):
+                found += [int(child) for child in (task / "children").read_text().split()]
     return found
+
+
+def audit_children(worker: int) -> list[int]:
+    """The children that a worker has audits done by: those of its fork server."""
+    return [child for server in children(worker) for child in children(server)]
 
 
 def worker_of(service: int) -> int:
@@ -80,7 +85,7 @@ def seconds_to_first_line(client: httpx.Client, worker: int, number: int) -> flo
     parts = {"artifact": ("run.zip", archive), "request": (None, request, "application/json")}
     began = time.perf_counter()
     answer = client.post("/v1/audits", files=parts)
-    while not any(_walled_in(child) for child in children(worker)):
+    while not any(_walled_in(child) for child in audit_children(worker)):
         if time.perf_counter() - began > LONGEST_WAIT_SECONDS:
             raise TimeoutError("no child began")
         time.sleep(LOOK_SECONDS)

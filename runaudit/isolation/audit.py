@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from runaudit.errors import ChildError
 from runaudit.isolation.job import ChildName, JobFolder, JobSpec
-from runaudit.isolation.process import Child
+from runaudit.isolation.process import Child, StartChild, start_child
 from runaudit.isolation.supervisor import OnProgress, ShouldStop, run_child
 
 if TYPE_CHECKING:
@@ -41,13 +41,15 @@ def run_audit(
     *,
     on_progress: OnProgress,
     should_stop: ShouldStop,
+    start: StartChild = start_child,
     started: Child | None = None,
     data_cache: DataCache | None = None,
 ) -> Report:
     """Audit one run in child processes.
 
     `folder` is an empty folder of this audit's own; the caller deletes it. `on_progress` is called from this thread.
-    `should_stop` is asked several times a second. `started` is an ingest child of this folder that waits already.
+    `should_stop` is asked several times a second. `start` starts the children; `started` is an ingest child of this
+    folder that waits already.
     With `data_cache` a data artifact is unpacked and read once, and by later audits taken from there.
 
     Raises: InputError (handing in the same again fails again), ChildError (another attempt may succeed),
@@ -63,6 +65,7 @@ def run_audit(
             seconds=seconds,
             on_progress=on_progress,
             should_stop=should_stop,
+            start=start,
             started=started,
             meanwhile=meanwhile,
         )
@@ -75,7 +78,9 @@ def run_audit(
         if data_cache is not None and place is not None and job.data_wanted.exists():
             from runaudit.isolation.fill_cache import make_reading  # noqa: PLC0415 - not without a cache
 
-            make_reading(data_cache, place, job.data_wanted, spec, on_progress=on_progress, should_stop=should_stop)
+            make_reading(
+                data_cache, place, job.data_wanted, spec, on_progress=on_progress, should_stop=should_stop, start=start
+            )
             run("ingest")
         # Ingest writes the report itself where there is no model to run.
         if not job.report.exists():

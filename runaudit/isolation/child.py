@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 from pydantic_core import PydanticSerializationError
 
@@ -53,12 +54,17 @@ def main(arguments: list[str]) -> int:
     """Run one stage. Returns the exit code."""
     stage, root, parent, descriptor = arguments
     sandbox.die_with_parent(int(parent))
-    folder = JobFolder(Path(root))
-    # Our own modules, loaded while the parent makes the job ready. Nothing of the input is read before the walls.
-    ingest = _ingest() if stage == "ingest" else None
+    if stage == "ingest":
+        # Our own modules, loaded while the parent makes the job ready. Nothing of the input is read before the walls.
+        _ingest()
     if sys.stdin.buffer.readline() != GO:
         return 0
-    report = progress_writer(int(descriptor))
+    return do_stage(cast(ChildName, stage), JobFolder(Path(root)), int(descriptor))
+
+
+def do_stage(stage: ChildName, folder: JobFolder, descriptor: int) -> int:
+    """Raise the walls and do the stage, with `descriptor` for progress. Returns the exit code."""
+    report = progress_writer(descriptor)
     try:
         if stage == "data":
             from runaudit.isolation.data_job import DataJob  # noqa: PLC0415 - this child only
@@ -69,7 +75,8 @@ def main(arguments: list[str]) -> int:
             read_artifact(folder, job, report)
             return 0
         spec = JobSpec.model_validate_json(folder.spec.read_bytes())
-        if ingest is not None:
+        if stage == "ingest":
+            ingest = _ingest()
             ingest(folder, spec, report, raise_walls("ingest", folder, spec.limits))
         else:
             walls = raise_walls("evaluate", folder, spec.limits)

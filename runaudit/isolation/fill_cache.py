@@ -11,6 +11,7 @@ from runaudit.isolation.data_cache import DataCache, Place
 from runaudit.isolation.data_job import DataJob, kept_reading
 from runaudit.isolation.folder import JobFolder
 from runaudit.isolation.job import JobSpec
+from runaudit.isolation.process import StartChild, start_child
 from runaudit.isolation.supervisor import OnProgress, ShouldStop, run_child
 from runaudit.runs.data_options import DataOptions
 
@@ -23,6 +24,7 @@ def make_reading(
     *,
     on_progress: OnProgress,
     should_stop: ShouldStop,
+    start: StartChild = start_child,
 ) -> None:
     """Have a data child read the data of `spec` as the file `wanted` says, and take what it makes into the cache.
 
@@ -40,7 +42,7 @@ def make_reading(
         job = DataJob(archive=spec.data.path, options=options, limits=spec.limits, entry=str(place.folder))
         folder.spec.write_text(job.model_dump_json())
         seconds = spec.limits.ingest_seconds
-        run_child("data", folder, seconds=seconds, on_progress=on_progress, should_stop=should_stop)
+        run_child("data", folder, seconds=seconds, on_progress=on_progress, should_stop=should_stop, start=start)
         cache.take_in(place, folder.made)
 
 

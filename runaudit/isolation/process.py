@@ -10,9 +10,10 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from runaudit.isolation.folder import ChildName, JobFolder
 
@@ -25,17 +26,13 @@ _PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "CUDA_VISIBLE_D
 _PASSED_ON_PREFIXES = ("NVIDIA_", "OPENBLAS_")
 
 
-def child_environment(stage: ChildName, folder: JobFolder) -> dict[str, str]:
-    """The whole environment of a child."""
+def bare_environment(stage: ChildName) -> dict[str, str]:
+    """The environment of a stage, but for what differs between two children."""
     kept = {
         name: value for name, value in os.environ.items() if name in _PASSED_ON or name.startswith(_PASSED_ON_PREFIXES)
     }
-    home = str(folder.home)
     fixed = {
-        "HOME": home,
-        "TMPDIR": home,
         # ultralytics writes settings and looks for updates, packages and fonts unless told otherwise.
-        "YOLO_CONFIG_DIR": home,
         "YOLO_OFFLINE": "true",
         "YOLO_AUTOINSTALL": "false",
         "YOLO_VERBOSE": "false",
@@ -50,9 +47,44 @@ def child_environment(stage: ChildName, folder: JobFolder) -> dict[str, str]:
     return kept | fixed | threads
 
 
-@dataclass(frozen=True)
-class Child:
+def child_environment(stage: ChildName, folder: JobFolder) -> dict[str, str]:
+    """The whole environment of a child."""
+    home = str(folder.home)
+    return bare_environment(stage) | {"HOME": home, "TMPDIR": home, "YOLO_CONFIG_DIR": home}
+
+
+class Process(Protocol):
+    """What a parent asks of a child's process."""
+
+    def poll(self) -> int | None:
+        """The exit code, as Popen has it, or None while the process runs."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """The exit code, once it has ended. Raises subprocess.TimeoutExpired after `timeout` seconds."""
+
+
+class Child(Protocol):
     """A started child and the reading end of its progress pipe."""
+
+    @property
+    def process(self) -> Process: ...
+    @property
+    def reading(self) -> int: ...
+
+    def go(self) -> None:
+        """Tell the child that its job is there."""
+
+    def end(self) -> None:
+        """Have the child dead, however it was doing; may be called again."""
+
+
+StartChild = Callable[[ChildName, JobFolder], Child]
+"""how the process of a stage is started"""
+
+
+@dataclass(frozen=True)
+class SpawnedChild:
+    """A child that is a program of its own, of this process."""
 
     process: subprocess.Popen[bytes]
     reading: int
@@ -75,7 +107,7 @@ class Child:
         self.process.wait()
 
 
-def start_child(stage: ChildName, folder: JobFolder) -> Child:
+def start_child(stage: ChildName, folder: JobFolder) -> SpawnedChild:
     """Start the process of a stage; `folder` need not hold the job yet. The caller calls `end`."""
     folder.home.mkdir(exist_ok=True)
     reading, writing = os.pipe()
@@ -99,4 +131,4 @@ def start_child(stage: ChildName, folder: JobFolder) -> Child:
         raise
     finally:
         os.close(writing)
-    return Child(process, reading)
+    return SpawnedChild(process, reading)

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from runaudit.errors import CancelledError, ChildError, ChildTimeoutError, load_input_error, load_machine_error
 from runaudit.isolation.job import INPUT_ERROR, MACHINE_ERROR, ChildName, JobFolder, Progress
 from runaudit.isolation.memory import kernel_kills, why_killed
-from runaudit.isolation.process import Child, start_child
+from runaudit.isolation.process import Child, Process, StartChild, start_child
 
 _POLL_SECONDS = 0.1
 _LINE_BYTES = 4096
@@ -54,9 +54,7 @@ class _Lines:
             yield from filter(None, map(_progress_of, lines))
 
 
-def _follow(
-    process: subprocess.Popen[bytes], reading: int, deadline: float, on_progress: OnProgress, should_stop: ShouldStop
-) -> None:
+def _follow(process: Process, reading: int, deadline: float, on_progress: OnProgress, should_stop: ShouldStop) -> None:
     """Pass progress on until the child ends. Raises ChildTimeoutError or CancelledError while it still runs."""
     lines = _Lines(reading)
     with selectors.DefaultSelector() as selector:
@@ -93,20 +91,21 @@ def run_child(
     seconds: float,
     on_progress: OnProgress,
     should_stop: ShouldStop,
+    start: StartChild = start_child,
     started: Child | None = None,
     meanwhile: Callable[[], None] | None = None,
 ) -> None:
     """Run one stage of the job in a fresh process and wait for its end.
 
-    `started` is a child of this stage and folder that waits already. `meanwhile` is called once, as soon as the
-    process has its job: short work of the parent that needs no result of it.
+    `start` starts it, unless `started` is a child of this stage and folder that waits already. `meanwhile` is called
+    once, as soon as the process has its job: short work of the parent that needs no result of it.
 
     Raises: an InputError that the child left in problem.json; ChildTimeoutError after `seconds`; CancelledError as soon
     as `should_stop` says so; ChildMemoryError if memory ran out; ChildError if it died in any other way. No child
     outlives this call.
     """
     kills_before = kernel_kills()
-    child = started or start_child(stage, folder)
+    child = started or start(stage, folder)
     try:
         child.go()
         if meanwhile is not None:

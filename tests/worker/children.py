@@ -4,19 +4,41 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 from tests.conftest import wait_until
 
 
 def children(process_id: int) -> list[int]:
+    """The audit children of a worker: those that it started, and those that its fork server forked."""
+    found = []
+    for child in started_by(process_id):
+        found += started_by(child) if is_fork_server(child) else [child]
+    return found
+
+
+def fork_server(process_id: int) -> int:
+    """The fork server of a worker."""
+    (server,) = (child for child in started_by(process_id) if is_fork_server(child))
+    return server
+
+
+def is_fork_server(process_id: int) -> bool:
+    """Whether it is one, or a child that one forked."""
+    try:
+        return b"runaudit.isolation.fork_server" in Path(f"/proc/{process_id}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def started_by(process_id: int) -> list[int]:
     """The processes that a process started, in whichever of its threads."""
     found: list[int] = []
-    for task in Path(f"/proc/{process_id}/task").iterdir():
-        try:
-            found += [int(child) for child in (task / "children").read_text().split()]
-        except FileNotFoundError:
-            continue
+    with suppress(FileNotFoundError, ProcessLookupError):
+        for task in Path(f"/proc/{process_id}/task").iterdir():
+            with suppress(FileNotFoundError, ProcessLookupError):
+                found += [int(child) for child in (task / "children").read_text().split()]
     return found
 
 

@@ -6,6 +6,8 @@ import argparse
 import logging
 import sys
 
+from runaudit.isolation.forking import Forking, can_fork
+from runaudit.isolation.process import start_child
 from runaudit_service.store.bell import Bell
 from runaudit_service.store.database import sync_engine
 from runaudit_service.store.models import QUEUES
@@ -37,15 +39,21 @@ def main() -> int:
     log_to_stderr()
     show_metrics(configured)
     tracing.begin("runaudit-worker")
+    # Before all else: it needs a moment, and the thread that starts it must last as long as it.
+    forking = Forking() if can_fork() and {"cpu", "gpu"} & {*options.queues} else None
+    if forking is not None:
+        forking.begin()
     # Per audit: its own thread and its heartbeat.
     engine = sync_engine(configured.database_url, pool_size=2 * options.concurrency)
     bell = Bell(configured.broker_url)
-    workshop = Workshop(engine, bell, configured)
+    workshop = Workshop(engine, bell, configured, forking.start_child if forking is not None else start_child)
     workshop.tidy()
     logging.getLogger(__name__).info("worker of %s begins", ",".join(options.queues))
     try:
         return run_worker(configured, workshop, queues=options.queues, concurrency=options.concurrency)
     finally:
+        if forking is not None:
+            forking.close()
         tracing.end()
         bell.close()
         engine.dispose()

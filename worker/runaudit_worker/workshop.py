@@ -18,8 +18,10 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from runaudit.errors import CancelledError, ChildMemoryError, ChildTimeoutError, InputError, RunauditError
+from runaudit.isolation import process
 from runaudit.isolation.audit import run_audit
 from runaudit.isolation.data_cache import DataCache
+from runaudit.isolation.process import StartChild
 from runaudit.reports.schema import Report
 from runaudit_service.store import fetched, log_context, queue
 from runaudit_service.store.bell import Bell
@@ -55,7 +57,10 @@ _STORE_PAUSES = (0.2, 5.0)
 class Workshop:
     """What one worker process does; its methods may be called from several threads."""
 
-    def __init__(self, engine: Engine, bell: Bell, settings: Settings) -> None:
+    def __init__(
+        self, engine: Engine, bell: Bell, settings: Settings, start_child: StartChild = process.start_child
+    ) -> None:
+        self._start_child = start_child
         self._engine = engine
         self._bell = bell
         self._settings = settings
@@ -207,7 +212,14 @@ class Workshop:
             spec = job_spec(
                 claim, self._settings, lambda sha256: opened.enter_context(self._blobs.opened(sha256, should_stop))
             )
-            return run_audit(spec, folder, on_progress=clock, should_stop=should_stop, data_cache=self._data_cache)
+            return run_audit(
+                spec,
+                folder,
+                on_progress=clock,
+                should_stop=should_stop,
+                start=self._start_child,
+                data_cache=self._data_cache,
+            )
 
     def _succeed(self, claim: queue.Claim, report: Report) -> str:
         result = queue.Result(
