@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 
 import pytest
 from celery.worker import state
+from kombu.asynchronous import Hub
 from sqlalchemy import create_engine
 
 from runaudit_service.store.bell import Bell
 from runaudit_service.store.settings import Settings
-from runaudit_worker.app import StopSignals
+from runaudit_worker.app import StopSignals, WakingPool
 from runaudit_worker.workshop import Workshop
 
 
@@ -37,7 +39,7 @@ def test_the_first_signal_waits_and_the_second_does_not(workshop: Workshop, sign
     signals.install()
     os.kill(os.getpid(), signal.SIGTERM)
     assert state.should_stop == 0
-    assert not workshop.stopping
+    assert (workshop.closing, workshop.stopping) == (True, False)
     os.kill(os.getpid(), signal.SIGTERM)
     assert workshop.stopping
 
@@ -64,3 +66,22 @@ def test_quit_does_not_wait(workshop: Workshop, signals: StopSignals) -> None:
     signals.install()
     os.kill(os.getpid(), signal.SIGQUIT)
     assert workshop.stopping
+
+
+def test_the_loop_hears_at_once_that_a_thread_is_free_again() -> None:
+    hub, pool = Hub(), WakingPool(1)
+    pool.register_with_event_loop(hub)
+    # Without a wake the loop sleeps until its next timer, or for ten seconds.
+    hub.call_later(60, print)
+    reading, writing = os.pipe()
+    hub.add_reader(reading, print)
+    loop = hub.create_loop()
+    pool.on_start()
+    begun = time.monotonic()
+    pool.apply_async(time.sleep, (0.2,), callback=lambda _: None)
+    next(loop)
+    assert 0.15 < time.monotonic() - begun < 8
+    pool.stop()
+    hub.close()
+    os.close(reading)
+    os.close(writing)

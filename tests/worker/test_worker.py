@@ -51,6 +51,16 @@ def test_work_that_waits_is_done_one_after_another_on_one_bell(workplace: Workpl
     assert {audit_of(workplace.engine, submitted).state for submitted in waiting} == {"succeeded"}
 
 
+def test_the_queues_of_a_worker_have_their_turns_though_one_has_the_bell(workplace: Workplace) -> None:
+    digest = workplace.store(curves_run())
+    waiting = [submit(workplace.engine, run_sha256=digest, queue=name) for name in ("gpu", "gpu", "cpu", "cpu")]
+    assert Bell(workplace.broker_url).ring("gpu")
+    with workplace.worker():
+        wait_until(lambda: all(ended(workplace, submitted) for submitted in waiting), seconds=40)
+    begun = sorted(waiting, key=lambda submitted: str(audit_of(workplace.engine, submitted).started_at))
+    assert [job_of(workplace.engine, submitted).queue for submitted in begun] == ["gpu", "cpu", "gpu", "cpu"]
+
+
 def test_an_archive_that_can_not_be_read_fails_at_once_with_its_code(workplace: Workplace) -> None:
     with workplace.worker():
         submitted = submit(workplace.engine, run_sha256=workplace.store(curves_run()[:200]))
@@ -112,6 +122,20 @@ def test_a_worker_told_to_stop_finishes_what_ends_within_its_grace(workplace: Wo
         os.kill(child, signal.SIGCONT)
         assert worker.wait(20) == 0
     assert audit_of(workplace.engine, submitted).state == "succeeded"
+
+
+def test_a_worker_told_to_stop_begins_nothing_more_and_passes_the_bell_on(workplace: Workplace) -> None:
+    with workplace.worker() as worker:
+        submitted = submit_run(workplace)
+        child = freeze_child(worker.pid)
+        waits = submit(workplace.engine, run_sha256=workplace.store(curves_run()))
+        worker.send_signal(signal.SIGTERM)
+        wait_until(lambda: "stopping" in workplace.log("worker"))
+        os.kill(child, signal.SIGCONT)
+        assert worker.wait(20) == 0
+    assert audit_of(workplace.engine, submitted).state == "succeeded"
+    assert job_of(workplace.engine, waits).fence == 0
+    assert Bell(workplace.broker_url).waiting("cpu") == 1
 
 
 def test_a_worker_told_to_stop_hands_back_what_does_not(workplace: Workplace) -> None:
