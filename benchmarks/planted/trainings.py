@@ -250,14 +250,24 @@ def main() -> None:
 
 
 def _start(family: Family, scratch: Path, device: str, *, slim: bool) -> Path:
-    """The checkpoint that the family's runs start from, trained on first use and kept beside the runs."""
+    """The checkpoint that the family's runs start from, trained on first use and kept, packed, beside the runs."""
     name = f"start-{family}-slim" if slim else f"start-{family}"
-    kept = RUNS / f"{name}.pt"
+    kept, start = RUNS / f"{name}.pt.xz", scratch / f"{name}.pt"
     if not kept.exists():
         RUNS.mkdir(exist_ok=True)
         _in_own_process(_train_start, scratch, name, family, device, slim)
-        shutil.copy(scratch / "runs" / name / "weights" / "best.pt", kept)
-    return kept
+        _pack(scratch / "runs" / name / "weights" / "best.pt", kept)
+    _unpack(kept, start)
+    return start
+
+
+def _pack(file: Path, packed: Path) -> None:
+    """Much of a small checkpoint is bookkeeping, which all but vanishes."""
+    packed.write_bytes(lzma.compress(file.read_bytes(), preset=9 | lzma.PRESET_EXTREME))
+
+
+def _unpack(packed: Path, file: Path) -> None:
+    file.write_bytes(lzma.decompress(packed.read_bytes()))
 
 
 def _train_start(scratch: Path, name: str, family: Family, device: str, slim: bool) -> None:
@@ -418,8 +428,7 @@ def _keep(run: Path, training: Training) -> None:
     for kept in (run / "args.yaml", run / "results.csv"):
         shutil.copy(kept, target / kept.name)
     if weights.exists() and training.slim:
-        # 40 % of a slim network's checkpoint is bookkeeping, which all but vanishes.
-        (target / "weights" / PACKED).write_bytes(lzma.compress(weights.read_bytes(), preset=9 | lzma.PRESET_EXTREME))
+        _pack(weights, target / "weights" / PACKED)
     elif weights.exists():
         shutil.copy(weights, target / "weights" / "best.pt")
     target.rename(RUNS / training.name)
@@ -430,7 +439,7 @@ def copy_run(training: Training, target: Path) -> None:
     shutil.copytree(training.folder, target)
     packed = target / "weights" / PACKED
     if packed.exists():
-        (target / "weights" / "best.pt").write_bytes(lzma.decompress(packed.read_bytes()))
+        _unpack(packed, target / "weights" / "best.pt")
         packed.unlink()
 
 

@@ -197,4 +197,4 @@ def test_packed_checkpoints_are_unpacked_as_the_training_left_them(tmp_path: Pat
 
 
 def test_all_runs_together_stay_below_80_megabytes():
-    assert sum(file.stat().st_size for file in RUNS.rglob("*") if file.is_file()) < 80 * 2**20
+    assert sum(file.stat().st_size for file in RUNS.rglob("*") if file.is_file()) < 80_000_000
