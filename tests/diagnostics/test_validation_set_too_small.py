@@ -37,7 +37,13 @@ def test_copies_of_few_images_are_major_whatever_their_number():
     assert result.finding is not None and result.finding.severity == "major"
     assert "Of 600 validation images, 2 labelled ones differ" in result.finding.title
     assert ("labelled images that differ", 2) in [(item.name, item.value) for item in result.finding.evidence]
-    assert judged(half_width=0.01, distinct_images=5).outcome == "passed"
+
+
+@pytest.mark.parametrize(("distinct", "outcome"), [(5, "warned"), (19, "warned"), (20, "passed")])
+def test_few_images_of_many_objects_are_minor_for_their_interval_is_too_narrow(distinct: int, outcome: str):
+    result = judged(half_width=0.01, distinct_images=distinct, images=distinct)
+    assert result.outcome == outcome
+    assert ("narrower than it should be" in (result.finding.explanation if result.finding else "")) == (distinct < 20)
 
 
 def test_mostly_thin_classes_are_named():
