@@ -43,6 +43,16 @@ class Thresholds:
         "of 1,882 boxes of COCO128 in the corpus.",
     )
     whole_boxes: int = threshold(20, "Boxes that are needed for that: of a handful, all may be close-ups.")
+    overhanging: float = threshold(
+        0.01,
+        "Share of boxes that reach beyond their image by more than a hundredth: none of 9,853 boxes of eight right "
+        "sets (five of the corpus, three of the benchmark).",
+    )
+    corners: float = threshold(
+        0.2,
+        "The same share, from which the numbers are no centre and size at all: 0.37 to 0.82 of the boxes of these sets "
+        "written as two corners, 0.02 to 0.37 as upper left corner and size.",
+    )
     zero_area: float = threshold(
         0.005, "Share of boxes without area: none of them can ever be matched, so that recall loses as much."
     )
@@ -131,6 +141,9 @@ def _shapes(task: Task, name: Split, split: SplitFacts) -> Iterator[_Problem]:
     """Rows that have not the shape that the task needs, or none that says where an object is."""
     if split.rows_without_outline and split.instances and task in _OUTLINES:
         yield _without_outline(task, name, split)
+    over = split.overhanging_boxes / max(1, split.instances)
+    if split.instances >= LIMITS.whole_boxes and over >= LIMITS.overhanging:
+        yield _overhanging(name, split, over)
     whole = split.whole_image_boxes / max(1, split.instances)
     if split.instances >= LIMITS.whole_boxes and whole >= LIMITS.whole:
         yield _whole_image(name, split, whole)
@@ -168,6 +181,41 @@ def _without_outline(task: Task, name: Split, split: SplitFacts) -> _Problem:
             ),
         ),
         unjudgeable=name != "train",
+    )
+
+
+def _overhanging(name: Split, split: SplitFacts, share: float) -> _Problem:
+    guess = (
+        "Two corners (x1 y1 x2 y2), or the upper left corner and the size, look like that when they are read as centre "
+        "and size: the boxes then lie beside their objects, and a model that is trained on them learns just that."
+        if share >= LIMITS.corners
+        else "An annotation tool cuts boxes to the image; these were computed, by another rule or with a slip."
+    )
+    return _Problem(
+        severity="minor" if name == "test" or share < LIMITS.corners else "major",
+        split=name,
+        share=share,
+        images=split.images,
+        title=f"{split.overhanging_boxes} of {split.instances} {name} boxes reach beyond their image",
+        explanation=f"{guess} No framework says so: it only looks at each number by itself.",
+        evidence=(
+            Measurement(
+                f"share of {name} boxes that reach beyond their image",
+                round(share, 4),
+                LIMITS.corners if share >= LIMITS.corners else LIMITS.overhanging,
+                n=split.instances,
+                source=split.source,
+            ),
+        ),
+        remedies=(
+            Remedy(
+                "Draw some labels on their images, and write them as class, centre and size",
+                "If the boxes fit once their numbers are taken for corners, convert all of them; then train again.",
+                code="# x1, y1, x2, y2 to what YOLO reads, all as shares of width and height\n"
+                "x, y, width, height = (x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1\n",
+                reference="https://docs.ultralytics.com/datasets/detect/",
+            ),
+        ),
     )
 
 
@@ -443,7 +491,7 @@ CHECK = Check(
         "For each split: the share of images without a usable label, of those without a label file (against the other "
         "split's), of those whose label file stands elsewhere, and of those that ultralytics 8.4 drops because of a "
         "row; "
-        "boxes without area; labels without the outline that the task needs; boxes of "
+        "boxes without area, or beyond their image; labels without the outline that the task needs; boxes of "
         "the whole image. Label caches are named and never opened."
     ),
     thresholds=LIMITS,

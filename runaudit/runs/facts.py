@@ -287,7 +287,7 @@ class SplitFacts(Facts):
     data.yaml has no name for. `stray_labels` of the images without a label file have one elsewhere, in `stray_folders`,
     where the framework doesn't look. `caches` are label caches beside the labels, never opened.
     `rows_without_outline` are boxes where the task needs polygons. `whole_image_boxes` are as wide and as high as their
-    image, but for a hundredth.
+    image, but for a hundredth; `overhanging_boxes` reach beyond it by more than a hundredth of a side.
     """
 
     source: str
@@ -306,6 +306,7 @@ class SplitFacts(Facts):
     zero_area_rows: int = 0
     rows_without_outline: int = 0
     whole_image_boxes: int = 0
+    overhanging_boxes: int = 0
     stray_labels: int = 0
     stray_folders: tuple[str, ...] = ()
     caches: tuple[str, ...] = ()

@@ -24,6 +24,8 @@ MAX_NOTES = 20
 """Notes of one split that are kept; the rest is counted by kind."""
 WHOLE = 0.99
 """share of an image's width and height from which a box takes all of it"""
+OVERHANG = 0.51
+"""from the middle of the image to the farther edge of a box, as a share of the side: 1 % beyond the image's edge"""
 MAX_CLASS_IDS = 1000
 """Different class ids of one split that are counted; garbage may hold any number of them."""
 
@@ -270,6 +272,7 @@ def _census(job: SplitJob, entries: list[ImageEntry], labels: LabelArrays, missi
         missing_labels=missing,
         rejected=notes.rejected_by.total(),
         instances=len(labels.cls),
+        overhanging_boxes=int((np.abs(labels.box[:, :2] - 0.5) + labels.box[:, 2:] / 2 > OVERHANG).any(axis=1).sum()),
         whole_image_boxes=int((labels.box[:, 2:] >= WHOLE).all(axis=1).sum()),
         class_instances=tuple(np.bincount(labels.cls, minlength=job.classes).tolist()),
         class_images=tuple(np.bincount(pairs % job.classes, minlength=job.classes).tolist()),

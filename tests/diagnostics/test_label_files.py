@@ -31,6 +31,14 @@ def test_sound_labels_pass_and_a_cache_is_named():
     )
 
 
+@pytest.mark.parametrize(("beyond", "severity"), [(4, None), (5, "minor"), (90, "major")])
+def test_boxes_that_reach_beyond_their_image(beyond: int, severity: str | None):
+    split = cases.split((250, 200), overhanging_boxes=beyond)
+    finding = examine(replace(cases.healthy(), dataset=cases.dataset(splits={"train": split}))).finding
+    assert (finding.severity if finding else None) == severity
+    assert ("Two corners" in (finding.explanation if finding else "")) == (severity == "major")
+
+
 @pytest.mark.parametrize("name", ["train", "val"])
 def test_a_split_without_a_usable_label_is_critical(name: str):
     result = examine(with_splits(**{name: unlabelled(100)}))

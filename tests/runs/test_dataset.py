@@ -289,6 +289,12 @@ def test_a_large_label_file_is_left_out(tmp_path: Path) -> None:
     assert codes(facts.splits["train"].notes) == ["label_too_large"]
 
 
+def test_boxes_that_reach_beyond_their_image_are_counted_and_those_at_its_edge_are_not(tmp_path: Path) -> None:
+    sample(tmp_path, "train", "a", "0 0.9 0.5 0.2 0.2\n0 0.2 0.2 0.6 0.7\n0 0.5 0.95 0.1 0.13\n0 0.505 0.5 1.0 1.0\n")
+    facts, _, _ = read(tmp_path, "names: [a]\ntrain: train/images\n")
+    assert (facts.splits["train"].instances, facts.splits["train"].overhanging_boxes) == (4, 2)
+
+
 def test_the_headers_of_a_split_are_counted(tmp_path: Path) -> None:
     for name in ("a", "b"):
         sample(tmp_path, "train", name)
