@@ -35,7 +35,8 @@ class Settings(BaseSettings):
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
-        **_: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """What is given, then variables, then files; nothing else is read."""
         return init_settings, env_settings, _NamedFiles(settings_cls)
@@ -88,7 +89,9 @@ class Settings(BaseSettings):
         default=86400, gt=0, description="how long a resumable upload is kept after its last bytes came"
     )
     body_idle_seconds: float = Field(
-        default=30, gt=0, description="how long a client may send nothing of a body that it has begun"
+        default=30,
+        gt=0,
+        description="how long a client may send nothing of a body that it has begun, and take for a request's head",
     )
     disk_reserve_bytes: int = Field(
         default=2**30, ge=0, description="room on the artifacts' disk that uploads leave free; else they get a 507"
