@@ -293,7 +293,9 @@ CHECK = Check(
     statistic=(
         "Epochs run against epochs planned and against warm-up; optimizer steps; the gain of twice the epochs, as the "
         "share of the gain m(E) - m(E/2) that further doublings were measured to bring, and no more than a power law "
-        "m(t) = c - a t^-b of the rows before the learning rate fell below half of its peak promises. A trend test "
+        "m(t) = c - a t^-b of the rows before the learning rate fell below half of its peak promises; of runs of 14 "
+        "rows and fewer, as a share of the headroom 1 - m. Its interval is that of trainings that were really made "
+        "again for longer, and the finding is major only where the lower end reaches 2 points. A trend test "
         "alone is not used: the decaying learning rate makes nearly every run improve to its end (26 of 35 public "
         "runs, diagnostics.md A2(9))."
     ),
