@@ -51,6 +51,19 @@ def test_work_that_waits_is_done_one_after_another_on_one_bell(workplace: Workpl
     assert {audit_of(workplace.engine, submitted).state for submitted in waiting} == {"succeeded"}
 
 
+def test_bells_of_work_that_is_done_are_forgotten(workplace: Workplace) -> None:
+    digest = workplace.store(curves_run())
+    bell = Bell(workplace.broker_url)
+    waiting = [submit(workplace.engine, run_sha256=digest) for _ in range(2)]
+    assert all(bell.ring("cpu") for _ in range(50))
+    with workplace.worker():
+        wait_until(lambda: all(ended(workplace, submitted) for submitted in waiting), seconds=40)
+        wait_until(lambda: bell.waiting("cpu") == 0)
+        submitted = submit_run(workplace)
+        wait_until(lambda: ended(workplace, submitted))
+    assert workplace.log("worker").count("received") < 10
+
+
 def test_the_queues_of_a_worker_have_their_turns_though_one_has_the_bell(workplace: Workplace) -> None:
     digest = workplace.store(curves_run())
     waiting = [submit(workplace.engine, run_sha256=digest, queue=name) for name in ("gpu", "gpu", "cpu", "cpu")]

@@ -110,15 +110,23 @@ class Workshop:
         The queues of `others`, which this worker serves too, have their turns between them.
         """
         turns = deque([queue_name, *others])
+        done = self._work_off(turns)
+        # What busy workers have done without hearing its bell need not be looked for again by each that is idle.
+        while not self.closing and self._bell.silence(queue_name) and self._work_off(turns):
+            done = True
+        if done:
+            self._forget_deleted_data()
+        if done and self.closing:
+            self._pass_the_bell_on(turns)
+        return done
+
+    def _work_off(self, turns: deque[str]) -> bool:
+        """Does what is due, in turns; says whether anything was."""
         done = False
         while not self.closing and any(self._next(name) for name in self._in_turn(turns)):
             done = True
             if time.monotonic() - self._forgotten_at >= FORGET_SECONDS:
                 self._forget_deleted_data()
-        if done:
-            self._forget_deleted_data()
-        if done and self.closing:
-            self._pass_the_bell_on(turns)
         return done
 
     @staticmethod

@@ -106,6 +106,17 @@ class Bell:
         self._quiet_until[queue] = time.monotonic() + QUIET_SECONDS
         return True
 
+    def silence(self, queue: str) -> bool:
+        """Forgets the bells of `queue` that no worker has heard yet; says whether there were any.
+
+        Each was rung after a commit, so whoever looks for work after this finds what they were rung for.
+        """
+        try:
+            with self._app.connection_for_write() as connection:
+                return bool(connection.default_channel.client.delete(queue))
+        except _UNHEARD:
+            return False
+
     def answers(self) -> bool:
         """Whether the broker answers."""
         return self.waiting(QUEUES[0]) is not None
