@@ -386,9 +386,9 @@ CHECK = Check(
         "The logged rate of the weights, divided by the shape of the schedule that was asked for, against the "
         "optimizer's usual rate; spikes of the log training loss (Hampel); divergence as the last training losses over "
         "their minimum together with the fall of mAP; noise of mAP (MAD of second differences) over its best. What a "
-        "rate far too low cost: what the second half of the epochs brought, a share of it for each halving below the usual "
-        "rate. What one far too high did: the share of the best mAP that the first half of the epochs had. Warm-up, "
-        "closed mosaic and the rows next to a resumption are left out."
+        "rate far too low cost: what the second half of the epochs brought, a share of it for each halving below the "
+        "usual rate. What one far too high did: the share of the best mAP that the first half of the epochs had. "
+        "Warm-up, closed mosaic and the rows next to a resumption are left out."
     ),
     thresholds=LIMITS,
     false_positives=(
