@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from hashlib import sha256
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
@@ -106,32 +107,33 @@ def test_what_a_bucket_refuses(egress: Egress, authority: Authority) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["s3", "gs"])
-def test_a_server_that_checks_signatures_hands_out_what_it_has(
-    egress: Egress, bucket_server: BucketServer, scheme: str
-) -> None:
+def test_a_server_that_checks_signatures_hands_out_what_it_has(egress: Egress, tmp_path: Path, scheme: str) -> None:
     """Of another project, which refuses a wrong signature: Google's XML API takes the same ones."""
-    key = f"{scheme} runs/a b+c=ü~(1).zip"
-    place = bucket_server.root / "models" / key
-    place.parent.mkdir(exist_ok=True)
+    server = BucketServer(tmp_path / "buckets")
+    key = "exp/a b+c=ü~(1).zip"
+    place = server.root / "models" / key
+    place.parent.mkdir(parents=True)
     place.write_bytes(RUN)
+    server.start()
     settings = egress.settings.model_copy(
         update={
             f"fetch_{scheme}_buckets": "models, blobs",
-            f"fetch_{scheme}_endpoint": bucket_server.endpoint,
+            f"fetch_{scheme}_endpoint": server.endpoint,
             f"fetch_{scheme}_access_key": ACCESS_KEY,
             f"fetch_{scheme}_secret_key": SecretStr(SECRET_KEY),
         }
     )
-    bucket = Egress(egress.engine, egress.bell, settings)
-    submitted = bucket.submit(f"{scheme}://models/{quote(key)}#sha256={sha256(RUN).hexdigest()}")
-    assert bucket.work()
-    assert rows.audit_of(egress.engine, submitted).state == "queued"
-    assert FolderBlobs(settings.blob_dir).path(sha256(RUN).hexdigest()).read_bytes() == RUN
-    assert bucket.outcome(f"{scheme}://models/none.zip")["code"] == "answer_refused"
-    assert bucket.outcome(f"{scheme}://elsewhere/none.zip")["code"] == "source_not_configured"
     wrong = settings.model_copy(update={f"fetch_{scheme}_secret_key": SecretStr("wrong")})
-    refused = Egress(egress.engine, egress.bell, wrong).outcome(f"{scheme}://models/{quote(key)}")
+    try:
+        bucket = Egress(egress.engine, egress.bell, settings)
+        assert bucket.outcome(f"{scheme}://models/{quote(key)}#sha256={sha256(RUN).hexdigest()}") == {}
+        assert bucket.outcome(f"{scheme}://models/none.zip")["code"] == "answer_refused"
+        assert bucket.outcome(f"{scheme}://elsewhere/none.zip")["code"] == "source_not_configured"
+        refused = Egress(egress.engine, egress.bell, wrong).outcome(f"{scheme}://models/{quote(key)}")
+    finally:
+        server.stop()
     assert (refused["code"], "403" in refused["detail"]) == ("answer_refused", True)
+    assert FolderBlobs(settings.blob_dir).path(sha256(RUN).hexdigest()).read_bytes() == RUN
 
 
 @pytest.mark.parametrize(
