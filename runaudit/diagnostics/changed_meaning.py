@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from runaudit.diagnostics.class_support import ClassSupport, best_map50
 from runaudit.diagnostics.evidence import Evidence, Measurement, Remedy, Severity
 from runaudit.diagnostics.history import number
-from runaudit.diagnostics.opposite_names import Change, characters, opposite_pairs
+from runaudit.diagnostics.opposite_names import Change, Pairs, characters, opposite_pairs
 from runaudit.diagnostics.parts import Part
 from runaudit.diagnostics.thresholds import threshold
 from runaudit.diagnostics.told_apart import LIMITS as TOLD
 from runaudit.diagnostics.told_apart import Thresholds as ToldThresholds
-from runaudit.diagnostics.told_apart import confusion_impact, mistakes_of, told_apart, told_evidence
+from runaudit.diagnostics.told_apart import confusion_impact, doubts_of, mistakes_of, told_apart, told_evidence
 from runaudit.runs.facts import RunFacts
 
 
@@ -92,7 +92,7 @@ def confusion(evidence: Evidence, change: ChangedMeaning, support: ClassSupport)
     share = len(affected) / support.classes
     mistakes = mistakes_of(evidence, support, pairs)
     if told_apart(evidence, mistakes, affected, share):
-        return None
+        return _shown_as_both(evidence, change, support, pairs, affected)
     impact = confusion_impact(evidence, affected)
     often = change.value >= LIMITS.often or change.change in ("rotation", "hue")
     costly = impact.value is not None and impact.value >= LIMITS.at_stake
@@ -122,19 +122,53 @@ def confusion(evidence: Evidence, change: ChangedMeaning, support: ClassSupport)
             Measurement(change.argument, change.value, threshold=0, source=place_of(run, change.argument)),
             *told_evidence(evidence, mistakes, affected),
         ),
-        (
-            Remedy(
-                f"Train with {', '.join(f'{key}={value}' for key, value in change.without.items())}",
-                "What the classes are told apart by then stays as it is labelled.",
-                dict(change.without),
-                _SWAP_CODE if change.change == "fliplr" else None,
-                "https://github.com/ultralytics/yolov5/issues/2520",
-            ),
-        ),
+        (_without(change),),
         impact,
         tuple(support.name(index) for index in affected),
         share,
         support.classes,
+    )
+
+
+def _shown_as_both(
+    evidence: Evidence, change: ChangedMeaning, support: ClassSupport, pairs: Pairs, affected: list[int]
+) -> Part | None:
+    """Classes that are told apart by their surest detection, but shown as the opposite too: what flips taught."""
+    doubts = doubts_of(evidence, pairs)
+    if doubts is None or doubts.ci95[0] < TOLD.doubted:
+        return None
+    named = [f"{support.name(first)} / {support.name(second)}" for first, second in pairs]
+    return Part(
+        "major" if change.value >= LIMITS.often else "minor",
+        f"{change.argument}={change.value:g} made the model see both of {', '.join(named[:3])} in one object",
+        f"Training {change.does} and keeps the class. The right class still has the surest detection, but "
+        f"{doubts.count} of {doubts.labels} such objects are detected as the opposite as well, at the default "
+        "confidence of 0.25, where each of these counts as a false detection.",
+        (
+            Measurement(
+                "share of their labels that are detected as both",
+                round(doubts.share, 4),
+                TOLD.doubted,
+                doubts.ci95,
+                doubts.labels,
+            ),
+            Measurement(change.argument, change.value, threshold=0, source=place_of(evidence.run, change.argument)),
+        ),
+        (_without(change),),
+        confusion_impact(evidence, affected),
+        tuple(support.name(index) for index in affected),
+        doubts.share,
+        doubts.labels,
+    )
+
+
+def _without(change: ChangedMeaning) -> Remedy:
+    return Remedy(
+        f"Train with {', '.join(f'{key}={value}' for key, value in change.without.items())}",
+        "What the classes are told apart by then stays as it is labelled.",
+        dict(change.without),
+        _SWAP_CODE if change.change == "fliplr" else None,
+        "https://github.com/ultralytics/yolov5/issues/2520",
     )
 
 

@@ -33,6 +33,7 @@ EXPLAINS: Final[tuple[tuple[CauseId, CauseId], ...]] = (
     ("annotation_errors", "underfitting"),  # a model that is right counts as wrong
     ("label_files", "underfitting"),
     ("underfitting", "confidence_threshold"),
+    ("augmentation", "confidence_threshold"),  # what was taught to be both is shown as both, unsurely
     ("overfitting", "confidence_threshold"),
     ("learning_rate", "confidence_threshold"),  # what has learnt little is unsure of all it finds
     ("numerical_divergence", "confidence_threshold"),

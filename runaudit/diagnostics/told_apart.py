@@ -27,6 +27,12 @@ class Thresholds:
         "time. 400 simulations with 30 objects each give 0.57 on average and 0.63 at the 95th percentile, with 300 "
         "each 0.52 and 0.54. Used where mistakes were not counted.",
     )
+    doubted: float = threshold(
+        0.1,
+        "Share of the labels of such classes that are detected as what they are and as their opposite too, both at the "
+        "default confidence; its interval must lie above. Trained with fliplr of 0.25 and 0.5 it is 0.56 and 0.89 on "
+        "`signs`, without flips 0.01.",
+    )
     judged: int = threshold(30, "Validation instances from which AP50 and mistakes are judged (diagnostics.md A2(4)).")
 
 
@@ -67,6 +73,22 @@ def mistakes_of(evidence: Evidence, support: ClassSupport, pairs: Pairs) -> Mist
         wilson_interval(count, total),
         wilson_interval(min(total, count + hidden), total)[1],
     )
+
+
+def doubts_of(evidence: Evidence, pairs: Pairs) -> Mistakes | None:
+    """Labels of the pairs that are detected as both; None where none was looked for, or there are too few labels."""
+    quality = evidence.evaluation.label_quality if evidence.evaluation is not None else None
+    if evidence.evaluation is None or quality is None:
+        return None
+    classes = {index for pair in pairs for index in pair}
+    total = sum(entry.instances for entry in evidence.evaluation.per_class if entry.class_id in classes)
+    if total < LIMITS.judged:
+        return None
+    directed = {*pairs, *((second, first) for first, second in pairs)}
+    opinions = (entry for entry in quality.second_opinions if (entry.labelled, entry.detected) in directed)
+    count = min(total, sum(entry.labels for entry in opinions))
+    ends = wilson_interval(count, total)
+    return Mistakes(count, total, count / total, ends, ends[1])
 
 
 _Counted = tuple[dict[int, int], dict[tuple[int, int], int], int]

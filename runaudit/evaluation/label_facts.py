@@ -89,7 +89,7 @@ class ClassPermutationFacts(Facts):
 
 
 class ClassConfusion(Facts):
-    """How many labels of the class `labelled` the model detects best as the class `detected`."""
+    """How many labels of the class `labelled` the model detects as the class `detected`."""
 
     labelled: int
     detected: int
@@ -109,7 +109,9 @@ class LabelQualityFacts(Facts):
     habits: tuple[BoxHabitFacts, ...] = ()
     permutation: ClassPermutationFacts | None = None
     confusions: tuple[ClassConfusion, ...] = ()
-    """the most frequent ones, at most `label_review.MOST_CONFUSIONS`"""
+    """by the best detection of each label, the most frequent ones, at most `label_review.MOST_CONFUSIONS`"""
+    second_opinions: tuple[ClassConfusion, ...] = ()
+    """of labels detected as their own class and as another, both at the default confidence; as many"""
     found: dict[int, int] = {}
     """class -> labels of it with a detection of any class on them"""
     too_little: str | None = None

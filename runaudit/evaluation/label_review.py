@@ -35,6 +35,8 @@ from runaudit.evaluation.label_readings import other_reading
 from runaudit.evaluation.matching import Matches
 from runaudit.evaluation.protocol import Protocol
 from runaudit.evaluation.relabelling import relabelled
+from runaudit.evaluation.second_opinions import second_opinions
+from runaudit.evaluation.thresholds import DEFAULT
 from runaudit.runs.facts import ImageIndex
 
 MOST_SUSPECTS: Final = 200
@@ -107,6 +109,7 @@ def review_labels(
         habits=habits,
         permutation=permutation,
         confusions=_confusions(confusion),
+        second_opinions=_confusions(second_opinions(base.matches, classes, confidence=DEFAULT)),
         too_little=quality.why_not,
         found={int(cls): int(count) for cls, count in enumerate(confusion.sum(axis=1)) if count},
     )

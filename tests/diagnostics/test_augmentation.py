@@ -13,6 +13,8 @@ from runaudit.diagnostics.changed_meaning import LIMITS as MEANING
 from runaudit.diagnostics.evidence import Evidence
 from runaudit.evaluation.detection_facts import ClassConfusion, ClassErrors, ErrorTypesFacts
 from runaudit.evaluation.facts import ClassAccuracy, ClassificationFacts, Confusion
+from runaudit.evaluation.label_facts import ClassConfusion as SecondOpinion
+from runaudit.evaluation.label_facts import LabelQualityFacts
 from runaudit.runs.facts import DatasetFacts
 from tests.diagnostics import cases
 
@@ -286,3 +288,21 @@ def test_what_is_missing_is_said():
     assert unnamed.outcome == "inconclusive" and "names" in unnamed.reason
     run = cases.run(arguments=OFF).model_copy(update={"checkpoint": cases.checkpoint()})
     assert "too small" in examine(cases.curves_only(run)).reason
+
+
+@pytest.mark.parametrize(("both", "fliplr", "outcome"), [(60, 0.5, "failed"), (60, 0.1, "warned"), (12, 0.5, "passed")])
+def test_classes_that_are_told_apart_but_shown_as_both_were_taught_both(both: int, fliplr: float, outcome: str):
+    names = {0: "arrow left", 1: "arrow right", 2: "bar"}
+    opinions = (
+        SecondOpinion(labelled=0, detected=1, labels=both // 2),
+        SecondOpinion(labelled=1, detected=0, labels=both // 2),
+        SecondOpinion(labelled=2, detected=0, labels=90),
+    )
+    quality = LabelQualityFacts(second_opinions=opinions)
+    facts = cases.evaluation(0.85, instances=(50, 50, 90), label_quality=quality)
+    entries = tuple(entry.model_copy(update={"map50": 0.95}) for entry in facts.per_class)
+    result = examine(named(names, evaluation=facts.model_copy(update={"per_class": entries}), fliplr=fliplr))
+    assert result.outcome == outcome
+    if result.finding is not None:
+        assert f"{both} of 100 such objects" in result.finding.explanation
+        assert result.finding.affected_classes == ("arrow left", "arrow right")
