@@ -550,7 +550,7 @@ CONTROLS: Final = (
 )
 """healthy runs that look a little like faulty ones; nothing may be found that matters"""
 CONFUSABLE: Final[dict[str, tuple[str, ...]]] = {
-    "class_imbalance": ("cells", "imbalanced"),
+    "class_imbalance": ("cells",),
     "distribution_shift": ("slightly-darker", "all-dark"),
     "annotation_errors": ("a-little-noise",),
     "data_leakage": ("twins",),

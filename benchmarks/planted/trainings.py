@@ -24,7 +24,7 @@ import cv2
 import numpy as np
 import yaml
 
-from benchmarks.planted.bases import BASES, QUALITY, SPLITS, class_names, render
+from benchmarks.planted.bases import BASES, QUALITY, class_names, render
 from benchmarks.planted.families import FAMILIES, HELD_OUT_FAMILIES, Family, description
 from benchmarks.planted.faults import drop_labels, swap_classes
 
@@ -71,8 +71,8 @@ PAIRS: Final[dict[str, Family]] = {"shapes": "11", "signs": "v8", "cells": "26",
 class Training:
     """One run. `cause` is the fault planted (None: clean), `severity` 1 to 3.
 
-    `images` of the training split are used; `keep` is the share of the boxes of the rarest classes that are left,
-    in a clean run of both splits; `light` what the pixels of both are multiplied by;
+    `images` of the training split are used; `keep` is the share of the boxes of the rarest classes that are left;
+    `light` what the pixels of both splits are multiplied by;
     `spoilt` the share of the labels of both splits that a careless annotator left out, or gave another class;
     `width` is the network's; `stop` ends the run by an error after so many epochs, as a killed one ends. `seed` is that
     of the data set. `at` is the folder of a run that is kept elsewhere.
@@ -202,8 +202,7 @@ def _held_out() -> Iterator[Training]:
     first, second = HELD_OUT_FAMILIES
     for family, seed in ((first, 5), (first, 6), (second, 5)):
         yield Training(base, family, settings={"seed": seed}, seed=seed, variant=f"seed-{seed}")
-    # Both splits alike: what is rare or dark in training is so in validation.
-    yield Training(base, first, keep=0.4, variant="imbalanced")
+    # Both splits alike: what is dark in training is so in validation.
     yield Training(base, first, light=0.35, variant="all-dark")
     settings = {"seed": 5, "epochs": 2 * SLIM["epochs"]}
     yield Training(base, first, settings=settings, seed=5, variant="seed-5-long")
@@ -310,9 +309,8 @@ def _train(scratch: Path, training: Training, start: Path, device: str) -> None:
 
 def change_data(training: Training, root: Path) -> None:
     """Do to the rendered data below `root` what the training does to data."""
-    for split in SPLITS if training.cause is None else ("train",):
-        if training.keep < 1:
-            thin_out(root, len(class_names(training.base)), training.keep, split=split)
+    if training.keep < 1:
+        thin_out(root, len(class_names(training.base)), training.keep)
     for image in sorted((root / "images").rglob("*.jpg")) if training.light != 1 else ():
         picture = np.asarray(cv2.imread(str(image)), dtype=np.float32) * training.light
         cv2.imwrite(str(image), picture.astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
@@ -322,18 +320,18 @@ def change_data(training: Training, root: Path) -> None:
             change(root, training.spoilt, np.random.default_rng((CARELESS_SEED, number)), split)
 
 
-def thin_out(root: Path, classes: int, keep: float, *, rare: int = 2, split: str = "train") -> None:
-    """Leave a share `keep` of the split's objects of the last `rare` classes; the others are painted over.
+def thin_out(root: Path, classes: int, keep: float, *, rare: int = 2) -> None:
+    """Leave a share `keep` of the training objects of the last `rare` classes; the others are painted over.
 
     Their images stay, so that the other classes lose nothing.
     """
     rng = np.random.default_rng(7)
-    for file in sorted((root / "labels" / split).glob("*.txt")):
+    for file in sorted((root / "labels" / "train").glob("*.txt")):
         rows = [line.split() for line in file.read_text().splitlines()]
         gone = [int(row[0]) >= classes - rare and rng.uniform() >= keep for row in rows]
         if not any(gone):
             continue
-        image = root / "images" / split / f"{file.stem}.jpg"
+        image = root / "images" / "train" / f"{file.stem}.jpg"
         picture: Any = cv2.imread(str(image))
         height, width = picture.shape[:2]
         mask = np.zeros((height, width), dtype=np.uint8)

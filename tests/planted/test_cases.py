@@ -7,11 +7,12 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import yaml
 
-from benchmarks.planted.bases import BASES, class_names, render
+from benchmarks.planted.bases import BASES, render
 from benchmarks.planted.cases import cases
 from benchmarks.planted.faults import DOUBLES, FAULTS, drop_labels, swap_classes
 from benchmarks.planted.score import printed, true_of, verified
@@ -147,19 +148,15 @@ def test_swapped_classes_leave_the_boxes(tmp_path: Path):
     assert labels(tmp_path, "val") == []
 
 
-def test_a_clean_run_is_imbalanced_in_both_splits_and_a_faulty_one_in_training(tmp_path: Path):
-    rare = [str(len(class_names("parcels")) - number) for number in (1, 2)]
-
-    def counts(training: Training, root: Path) -> list[int]:
-        render("parcels", root, seed=1, train=8, val=8)
-        change_data(training, root)
-        return [sum(row[0] in rare for row in labels(root, split)) for split in ("train", "val")]
-
-    whole = counts(Training("parcels", "v5"), tmp_path / "whole")
-    clean = counts(Training("parcels", "v5", keep=0.1), tmp_path / "clean")
-    faulty = counts(Training("parcels", "v5", "class_imbalance", 2, keep=0.1), tmp_path / "faulty")
-    assert [few < 0.5 * many for few, many in zip(clean, whole, strict=True)] == [True, True]
-    assert [few < 0.5 * many for few, many in zip(faulty, whole, strict=True)] == [True, False]
+def test_a_run_that_is_dark_is_so_in_both_splits(tmp_path: Path):
+    brightness = []
+    for light in (1.0, 0.35):
+        root = tmp_path / str(light)
+        render("parcels", root, seed=1, train=2, val=2)
+        change_data(Training("parcels", "v5", light=light), root)
+        images = [root / "images" / split for split in ("train", "val")]
+        brightness.append([cv2.imread(str(next(iter(sorted(folder.iterdir()))))).mean() for folder in images])
+    assert np.allclose(np.divide(brightness[1], brightness[0]), 0.35, atol=0.02)
 
 
 @pytest.mark.parametrize("base", list(BASES))
