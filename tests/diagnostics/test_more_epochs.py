@@ -56,7 +56,9 @@ def test_intervals_hold_what_fresh_schedules_of_more_epochs_brought() -> None:
 def test_five_epochs_gain_what_their_headroom_has(base: str) -> None:
     short = curve(base, SCHEDULES[5])
     brought = float(curve(base, SCHEDULES[40]).max() - short.max())
-    assert holds(gain_of_few(float(short.max()), 8.0), brought)
+    gain = gain_of_few(float(short.max()), 8.0)
+    assert holds(gain, brought) and gain.value == pytest.approx(brought, abs=0.05)
+    assert holds(gain_of_more(short, 8.0), brought) and gain_of_more(short, 8.0).value == pytest.approx(gain.value)
 
 
 @pytest.mark.parametrize("base", BASES)
