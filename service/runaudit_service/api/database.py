@@ -14,6 +14,7 @@ from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
+from runaudit_service.api.direct import driver_of
 from runaudit_service.store.tenancy import OVERVIEW_ROLE, TENANT_SETTING
 
 _tenant: Final[ContextVar[uuid.UUID | None]] = ContextVar("tenant", default=None)
@@ -62,6 +63,8 @@ class Database:
 
 
 async def _enter(session: AsyncSession) -> None:
+    # Whoever asks the driver itself (api/direct.py) finds a connection, too.
+    await session.connection()
     tenant_id = _tenant.get()
     if tenant_id is not None:
-        await (await session.connection()).exec_driver_sql(_SET_TENANT, (str(tenant_id),))
+        await driver_of(session).execute(_SET_TENANT, (str(tenant_id),))

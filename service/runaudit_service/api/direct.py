@@ -35,12 +35,12 @@ def seen_by(tenant_id: LiteralString, select: LiteralString) -> LiteralString:
     )
 
 
-async def driver_of(session: AsyncSession) -> AsyncConnection[Any]:
-    """The driver's connection of a session, for statements within its transaction that are made all day long.
+def driver_of(session: AsyncSession) -> AsyncConnection[Any]:
+    """The driver's connection of a session of `Database`, for statements of its transaction that are made all day long.
 
     They cost a fraction of what a session makes of them. What they change the session's objects do not know of.
     """
-    connection = (await (await session.connection()).get_raw_connection()).driver_connection
+    connection = session.sync_session.connection().connection.driver_connection
     return cast("AsyncConnection[Any]", connection)
 
 

@@ -140,7 +140,7 @@ class Claim:
             "body": answer.body,
             "kept": KEPT,
         }
-        if await row_of(await driver_of(session), _KEEP, _named(self._row) | answered) is None:
+        if await row_of(driver_of(session), _KEEP, _named(self._row) | answered) is None:
             raise InFlightError("Another request with this Idempotency-Key was let in while this one took its time.")
         self.kept = True
 

@@ -40,7 +40,7 @@ class Resources:
 
     async def ring(self, queue: str) -> None:
         """Say that a queue has work; call it after the commit. A broker that is down costs a delay, nothing else."""
-        if self.bell is not None:
+        if self.bell is not None and not self.bell.is_quiet(queue):
             await asyncio.to_thread(self.bell.ring, queue)
 
 

@@ -92,9 +92,13 @@ class Bell:
         except _UNHEARD:
             return None
 
+    def is_quiet(self, queue: str) -> bool:
+        """Whether ringing would send nothing now. Asks nobody."""
+        return time.monotonic() < self._quiet_until.get(queue, 0.0)
+
     def _enough_wait(self, queue: str) -> bool:
         """Whether the broker had enough bells a moment ago. It is asked only after as many were rung here."""
-        if time.monotonic() < self._quiet_until.get(queue, 0.0):
+        if self.is_quiet(queue):
             return True
         self._rung_unlooked[queue] += 1
         if self._rung_unlooked[queue] < ENOUGH:

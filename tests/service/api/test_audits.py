@@ -295,7 +295,7 @@ def test_waiting_holds_no_connection(api: Api, app: FastAPI, runner: asyncio.Run
         waits = [asyncio.create_task(api.http.get(f"/v1/audits/{audit_id}?wait=20")) for _ in range(40)]
         await asyncio.sleep(1)
         held = app.state.resources.database.engine.pool.checkedout()
-        answer = await asyncio.wait_for(api.http.get("/v1/projects"), 2)
+        answer = await asyncio.wait_for(api.http.get("/v1/projects"), 10)
         await asyncio.to_thread(succeed, engine, audit_id)
         return held, answer.status_code, [response.status_code for response in await asyncio.gather(*waits)]
 

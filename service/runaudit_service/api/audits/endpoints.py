@@ -9,12 +9,12 @@ import uuid
 from contextlib import AsyncExitStack
 from typing import Annotated, Any, Final, cast
 
-from fastapi import APIRouter, BackgroundTasks, Depends, Header, Path, Query, Request
+from fastapi import APIRouter, BackgroundTasks, Depends, Path, Request
 from fastapi.responses import Response
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from runaudit_service.api.audits import representations, sources
-from runaudit_service.api.audits.glance import LookedAt, found
+from runaudit_service.api.audits.glance import LOOKING, look
 from runaudit_service.api.audits.repository import AuditRecord
 from runaudit_service.api.audits.schemas import AuditBody, AuditRequest, Role
 from runaudit_service.api.audits.service import AuditService, Stored, Submitted
@@ -26,8 +26,7 @@ from runaudit_service.api.limits.quotas import require_place_in_queue, storage_k
 from runaudit_service.api.multipart import MULTIPART_TYPE, Submission, read_submission
 from runaudit_service.api.resources import Resources, Shared
 from runaudit_service.api.webhooks.addresses import require_allowed
-
-MAX_WAIT_SECONDS: Final = 60
+from runaudit_service.store.blobs import BUFFER_BYTES
 
 router = APIRouter(prefix="/v1/audits", tags=["audits"])
 
@@ -151,6 +150,7 @@ async def create_audit(
     operation_id="get_audit",
     summary="One audit",
     response_model=AuditBody,
+    openapi_extra=LOOKING,
     responses=responses(
         401,
         403,
@@ -166,23 +166,13 @@ async def create_audit(
         },
     ),
 )
-async def get_audit(
-    looked_at: LookedAt,
-    shared: Shared,
-    wait: Annotated[
-        float, Query(ge=0, le=MAX_WAIT_SECONDS, description="seconds to wait for the audit to end, if it has not")
-    ] = 0,
-    if_none_match: Annotated[str | None, Header(description="the ETag of the version that you have")] = None,
-) -> Response:
+async def get_audit(request: Request) -> Response:
     """State, progress and, at the end, the verdict. Poll it with If-None-Match, or wait with `?wait=`."""
-    seen = found(looked_at)
-    if wait and not seen.has_ended:
-        await shared.watcher.wait_until_ended(seen.audit_id, wait)
-        seen = await seen.again(shared.direct)
-    if representations.matches(if_none_match, seen.version):
+    seen = await look(request)
+    if representations.matches(request.headers.get("if-none-match"), seen.version):
         return Response(status_code=304, headers=seen.headers)
     if seen.whole is None:
-        seen = await seen.again(shared.direct)
+        seen = await seen.again()
     return _json(seen.body().model_dump_json(), 200, seen.headers)
 
 
@@ -234,8 +224,11 @@ async def _read(request: Request, shared: Resources, stack: AsyncExitStack) -> t
     kind, parameters = content_type(request)
     if kind == MULTIPART_TYPE and "boundary" in parameters:
         limit = shared.settings.max_upload_bytes
-        announced = request.headers.get("content-length", "")
-        await asyncio.to_thread(shared.blobs.require_room, int(announced) if announced.isdecimal() else 0)
+        written = request.headers.get("content-length", "")
+        announced = int(written) if written.isdecimal() else 0
+        # What the writer takes at once, it finds room for at once.
+        if announced > BUFFER_BYTES:
+            await asyncio.to_thread(shared.blobs.require_room, announced)
         submission = await read_submission(request, parameters["boundary"], shared.blobs, limit, stack)
         order = parse_json(submission.request or b"{}", AuditRequest)
     elif kind == JSON_TYPE:

@@ -7,16 +7,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, LiteralString
 
-from fastapi import Path, Request, Security
+from fastapi import Request
+from pydantic import Field, TypeAdapter, ValidationError
 
 from runaudit_service.api.audits import representations
-from runaudit_service.api.auth import Caller, Credentials, admitted, with_key
-from runaudit_service.api.direct import DirectStatements, seen_by
-from runaudit_service.api.errors import NotFoundError
-from runaudit_service.api.resources import Shared
+from runaudit_service.api.auth import Caller, admitted, bearer, with_key
+from runaudit_service.api.direct import seen_by
+from runaudit_service.api.errors import NotFoundError, invalid
+from runaudit_service.api.resources import Resources, resources
 from runaudit_service.store.audit_body import COLUMNS, ArtifactRef, AuditBody, audit_body
 from runaudit_service.store.models import TERMINAL_STATES
 
+MAX_WAIT_SECONDS: Final = 60
+_WAIT: Final = TypeAdapter[float](Annotated[float, Field(ge=0, le=MAX_WAIT_SECONDS)])
 _OWN: Final = "audits.id = %(audit_id)s AND audits.tenant_id = acting.tenant_id"
 _VERSION_COLUMNS: Final = ("version", "state")
 _VERSION: Final[LiteralString] = f"SELECT audits.version, audits.state FROM audits WHERE {_OWN}"  # noqa: S608 - constants
@@ -41,6 +44,7 @@ _AGAIN: Final[LiteralString] = f"SELECT seen.* FROM {seen_by('%(tenant_id)s', _W
 class Glance:
     """An audit as it was seen with the key; `whole` is what its body is made of, which a conditional call needs not."""
 
+    shared: Resources
     caller: Caller
     audit_id: uuid.UUID
     version: int
@@ -64,44 +68,68 @@ class Glance:
         artifacts = [ArtifactRef(**artifact) for artifact in self.whole["artifacts"]]
         return audit_body(self.whole, self.whole["project"], artifacts)
 
-    async def again(self, direct: DirectStatements) -> Glance:
+    async def again(self) -> Glance:
         """The audit as it is now, whole. Raises NotFoundError if it was deleted meanwhile."""
-        seen = await direct.row(_AGAIN, {"tenant_id": self.caller.tenant_id, "audit_id": self.audit_id})
-        return found(_glance(self.caller, self.audit_id, seen or (), whole=True))
+        seen = await self.shared.direct.row(_AGAIN, {"tenant_id": self.caller.tenant_id, "audit_id": self.audit_id})
+        return _glance(self.shared, self.caller, self.audit_id, seen or (), whole=True)
 
 
-def found(looked_at: Glance | NotFoundError) -> Glance:
-    """What was seen. Raises NotFoundError if it was nothing."""
-    if isinstance(looked_at, NotFoundError):
-        raise looked_at
-    return looked_at
+async def look(request: Request) -> Glance:
+    """The audit that the path names, as the caller may see it.
 
-
-async def _looked_at(
-    request: Request,
-    shared: Shared,
-    credentials: Credentials,
-    audit_id: Annotated[str, Path(json_schema_extra={"format": "uuid"})],
-) -> Glance | NotFoundError:
-    """The audit, or what is to be raised once the rest of the request is known to be right."""
-    # Who calls is found out before anything else of the request is judged.
-    known = _uuid(audit_id)
+    What FastAPI does for dependencies and parameters is much of what a poll costs, so this reads the request itself, in
+    the order that holds for all calls: who calls, what is wrong with the request, what there is. Raises
+    AuthenticationError, RateLimitedError, ScopeError, InvalidRequestError and NotFoundError.
+    """
+    shared, known = await resources(request), _uuid(request.path_params["audit_id"])
     conditional = "if-none-match" in request.headers
     statement = _KEY_AND_VERSION if conditional else _KEY_AND_WHOLE
-    caller, seen = await admitted(request, shared, credentials, "audits:read", statement, audit_id=known)
+    caller, seen = await admitted(request, shared, await bearer(request), "audits:read", statement, audit_id=known)
+    wait = _wait(request.query_params["wait"]) if "wait" in request.query_params else 0.0
     if known is None:
-        return NotFoundError("There is no audit with this id.", code="audit_not_found")
-    return _glance(caller, known, seen, whole=not conditional)
+        raise NotFoundError("There is no audit with this id.", code="audit_not_found")
+    glance = _glance(shared, caller, known, seen, whole=not conditional)
+    if wait and not glance.has_ended:
+        await shared.watcher.wait_until_ended(known, wait)
+        glance = await glance.again()
+    return glance
 
 
-LookedAt = Annotated[Glance | NotFoundError, Security(_looked_at, scopes=["audits:read"])]
+# What FastAPI would say of these parameters if it read them.
+LOOKING: Final[dict[str, Any]] = {
+    "security": [{"ApiKey": ["audits:read"]}],
+    "parameters": [
+        {"name": "audit_id", "in": "path", "required": True, "schema": {"type": "string", "format": "uuid"}},
+        {
+            "name": "wait",
+            "in": "query",
+            "required": False,
+            "schema": {"type": "number", "minimum": 0, "maximum": MAX_WAIT_SECONDS, "default": 0},
+            "description": "seconds to wait for the audit to end, if it has not",
+        },
+        {
+            "name": "if-none-match",
+            "in": "header",
+            "required": False,
+            "schema": {"type": "string"},
+            "description": "the ETag of the version that you have",
+        },
+    ],
+}
 
 
-def _glance(caller: Caller, audit_id: uuid.UUID, seen: tuple[Any, ...], *, whole: bool) -> Glance | NotFoundError:
+def _wait(written: str) -> float:
+    try:
+        return _WAIT.validate_python(written)
+    except ValidationError as error:
+        raise invalid([{**found, "loc": ("query", "wait")} for found in error.errors()]) from None
+
+
+def _glance(shared: Resources, caller: Caller, audit_id: uuid.UUID, seen: tuple[Any, ...], *, whole: bool) -> Glance:
     row = dict(zip(_WHOLE_COLUMNS if whole else _VERSION_COLUMNS, seen, strict=True))
     if row["version"] is None:
-        return NotFoundError(f"There is no audit {audit_id}.", code="audit_not_found")
-    return Glance(caller, audit_id, row["version"], row["state"], row if whole else None)
+        raise NotFoundError(f"There is no audit {audit_id}.", code="audit_not_found")
+    return Glance(shared, caller, audit_id, row["version"], row["state"], row if whole else None)
 
 
 def _uuid(written: str) -> uuid.UUID | None:

@@ -182,11 +182,12 @@ class AuditRepository:
             "request_id": log_context.request_id(),
             "traceparent": log_context.traceparent(),
         }
-        connection = await driver_of(self._session)
+        connection = driver_of(self._session)
         async with connection.pipeline():
             made = await connection.execute(_ADD, row)
             await connection.execute(_ADD_ROWS, rows)
-            added = await made.fetchone()
+        # Here all of it has been answered.
+        added = await made.fetchone()
         for name, value in zip(_DATABASES_OWN, added or (), strict=True):
             setattr(audit, name, value)
         if audit.labels:
@@ -261,7 +262,7 @@ class AuditRepository:
         return [AuditRecord(audit, project, tuple(inputs[audit.id])) for audit, project in rows]
 
     async def _row(self, statement: LiteralString, **parameters: Any) -> tuple[Any, ...] | None:
-        return await row_of(await driver_of(self._session), statement, {"tenant_id": self._tenant_id, **parameters})
+        return await row_of(driver_of(self._session), statement, {"tenant_id": self._tenant_id, **parameters})
 
 
 def _input(use: AuditArtifact, artifact: Artifact | None) -> Input:

@@ -43,7 +43,7 @@ async def require_place_in_queue(session: AsyncSession, tenant_id: uuid.UUID, li
     most = limits.max_queued_audits
     if not most:
         return
-    over = await row_of(await driver_of(session), _ONE_WAITS_TOO_MANY, {"tenant_id": tenant_id, "most": most})
+    over = await row_of(driver_of(session), _ONE_WAITS_TOO_MANY, {"tenant_id": tenant_id, "most": most})
     if over is not None:
         raise QueuedAuditsQuotaError(f"{most} audits of this tenant wait already, which is as many as may wait.")
 

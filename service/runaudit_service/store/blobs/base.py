@@ -28,6 +28,8 @@ SHA256: Final = re.compile(r"[0-9a-f]{64}")
 # Bytes gathered before they go to a thread for hashing and writing: large enough that the hand-over (about 0.1 ms)
 # costs nothing beside it, small enough that an upload never holds more than two of these.
 BUFFER_BYTES: Final = 1 << 20
+HASHED_AT_ONCE: Final = 1 << 14
+"""bytes that the event loop hashes by itself, in less time than handing them to a thread takes"""
 NOTHING: Final = "0" * 64
 """a digest that no bytes have, as far as anyone knows"""
 # A file that is still being written is touched far more often than this.
@@ -191,15 +193,18 @@ class BlobWriter:
         self._path = store.spool / uuid.uuid4().hex
         self._descriptor: int | None = None
         self._linked: str | None = None
+        self._begun = False
+        self._ended = False
         self.bytes = 0
 
     async def __aenter__(self) -> Self:
-        await asyncio.to_thread(self._open)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        # Shielded: a client that hangs up cancels the request, and its half artifact must still go.
-        await asyncio.shield(asyncio.to_thread(self._discard))
+        self._ended = True
+        if self._begun:
+            # Shielded: a client that hangs up cancels the request, and its half artifact must still go.
+            await asyncio.shield(asyncio.to_thread(self._discard))
 
     async def write(self, data: bytes) -> None:
         """Take the next bytes. Raises ArtifactTooLargeError and StorageFullError."""
@@ -217,6 +222,7 @@ class BlobWriter:
 
         False if the file system can't give a file two names, or `path` is on another one: then write its bytes.
         """
+        self._begun = True
         linked = await asyncio.to_thread(self._link, path)
         if linked:
             self._linked, self.bytes = blob.sha256, blob.bytes
@@ -226,8 +232,11 @@ class BlobWriter:
         """The SHA-256 of what was written so far, hexadecimal."""
         if self._linked is not None:
             return self._linked
-        await self._flush()
-        return self._digest.hexdigest()
+        if len(self._buffer) > HASHED_AT_ONCE:
+            await self._flush()
+        digest = self._digest.copy()
+        digest.update(self._buffer)
+        return digest.hexdigest()
 
     async def blob(self) -> Blob:
         """What was written so far, which nobody else has seen yet."""
@@ -238,36 +247,52 @@ class BlobWriter:
 
         Raises StorageFullError and BlobStoreError.
         """
-        spooled = await self._spooled()
-        await asyncio.get_running_loop().run_in_executor(self._store.executor, self._store.secure, spooled)
-        return spooled.blob
+        return await self._with_all(self._store.secure)
 
     async def commit(self) -> Blob:
         """Make the blob durable and put it in its place; the same bytes already there are replaced by themselves.
 
         Raises StorageFullError and BlobStoreError; the blob is then not there.
         """
-        spooled = await self._spooled()
-        await asyncio.get_running_loop().run_in_executor(self._store.executor, self._store.place, spooled)
-        return spooled.blob
 
-    async def _spooled(self) -> Spooled:
-        blob = await self.blob()
-        if self._descriptor is None:
+        def place_and_let_go(spooled: Spooled) -> None:
+            self._store.place(spooled)
+            self._discard()
+
+        blob = await self._with_all(place_and_let_go)
+        self._begun, self._ended = False, True
+        return blob
+
+    async def _with_all(self, done: Callable[[Spooled], None]) -> Blob:
+        """Do this with the file of all that was written; what is still in the buffer is written by the same thread."""
+        if self._ended:
             raise RuntimeError("committed after its end")
-        return Spooled(self._path, self._descriptor, blob)
+        blob = await self.blob()
+        data, self._buffer, self._begun = bytes(self._buffer), bytearray(), True
+
+        def append_and_do() -> None:
+            done(Spooled(self._path, self._append(data), blob))
+
+        await asyncio.get_running_loop().run_in_executor(self._store.executor, append_and_do)
+        return blob
 
     async def _flush(self) -> None:
+        if self._ended:
+            raise RuntimeError("written to after its end")
         if self._buffer:
-            data, self._buffer = bytes(self._buffer), bytearray()
+            data, self._buffer, self._begun = bytes(self._buffer), bytearray(), True
             await asyncio.to_thread(self._append, data)
 
-    def _open(self) -> None:
-        with full_disk_told():
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+    def _open(self) -> int:
+        """The descriptor of the file, which is made for the first bytes."""
+        if self._descriptor is None:
+            with full_disk_told():
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+        return self._descriptor
 
     def _link(self, path: Path) -> bool:
+        self._open()
         link = self._path.with_suffix(".link")
         try:
             link.hardlink_to(path)
@@ -276,15 +301,17 @@ class BlobWriter:
         link.replace(self._path)
         return True
 
-    def _append(self, data: bytes) -> None:
-        if self._descriptor is None:
-            raise RuntimeError("written to after its end")
-        self._digest.update(data)
-        view = memoryview(data)
-        require_room(self._path.parent, self._store.reserve_bytes, len(data))
-        with full_disk_told():
-            while view:
-                view = view[os.write(self._descriptor, view) :]
+    def _append(self, data: bytes) -> int:
+        """Write the next bytes; the descriptor of the file."""
+        descriptor = self._open()
+        if data:
+            self._digest.update(data)
+            view = memoryview(data)
+            require_room(self._path.parent, self._store.reserve_bytes, len(data))
+            with full_disk_told():
+                while view:
+                    view = view[os.write(descriptor, view) :]
+        return descriptor
 
     def _discard(self) -> None:
         if self._descriptor is not None:
