@@ -48,7 +48,7 @@ class Thresholds:
     )
     few: int = threshold(
         10,
-        "Rows below which what the second half brought bounds only the interval's lower end: of four runs of 5 epochs it "
+        "Rows below which what the second half brought bounds only the interval's lower end: of four of 5 epochs it "
         "was 0.00 to 0.15, and 40 epochs brought 0.08 to 0.14.",
     )
     room: float = threshold(
