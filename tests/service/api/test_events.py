@@ -146,6 +146,24 @@ def test_a_key_has_places_which_clients_that_leave_give_back(service: Live, audi
         time.sleep(0.1)
 
 
+def test_who_asks_many_times_at_once_gets_no_more_places(service: Live, audit_id: str) -> None:
+    answered = threading.Barrier(13)
+
+    def ask(statuses: list[int]) -> None:
+        with stream(service, audit_id) as answer:
+            statuses.append(answer.status_code)
+            answered.wait(60)
+
+    statuses: list[int] = []
+    asking = [threading.Thread(target=ask, args=(statuses,)) for _ in range(12)]
+    for one in asking:
+        one.start()
+    answered.wait(60)
+    for one in asking:
+        one.join()
+    assert sorted(statuses) == [200] * 3 + [429] * 9
+
+
 def test_a_service_that_stops_lets_streams_go(
     postgres_url: str, valkey_url: str, service: Live, tmp_path: Path, audit_id: str
 ) -> None:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
+import uuid
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Header
 from fastapi.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from runaudit_service.api.audits.endpoints import AuditId
-from runaudit_service.api.audits.events import EventStream
+from runaudit_service.api.audits.events import EventStream, StreamPlaces
 from runaudit_service.api.audits.repository import AuditRepository
-from runaudit_service.api.auth import Caller, Reader
+from runaudit_service.api.auth import Reader
 from runaudit_service.api.errors import InvalidRequestError, NotFoundError, responses
-from runaudit_service.api.resources import Resources, Shared
+from runaudit_service.api.resources import Shared
 
 EVENT_STREAM: Final = "text/event-stream"
 # nginx and its kin hold answers back until they are whole or large, unless they are told not to.
@@ -59,7 +61,6 @@ async def follow_audit(
     `Last-Event-ID` when the connection is lost; streams also end by themselves after a quarter of an hour.
     """
     last_id = _number(last_event_id)
-    shared.streams.require(caller.key_id)
     async with shared.database.reading() as session:
         if await AuditRepository(session, caller.tenant_id).version(audit_id) is None:
             raise NotFoundError(f"There is no audit {audit_id}.", code="audit_not_found")
@@ -68,13 +69,20 @@ async def follow_audit(
     )
     if not await stream.has_more(last_id):
         return Response(status_code=204, headers=_HEADERS)
-    return StreamingResponse(_counted(shared, caller, stream, last_id), media_type=EVENT_STREAM, headers=_HEADERS)
+    return _Counted(stream.frames(last_id), shared.streams, caller.key_id)
 
 
-async def _counted(shared: Resources, caller: Caller, stream: EventStream, last_id: int) -> AsyncIterator[str]:
-    with shared.streams.taken(caller.key_id):
-        async for frame in stream.frames(last_id):
-            yield frame
+class _Counted(StreamingResponse):
+    """A stream that holds a place of its key from before its first byte until it has ended, however it ends."""
+
+    def __init__(self, frames: AsyncIterator[str], places: StreamPlaces, key_id: uuid.UUID) -> None:
+        super().__init__(frames, media_type=EVENT_STREAM, headers=_HEADERS)
+        self._places = places
+        self._key_id = key_id
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._places.taken(self._key_id):
+            await super().__call__(scope, receive, send)
 
 
 def _number(last_event_id: str | None) -> int:

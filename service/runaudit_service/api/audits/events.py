@@ -52,16 +52,16 @@ class StreamPlaces:
         self._per_key = per_key
         self._taken: Counter[uuid.UUID] = Counter()
 
-    def require(self, key_id: uuid.UUID) -> None:
-        """Raises TooManyStreamsError if there is no place left."""
+    @contextmanager
+    def taken(self, key_id: uuid.UUID) -> Iterator[None]:
+        """Hold a place meanwhile. Raises TooManyStreamsError if there is none left.
+
+        Looked for and taken at once: of many who ask at the same moment, no more are let in than there is room for.
+        """
         if self._taken[key_id] >= self._per_key:
             raise TooManyStreamsError(
                 f"This key holds {self._per_key} streams open already. Close one, or poll with If-None-Match."
             )
-
-    @contextmanager
-    def taken(self, key_id: uuid.UUID) -> Iterator[None]:
-        """Hold a place meanwhile."""
         self._taken[key_id] += 1
         try:
             yield
