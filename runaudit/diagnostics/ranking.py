@@ -38,6 +38,7 @@ EXPLAINS: Final[tuple[tuple[CauseId, CauseId], ...]] = (
     ("learning_rate", "confidence_threshold"),  # what has learnt little is unsure of all it finds
     ("numerical_divergence", "confidence_threshold"),
     ("insufficient_epochs", "confidence_threshold"),
+    ("insufficient_epochs", "annotation_errors"),  # what has only begun to learn contradicts right labels
     ("class_imbalance", "confidence_threshold"),  # of classes that it has hardly seen, too
     ("learning_rate", "class_imbalance"),  # all classes fail together, the rare ones first
     ("checkpoint_integrity", "metric_mismatch"),  # an altered csv or another checkpoint is the mismatch

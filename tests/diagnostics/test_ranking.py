@@ -174,6 +174,14 @@ def test_rare_classes_are_found_with_little_confidence():
     assert order(results) == ["class_imbalance", "confidence_threshold"]
 
 
+def test_labels_that_a_model_of_a_few_epochs_contradicts_come_after_its_epochs():
+    epochs = finding("insufficient_epochs", "major", 0.2, (0.07, 0.3), basis="extrapolated")
+    labels = finding("annotation_errors", "major", 0.03, (0.01, 0.05))
+    assert order([labels, epochs]) == ["insufficient_epochs", "annotation_errors"]
+    still_rising = finding("insufficient_epochs", "minor", 0.04, (0.01, 0.1), basis="extrapolated")
+    assert order([labels, still_rising]) == ["annotation_errors", "insufficient_epochs"]
+
+
 def test_explaining_twice_changes_nothing():
     results = [
         finding("learning_rate", "major"),
