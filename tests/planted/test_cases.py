@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import yaml
 
+from benchmarks.planted.audit_cases import remembering
 from benchmarks.planted.bases import BASES, render
 from benchmarks.planted.cases import cases
 from benchmarks.planted.faults import DOUBLES, FAULTS, drop_labels, swap_classes
@@ -134,6 +135,19 @@ def test_careless_labels_are_the_same_in_training_and_audit(tmp_path: Path):
     for split in ("train", "val"):
         assert labels(roots[0], split) == labels(roots[1], split)
         assert len(labels(roots[0], split)) < 0.9 * before[split]
+
+
+def test_a_rendered_data_set_is_remembered_as_it_was(tmp_path: Path):
+    """Also after a case has changed its copy."""
+    (tmp_path / "kept").mkdir()
+    renderer = remembering(tmp_path / "kept")
+    render("parcels", tmp_path / "plain", seed=1, train=1, val=2)
+    renderer("parcels", tmp_path / "first", seed=1, train=1, val=2)
+    drop_labels(tmp_path / "first", 1.0, np.random.default_rng(0))
+    data = renderer("parcels", tmp_path / "second", seed=1, train=1, val=2)
+    assert data == tmp_path / "second" / "data.yaml"
+    for file in sorted((tmp_path / "plain").rglob("*.*")):
+        assert file.read_bytes() == (tmp_path / "second" / file.relative_to(tmp_path / "plain")).read_bytes()
 
 
 def test_swapped_classes_leave_the_boxes(tmp_path: Path):
