@@ -130,7 +130,11 @@ def _too_small(evidence: Evidence, history: History | None, batch: Batch | None)
             Measurement(
                 "images that batch norm sees", round(batch.normalised, 2), LIMITS.normalised, source=batch.place
             ),
-            *((Measurement("noise of mAP over its best", round(noise, 4), LIMITS.noise),) if noise is not None else ()),
+            *(
+                (Measurement("noise of mAP over its best", round(noise, 4), LIMITS.noise, n=history.size),)
+                if noise is not None and history is not None
+                else ()
+            ),
             *_batch_evidence(batch)[1:],
         ),
         against_small_batch(evidence, batch),

@@ -304,7 +304,12 @@ def _distribution_finding(
                 total,
                 dataset.source,
             ),
-            Measurement("probability of this by chance", round(distribution.probability, 6), LIMITS.probability),
+            Measurement(
+                "probability of this by chance",
+                round(distribution.probability, 6),
+                LIMITS.probability,
+                n=train.images + (val.images if val is not None else 0),
+            ),
         ),
         remedies=(Remedy("Split again, stratified by class", "And by scene, so that no scene stands in both splits."),),
         effect=distribution.association,

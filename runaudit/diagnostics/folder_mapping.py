@@ -79,8 +79,11 @@ def _disjoint(
         Measurement(f"class {index}", model[index], folders[index], source=dataset.source)
         for index in range(min(SHOWN, len(model), len(folders)))
     ]
-    if measured is not None:
-        evidence_items.insert(0, Measurement("top-1 accuracy by the order of the folders", measured, round(limit, 4)))
+    if evidence.classification is not None:
+        judged = evidence.classification
+        evidence_items.insert(
+            0, Measurement("top-1 accuracy by the order of the folders", judged.top1, round(limit, 4), n=judged.images)
+        )
     return found(
         CAUSE,
         severity,
