@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -26,9 +27,12 @@ from runaudit.evaluation.reconcile import Depth
 from runaudit.evaluation.selection import labelled_part, matches_part, sampled
 from runaudit.evaluation.shift import Shift, Side, find_shift
 from runaudit.evaluation.summary import Measured
+from runaudit.evaluation.validation_pass import PassSettings
 
 CHANGED_IMAGES: Final = {"standard": 300, "deep": 2000}
 """The most images of a pass with changed pixels."""
+SWEPT: Final = (0.75, 1.25, 1.5)
+"""sizes of the input, as shares of the run's, that depth `deep` tries without training again"""
 COLOURS: Final = ("brightness", "contrast", "saturation", "green_red", "blue_yellow")
 TRIED_ON: Final = 24
 """images on which blur and noise are tried until they match; a median of 24 is off by a fifth of its spread"""
@@ -90,12 +94,20 @@ def compare(
         "match_photometry": lambda: pair.like_training_pixels(shift, depth),
         "training_images_like_validation": lambda: pair.like_validation_pixels(shift, depth),
     }
+    for imgsz in swept_sizes(validation.passed.settings.imgsz) if depth == "deep" else ():
+        tried[f"imgsz_{imgsz}"] = partial(pair.at_size, imgsz)
     found = [attempts.at(f"intervention {name}", change) for name, change in tried.items()]
     return Comparison(
         leakage.facts if leakage is not None else None,
         shift.facts if shift is not None else None,
         tuple(one for one in found if one is not None),
     )
+
+
+def swept_sizes(imgsz: int) -> tuple[int, ...]:
+    """The other sizes to try, multiples of 32 pixels, rising."""
+    sizes = {max(32, round(share * imgsz / 32) * 32) for share in SWEPT}
+    return tuple(sorted(sizes - {imgsz}))
 
 
 def _side(measured: Measured, split: Split, leakage: Leakage | None) -> Side:
@@ -242,11 +254,28 @@ class _Pair:
         """A pass over at most `most` of the images with changed pixels, against the same images as they are."""
         if change == PixelChange():
             return None
+        return self._again(measured, replace(measured.passed.settings, change=change), most, name, description)
+
+    def at_size(self, imgsz: int) -> InterventionFacts | None:
+        """A pass with the images shown to the network at another size, without training again."""
+        settings = self.validation.passed.settings
+        return self._again(
+            self.validation,
+            replace(settings, imgsz=imgsz),
+            CHANGED_IMAGES["deep"],
+            f"imgsz_{imgsz}",
+            f"Validation images were shown to the network at {imgsz} pixels instead of {settings.imgsz}.",
+        )
+
+    def _again(
+        self, measured: Measured, settings: PassSettings, most: int, name: str, description: str
+    ) -> InterventionFacts | None:
+        """A pass with other settings over at most `most` of the images, against the same images as they were passed."""
         passed = measured.passed
         kind = passed.settings.protocol.average_precision
         part = labelled_part(passed.labelled, sampled(len(passed.labelled.entries), most, self.seed))
         try:
-            after = self.subject.passed(part, replace(passed.settings, change=change), clock=Clock())
+            after = self.subject.passed(part, settings, clock=Clock())
         except DatasetError:
             return None
         kept = np.isin(passed.matches.image, after.matches.image)

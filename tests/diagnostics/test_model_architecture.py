@@ -13,6 +13,7 @@ from runaudit.diagnostics.small_objects import LIMITS, finest_stride
 from runaudit.evaluation.detection_facts import SizeMetrics
 from runaudit.evaluation.facts import EvaluationFacts
 from tests.diagnostics import cases
+from tests.diagnostics.comparisons import change
 
 TINY, LARGE = (4.0, 4.0), (60.0, 60.0)
 
@@ -216,3 +217,22 @@ def test_training_is_judged_where_there_is_no_validation_split():
     result = examine(Evidence(cases.run(), dataset=cases.dataset(splits=splits)))
     assert result.outcome == "failed"
     assert result.finding is not None and result.finding.evidence[0].source == "images/train"
+
+
+def swept(**gained: float) -> Evidence:
+    changes = tuple(change(f"imgsz_{size[1:]}", 0.5, 0.5 + gain, 0.015) for size, gain in gained.items())
+    return replace(cases.healthy(), interventions=changes)
+
+
+def test_another_size_that_serves_surely_better_is_major_with_what_it_gains():
+    result = examine(swept(i480=-0.05, i800=0.03, i960=0.06))
+    assert result.finding is not None and result.finding.severity == "major"
+    assert "imgsz 960 than at 640" in result.finding.title
+    assert result.finding.impact.value == pytest.approx(0.06) and result.finding.impact.grade == "intervention"
+    assert result.finding.remedies[0].patch == {"imgsz": 960}
+    assert [item.value for item in result.finding.evidence] == [-0.05, 0.03, 0.06]
+
+
+def test_a_size_that_gains_little_or_not_surely_is_none():
+    assert examine(swept(i800=0.034, i960=-0.1)).outcome == "passed"
+    assert examine(swept(i800=0.036)).outcome == "failed"

@@ -12,10 +12,19 @@ import numpy as np
 import pytest
 
 from examples.shapes import render
-from runaudit.diagnostics import data_leakage, distribution_shift, image_format, overfitting, underfitting
+from runaudit.diagnostics import (
+    data_leakage,
+    distribution_shift,
+    image_format,
+    model_architecture,
+    overfitting,
+    underfitting,
+)
 from runaudit.diagnostics.evidence import Check, CheckResult, Evidence
+from runaudit.evaluation.comparison import swept_sizes
 from runaudit.evaluation.examination import NO_TRAINING_SPLIT, examine
 from runaudit.evaluation.facts import ExaminationFacts
+from runaudit.evaluation.reconcile import Depth
 from runaudit.runs.dataset import read_dataset
 from runaudit.runs.label_arrays import write_labels
 from runaudit.runs.run import read_run
@@ -51,7 +60,7 @@ def examined(clean_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Call
     job = tmp_path_factory.mktemp("job")
     run = read_run(EXAMPLES / "runs" / "healthy", weights_out=job / "weights.safetensors")
 
-    def examination(plant: Callable[[Path], None] | None = None) -> Examined:
+    def examination(plant: Callable[[Path], None] | None = None, *, depth: Depth = "standard") -> Examined:
         data = tmp_path_factory.mktemp("planted")
         shutil.copytree(clean_data, data, dirs_exist_ok=True)
         if plant is not None:
@@ -64,6 +73,7 @@ def examined(clean_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Call
             weights=job / "weights.safetensors",
             index=index,
             labels=data / "labels.safetensors",
+            depth=depth,
             device="cpu",
             replicates=200,
             on_progress=lambda *step: steps.append(step),
@@ -240,3 +250,24 @@ def test_images_of_one_colour_are_counted_and_left_out_to_see_what_they_cost(exa
     result = found.asks(image_format.CHECK)
     assert result.finding is not None and result.finding.severity == "major"
     assert result.finding.impact.value == pytest.approx(without.difference)
+
+
+def test_depth_deep_tries_other_sizes_of_the_input_and_standard_does_not(examined: Callable[..., Examined]) -> None:
+    found = examined(depth="deep")
+    swept = {one.name: one for one in found.facts.interventions if one.name.startswith("imgsz_")}
+    assert set(swept) == {"imgsz_128", "imgsz_192", "imgsz_256"}, "three of 160"
+    for one in swept.values():
+        assert one.grade == "intervention" and one.images == IMAGES
+        assert one.before == pytest.approx(found.facts.evaluation.metrics.map50_95)
+        assert one.ci95 is not None and one.ci95[0] <= one.difference <= one.ci95[1]
+    # It was trained at 160 pixels.
+    assert swept["imgsz_128"].difference < 0
+    assert found.asks(model_architecture.CHECK).outcome == "passed", "a little more at a larger size is no fault"
+    assert not [one for one in examined().facts.interventions if one.name.startswith("imgsz_")]
+
+
+@pytest.mark.parametrize(
+    ("imgsz", "others"), [(640, (480, 800, 960)), (160, (128, 192, 256)), (32, (64,)), (64, (96,))]
+)
+def test_sizes_to_try_are_multiples_of_32_pixels(imgsz: int, others: tuple[int, ...]) -> None:
+    assert swept_sizes(imgsz) == others
