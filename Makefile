@@ -10,7 +10,7 @@ RUNAUDIT_CORPUS ?= ../shared/corpus
 GPU_PYTHON ?= $(BIN)/python
 GPU_NEEDS := $(if $(filter $(BIN)/python,$(GPU_PYTHON)),$(INSTALLED))
 # Modules of benchmarks/ that `make bench` runs; each prints what it reached and its targets.
-BENCHMARKS := revalidation audit evaluation_core queue losses start history webhooks uploads api
+BENCHMARKS := revalidation audit five_tools evaluation_core label_quality queue losses start history webhooks uploads api
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo serve test test-corpus lint bench gpu fuzz examples clean
