@@ -19,7 +19,7 @@ from runaudit_service.store.database import sync_engine
 from runaudit_service.store.migrate import upgrade
 from tests.conftest import wait_until
 from tests.worker.broker import Broker
-from tests.worker.children import alive, children, freeze_child
+from tests.worker.children import alive, children, fork_server, freeze_child
 from tests.worker.rows import Submitted, audit_of, events_of, job_of, reports_of, submit
 from tests.worker.workplace import Workplace, curves_run
 
@@ -136,6 +136,17 @@ def test_a_killed_child_is_tried_again(workplace: Workplace) -> None:
     assert_finished_once(workplace, submitted)
     assert job_of(workplace.engine, submitted).attempt == 2
     assert took < LEASE_SECONDS + SLACK_SECONDS
+
+
+def test_a_killed_fork_server_costs_an_attempt(workplace: Workplace) -> None:
+    with workplace.reaper(), workplace.worker() as worker:
+        submitted = submit_run(workplace)
+        child = freeze_child(worker.pid)
+        os.kill(fork_server(worker.pid), signal.SIGKILL)
+        wait_until(lambda: not alive(child), what="the child of the killed server ending")
+        wait_until(lambda: ended(workplace, submitted), seconds=30)
+    assert_finished_once(workplace, submitted)
+    assert job_of(workplace.engine, submitted).attempt == 2
 
 
 def test_a_child_that_always_dies_fails_the_audit(workplace: Workplace) -> None:
