@@ -8,6 +8,7 @@ from typing import Final
 import uvicorn
 
 from runaudit_service.api.app import create_app
+from runaudit_service.api.protocol import patient_protocol
 from runaudit_service.api.resources import Resources
 from runaudit_service.store.logs import log_to_stderr
 from runaudit_service.store.settings import settings
@@ -39,6 +40,7 @@ def main() -> None:
         app,
         host=configured.host,
         port=configured.port,
+        http=patient_protocol(configured.body_idle_seconds),
         server_header=False,
         access_log=False,
         # Its loggers hand on to ours.

@@ -187,3 +187,61 @@ def test_the_log_has_the_ids_of_a_request_which_go_with_its_job(
     assert claimed is not None
     assert (claimed.request_id, str(claimed.tenant_id)) == ("my-request.1", told["tenant_id"])
     engine.dispose()
+
+
+def connected(api: Live) -> socket.socket:
+    made = socket.create_connection(("127.0.0.1", int(api.url.rpartition(":")[2])))
+    made.settimeout(20)
+    return made
+
+
+def answered(connection: socket.socket) -> bytes:
+    """All that comes until the service closes."""
+    come = b""
+    try:
+        while piece := connection.recv(65536):
+            come += piece
+    except ConnectionError:
+        pass
+    return come
+
+
+def test_heads_that_do_not_end_cost_neither_memory_nor_a_connection_for_ever(
+    fresh_postgres_url: str, valkey_url: str, tmp_path: Path
+) -> None:
+    """Nobody needs a key for these."""
+    with live(fresh_postgres_url, valkey_url, tmp_path, RUNAUDIT_BODY_IDLE_SECONDS="2") as api:
+        assert httpx.get(f"{api.url}/healthz", headers={"X-Large": "y" * 30_000}).status_code == 200
+        before = api.peak_memory()
+        line = b"X: " + b"y" * 65_000 + b"\r\n"
+        body = b"POST /v1/audits HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n0\r\n"
+        for begun in (b"GET / HTTP/1.1\r\nHost: x\r\n", b"GET /", body):
+            with connected(api) as connection:
+                connection.sendall(begun)
+                try:
+                    for _ in range(1000):
+                        connection.sendall(line)
+                except ConnectionError:
+                    pass
+                else:
+                    raise AssertionError("65 MB of a head were taken")
+        assert api.peak_memory() - before < 20 * MEBIBYTE
+        silent, half, slow = (connected(api) for _ in range(3))
+        half.sendall(b"GET /healthz HTTP/1.1\r\n")
+        slow.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: keep-alive\r\n\r\n")
+        first = b""
+        while b"alive" not in first:
+            first += slow.recv(65536)
+        slow.sendall(b"GET /healthz HTTP/1.1\r\n")
+        for connection in (silent, half, slow):
+            assert b"HTTP" not in answered(connection)
+            connection.close()
+
+
+def test_a_body_may_come_in_chunks_of_a_byte(api: Live) -> None:
+    answer = httpx.post(
+        f"{api.url}/v1/projects",
+        content=iter([bytes([byte]) for byte in json.dumps({"name": "x" * 200}).encode() + b" " * 30_000]),
+        headers={**api.headers, "Content-Type": "application/json"},
+    )
+    assert answer.status_code == 201
