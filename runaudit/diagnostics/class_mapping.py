@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -22,7 +22,7 @@ from runaudit.diagnostics.permuted_classes import Thresholds as PermutedThreshol
 from runaudit.diagnostics.permuted_classes import permutation_finding
 from runaudit.diagnostics.thresholds import threshold
 from runaudit.evaluation.facts import EvaluationFacts
-from runaudit.runs.facts import CheckpointFacts, DatasetFacts
+from runaudit.runs.facts import CheckpointFacts, DatasetFacts, Note, Split
 
 CAUSE: Final = "class_mapping"
 
@@ -50,7 +50,30 @@ LIMITS = Thresholds()
 SHOWN: Final = 5
 
 
-def examine(evidence: Evidence) -> CheckResult:  # noqa: PLR0911 - one answer a case
+def examine(evidence: Evidence) -> CheckResult:
+    """By ids, names and what the model finds; where all of these agree, by data.yaml's own count of them."""
+    result = _examined(evidence)
+    notes = evidence.dataset.notes if evidence.dataset is not None else ()
+    conflict = next((note for note in notes if note.code == "class_count_conflict"), None)
+    return result if result.finding is not None or conflict is None else _miscounted(conflict, evidence)
+
+
+def _miscounted(conflict: Note, evidence: Evidence) -> CheckResult:
+    names = len(evidence.dataset.names) if evidence.dataset is not None else 0
+    return found(
+        CAUSE,
+        "minor",
+        "data.yaml's `nc` is not the number of its names",
+        f"{conflict.detail} ultralytics stops at such a file, and so do older versions of YOLOv5: it is not the one "
+        "that the run was trained with, or was changed since. Look which of the two is right.",
+        evidence=(Measurement("names in data.yaml", names, source=conflict.place),),
+        impact=Impact("lowers", grade="observational"),
+        remedies=(Remedy("Correct `names`, and leave `nc` out", "It is counted from the names."),),
+        n=names,
+    )
+
+
+def _examined(evidence: Evidence) -> CheckResult:  # noqa: PLR0911 - one answer a case
     dataset, checkpoint = evidence.dataset, evidence.run.checkpoint
     if dataset is None:
         return not_run(CAUSE, why_absent(evidence, "dataset"))
@@ -63,9 +86,9 @@ def examine(evidence: Evidence) -> CheckResult:  # noqa: PLR0911 - one answer a 
     ids = _ids(dataset)
     if _from_one(ids, len(dataset.names)):
         return _one_based(dataset, ids)
-    permuted = permutation_finding(evidence, dataset)
-    if permuted is not None:
-        return permuted
+    moved = _moved(evidence, dataset)
+    if moved is not None:
+        return moved
     by_names = _by_names(evidence, dataset, checkpoint)
     unknown = {index: rows for index, rows in ids.items() if index >= len(dataset.names)}
     if by_names is not None and by_names.finding is not None and (by_names.outcome == "failed" or not unknown):
@@ -105,12 +128,40 @@ def _from_one(ids: Counter[int], classes: int) -> bool:
     return classes in ids and 0 not in ids and max(ids) == classes
 
 
-def _one_based(dataset: DatasetFacts, ids: Counter[int]) -> CheckResult:
+def _moved(evidence: Evidence, dataset: DatasetFacts) -> CheckResult | None:
+    """The finding that ids of one split count from 1, or are permuted in another way; None if neither.
+
+    A split without the first class, and with a stray id, counts from 0 all the same: where there is a model, it has to
+    see the ids moved, too.
+    """
+    permuted = permutation_finding(evidence, dataset)
+    if permuted is None and evidence.evaluation is not None:
+        return None
+    one = _one_based_split(dataset)
+    if one is None or permuted is None or one.finding is None or permuted.finding is None:
+        return one or permuted
+    return replace(one, finding=replace(one.finding, impact=permuted.finding.impact))
+
+
+def _one_based_split(dataset: DatasetFacts) -> CheckResult | None:
+    """The finding that one of train and val alone counts from 1; None if neither does."""
+    for name in ("train", "val"):
+        split = dataset.splits.get(name)
+        if split is not None and _from_one(ids := Counter(split.label_ids), len(dataset.names)):
+            return _one_based(dataset, ids, name)
+    return None
+
+
+def _one_based(dataset: DatasetFacts, ids: Counter[int], split: Split | None = None) -> CheckResult:
+    """Of all labels, or of one split alone."""
+    who = "The labels count" if split is None else f"The {split} labels alone count"
+    then = "Then train again: the model learnt the shifted names." if split is None else f"Of the {split} split only."
+    folder = "dataset/labels" if split is None else f"dataset/labels/{split}"
     classes = len(dataset.names)
     return found(
         CAUSE,
         "critical",
-        "The labels count classes from 1, YOLO counts from 0",
+        f"{who} classes from 1, YOLO counts from 0",
         f"Ids run from {min(ids)} to {max(ids)} for {classes} classes: each object has the name of the class after its "
         "own, and images with the last class are dropped.",
         evidence=(
@@ -118,11 +169,7 @@ def _one_based(dataset: DatasetFacts, ids: Counter[int]) -> CheckResult:
             Measurement("highest class id", max(ids), classes - 1, n=sum(ids.values()), source=dataset.source),
         ),
         impact=Impact("unjudgeable"),
-        remedies=(
-            Remedy(
-                "Subtract 1 from each class id", "Then train again: the model learnt the shifted names.", code=_SHIFT
-            ),
-        ),
+        remedies=(Remedy("Subtract 1 from each class id", then, code=_SHIFT.replace("dataset/labels", folder)),),
         effect=1.0,
         n=sum(ids.values()),
     )

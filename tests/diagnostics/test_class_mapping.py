@@ -17,6 +17,7 @@ from runaudit.diagnostics.ranking import explain_away, rank
 from runaudit.diagnostics.verdict import decide
 from runaudit.evaluation.facts import InterventionFacts
 from runaudit.evaluation.label_facts import ClassPermutationFacts
+from runaudit.runs.facts import Note
 from tests.diagnostics import cases
 
 examine = CHECK.examine
@@ -220,6 +221,29 @@ def test_labels_of_one_class_where_the_model_finds_several_have_lost_their_ids(g
     finding = examine(replace(cases.healthy(), dataset=data, interventions=(blind,))).finding
     assert finding is not None and finding.severity == severity
     assert finding.impact.value == (pytest.approx(gain) if severity == "major" else None)
+
+
+def test_one_split_that_counts_from_1_is_named():
+    val = cases.split((0, 200), label_ids={1: 200, 2: 150}, source="images/val")
+    data = cases.dataset(splits={"train": cases.split((500, 400)), "val": val})
+    finding = examine(replace(cases.healthy(), dataset=data, evaluation=None)).finding
+    assert finding is not None and finding.severity == "critical"
+    assert finding.title == "The val labels alone count classes from 1, YOLO counts from 0"
+    assert "labels/val" in (finding.remedies[0].code or "")
+    # A model that finds each class where it is labelled speaks against it.
+    assert "alone count" not in examine(replace(cases.healthy(), dataset=data)).reason
+    other = cases.dataset(splits={"train": cases.split((500, 400)), "test": val})
+    assert "alone count" not in examine(replace(cases.healthy(), dataset=other, evaluation=None)).reason
+
+
+def test_a_count_of_classes_that_contradicts_the_names_is_told_where_nothing_graver_is():
+    note = Note(code="class_count_conflict", detail="`nc: 3` contradicts the 2 names.", place="data.yaml:3")
+    result = examine(replace(cases.healthy(), dataset=cases.dataset(notes=(note,))))
+    assert result.outcome == "warned" and result.finding is not None
+    assert "`nc: 3`" in result.finding.explanation and result.finding.evidence[0].source == "data.yaml:3"
+    lost = cases.dataset((500, 0), (250, 0), notes=(note,))
+    graver = examine(replace(cases.healthy(), dataset=lost)).finding
+    assert graver is not None and "labels are of class 0" in graver.title
 
 
 def test_a_few_labels_of_one_class_and_one_named_class_are_no_fault():
