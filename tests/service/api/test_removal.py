@@ -18,13 +18,14 @@ from sqlalchemy.orm import Session
 
 from runaudit_service.api.audits.repository import AuditRepository
 from runaudit_service.api.database import Database
-from runaudit_service.store.blobs import FolderBlobs
+from runaudit_service.store.blobs import BlobStoreError, FolderBlobs, open_blobs
 from runaudit_service.store.database import async_engine
 from runaudit_service.store.models import Artifact
 from runaudit_service.store.removal import remove_released, remove_untitled
 from runaudit_service.store.settings import Settings
 from tests.service.clients import Api, code_of
 from tests.service.conftest import Owner
+from tests.worker.outside import outside, reply
 
 HOUR = 3600.0
 REMOVALS = 25
@@ -207,3 +208,20 @@ def test_a_store_that_can_not_be_written_keeps_rows_and_blobs(
         remove_released(engine, elsewhere, grace_seconds=0)
     assert (titles(engine, digest), blobs.holds(digest)) == (1, True)
     assert remove_released(engine, blobs, grace_seconds=0) == 1
+
+
+def test_a_bucket_that_does_not_answer_keeps_rows_and_is_asked_once(
+    api: Api, engine: Engine, blobs: FolderBlobs, tmp_path: Path
+) -> None:
+    """The reaper gives lost jobs back in between: an outage must not cost it the patience for each artifact."""
+    contents = [os.urandom(32) for _ in range(3)]
+    for content in contents:
+        api.delete(f"/v1/audits/{submitted(api, content)}")
+    with outside(reply(503)) as server:
+        url = f"s3://blobs/x?endpoint={server.url('', '127.0.0.1')}"
+        away = open_blobs(Settings(blob_url=url, blob_access_key="AKID", data_dir=tmp_path))
+        with pytest.raises(BlobStoreError):
+            remove_released(engine, away, grace_seconds=0)
+    assert len(set(server.targets)) == 1, "others were asked for, too"
+    assert all(titles(engine, sha256(content).hexdigest()) == 1 for content in contents)
+    assert remove_released(engine, blobs, grace_seconds=0) == 3
