@@ -113,8 +113,9 @@ def coco_metrics(matches: Matches, pairs: Overlaps) -> CocoMetrics:
 
 def _areas(box: NDArray[np.float32]) -> NDArray[np.float64]:
     """Areas in square pixels of boxes (n, 4)."""
-    wide = box.astype(np.float64)
-    areas: NDArray[np.float64] = (wide[:, 2] - wide[:, 0]) * (wide[:, 3] - wide[:, 1])
+    # A side at a time: a copy of all boxes in double precision would be the largest thing in memory.
+    sides = [np.subtract(box[:, axis + 2], box[:, axis], dtype=np.float64) for axis in (0, 1)]
+    areas: NDArray[np.float64] = np.multiply(*sides, out=sides[0])
     return areas
 
 
