@@ -113,7 +113,7 @@ def _accounts_for(explainer: CheckResult, explained: CheckResult) -> bool:
     """
     if explained.cause == "underfitting" and explainer.finding is not None:
         return explainer.finding.basis != "extrapolated"
-    if (explainer.cause, explained.cause) == ("distribution_shift", "metric_mismatch"):
+    if explained.cause == "metric_mismatch" and explainer.cause in WEIGHED - {"class_mapping"}:
         return _changed_since(explainer, explained)
     if explainer.cause not in WEIGHED or explained.cause != "overfitting":
         return True
@@ -127,16 +127,21 @@ def _accounts_for(explainer: CheckResult, explained: CheckResult) -> bool:
     return cause.value >= LARGER_PART * gap
 
 
-def _changed_since(shift: CheckResult, mismatch: CheckResult) -> bool:
-    """Whether the images were changed after the run: what the shift costs is the larger part of what is lacking.
+def _changed_since(fault: CheckResult, mismatch: CheckResult) -> bool:
+    """Whether the data were changed after the run, and that is why less is measured now than the run reported.
 
-    A shift that the run itself validated on is in its figures, and leaves no mismatch.
+    What the run itself validated on is in its figures. So a shift has to cost the larger part of what is lacking; so
+    has a fault of labels or files where a setting was found that gives the reported figure by itself.
     """
-    cost = shift.finding.impact if shift.finding is not None else None
+    cost = fault.finding.impact if fault.finding is not None else None
     lacking = mismatch.finding.impact if mismatch.finding is not None else None
+    shifted = fault.cause == "distribution_shift"
     if cost is None or lacking is None or cost.value is None or lacking.value is None:
-        return False
-    return lacking.direction == "inflates" and cost.value >= LARGER_PART * lacking.value
+        return not shifted
+    larger = cost.value >= LARGER_PART * lacking.value
+    if shifted:
+        return larger and lacking.direction == "inflates"
+    return larger or lacking.grade != "intervention"
 
 
 def _inherit(explainer: Finding, explained: Finding) -> Finding:

@@ -6,7 +6,7 @@ import pytest
 
 from runaudit.causes import CauseId
 from runaudit.diagnostics.answers import found, passed
-from runaudit.diagnostics.evidence import Basis, CheckResult, Impact, Severity
+from runaudit.diagnostics.evidence import Basis, CheckResult, Grade, Impact, Severity
 from runaudit.diagnostics.ranking import explain_away, rank
 
 
@@ -207,3 +207,20 @@ def test_images_changed_since_the_run_are_why_it_is_not_reproduced(cost: float |
     lacking = Impact("inflates", 0.45, (0.4, 0.5), "observational")
     mismatch = found("metric_mismatch", "critical", "No", "Because.", evidence=(), impact=lacking)
     assert order([mismatch, finding("distribution_shift", "major", cost)])[0] == first
+
+
+@pytest.mark.parametrize(
+    ("cost", "grade", "first"),
+    [
+        (0.02, "intervention", "metric_mismatch"),
+        (0.02, "observational", "annotation_errors"),
+        (0.3, "intervention", "annotation_errors"),
+        (None, "intervention", "annotation_errors"),
+    ],
+)
+def test_wrong_labels_do_not_explain_what_a_setting_explains_unless_they_cost_as_much(
+    cost: float | None, grade: Grade, first: CauseId
+):
+    lacking = Impact("inflates", 0.3, (0.25, 0.35), grade)
+    mismatch = found("metric_mismatch", "critical", "No", "imgsz explains it.", evidence=(), impact=lacking)
+    assert order([mismatch, finding("annotation_errors", "major", cost)])[0] == first
