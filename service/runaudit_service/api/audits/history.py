@@ -114,16 +114,16 @@ class AuditHistory:
         counted = union_all(
             *(
                 select(
-                    literal(index).label("index"), func.count().label("audits"), end(walked.c.created_at).label("end")
+                    literal(place).label("place"), func.count().label("audits"), end(walked.c.created_at).label("end")
                 )
-                for index, walked in enumerate(walks)
+                for place, walked in enumerate(walks)
             )
         )
         rows = (await self._session.execute(counted)).all()
         # Of two that are both too frequent to be counted out, the one that had to go further for as many is rarer here.
         towards = -1.0 if wanted.ascending else 1.0
-        rarest = min(rows, key=lambda row: (row.audits, towards * row.end.timestamp() if row.end else 0.0, -row.index))
-        return filters[rarest.index]
+        rarest = min(rows, key=lambda row: (row.audits, towards * row.end.timestamp() if row.end else 0.0, -row.place))
+        return filters[int(rarest.place)]
 
     async def _matching(
         self, driver: _Filter, others: Sequence[_Filter], wanted: AuditSelection, size: int
