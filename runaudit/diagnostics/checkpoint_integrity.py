@@ -146,8 +146,8 @@ def _inconsistent(run: RunFacts, contradicted: tuple[Contradiction, ...]) -> Che
 
 def _recorded(run: RunFacts, curves: Curves, checkpoint: CheckpointFacts) -> Comparison | None:
     """The checkpoint's rows against results.csv, of which a last line may be half written: a full disk, a copy."""
-    behind = f"{curves.source}:{curves.lines[-1] + 1}"
-    cut_off = any(note.code == "row_length" and note.place == behind for note in run.notes)
+    behind = f"{curves.source}:{curves.lines[-1] + 1}" if curves.lines else None
+    cut_off = behind is not None and any(note.code == "row_length" and note.place == behind for note in run.notes)
     return recorded_differences(curves, checkpoint, cut_off=cut_off)
 
 
