@@ -114,8 +114,8 @@ def coco_metrics(matches: Matches, pairs: Overlaps) -> CocoMetrics:
 def _areas(box: NDArray[np.float32]) -> NDArray[np.float64]:
     """Areas in square pixels of boxes (n, 4)."""
     # A side at a time: a copy of all boxes in double precision would be the largest thing in memory.
-    sides = [np.subtract(box[:, axis + 2], box[:, axis], dtype=np.float64) for axis in (0, 1)]
-    areas: NDArray[np.float64] = np.multiply(*sides, out=sides[0])
+    areas: NDArray[np.float64] = np.subtract(box[:, 2], box[:, 0], dtype=np.float64)
+    areas *= np.subtract(box[:, 3], box[:, 1], dtype=np.float64)
     return areas
 
 
