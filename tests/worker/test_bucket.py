@@ -140,11 +140,12 @@ def test_an_api_without_its_bucket_says_so_answers_the_rest_and_loses_no_upload(
             refused = [
                 client.post("/v1/audits", files={"artifact": ("run.zip", content)}),
                 client.patch(place, content=content, headers={"Upload-Offset": "0"}),
+                client.post("/v1/audits", json={"artifact_sha256": "ab" * 32}),
                 client.head(f"/v1/artifacts/{'ab' * 32}"),
             ]
-            assert [answer.status_code for answer in refused] == [503, 503, 503]
+            assert [answer.status_code for answer in refused] == [503] * 4
             assert all(int(answer.headers["Retry-After"]) > 0 for answer in refused)
-            assert [answer.json()["code"] for answer in refused[:2]] == ["blob_store_unavailable"] * 2
+            assert [answer.json()["code"] for answer in refused[:3]] == ["blob_store_unavailable"] * 3
             assert not any("127.0.0.1" in answer.text for answer in refused)
             assert client.get("/v1/audits").json()["items"] == []
             own.start()

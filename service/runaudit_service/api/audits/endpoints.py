@@ -131,6 +131,9 @@ async def create_audit(
             cast("Role", "run" if name == "artifact" else name): Stored(await upload.writer.seal(), upload.file_name)
             for name, upload in submission.files.items()
         }
+        if sources.names_what_is_here(order):
+            # Before the transaction: a store that hangs must not keep the database's connections.
+            await shared.blobs.reached()
         limits = await shared.limits.of(caller.tenant_id)
         async with shared.database.transaction() as session:
             async with storage_kept(session, caller.tenant_id, limits):

@@ -60,6 +60,13 @@ def require_fetchable(order: AuditRequest, settings: Settings) -> None:
             )
 
 
+def names_what_is_here(order: AuditRequest) -> bool:
+    """Whether the store will be asked for an artifact that came in before."""
+    data = order.data
+    named = (order.artifact_sha256, order.upload_id, *(() if data is None else (data.sha256, data.upload_id)))
+    return any(name is not None for name in named)
+
+
 async def with_digests_of_uploads(session: AsyncSession, tenant_id: uuid.UUID, order: AuditRequest) -> AuditRequest:
     """The order with the digest of what was uploaded in place of each upload.
 

@@ -145,6 +145,10 @@ class BlobStore(ABC):
         """Ask before what would be in vain, or would keep others waiting: raises BlobStoreError."""
         self.size(NOTHING)
 
+    async def reached(self) -> None:
+        """`require_answer`, for an event loop."""
+        await asyncio.get_running_loop().run_in_executor(self.executor, self.require_answer)
+
     @abstractmethod
     def check(self) -> None:
         """Try all that the service will do with the store. Raises OSError and BlobStoreError."""
