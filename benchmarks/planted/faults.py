@@ -566,7 +566,7 @@ CONFUSABLE: Final[dict[str, tuple[str, ...]]] = {
     "hardware_limits": ("full-card",),
     "numerical_divergence": ("loss-spike",),
     "weight_initialization": ("few-dead-channels",),
-    "model_architecture": ("imgsz-112", "imgsz-160"),
+    "model_architecture": ("imgsz-160",),
     "augmentation": ("flip-harmless",),
     "confidence_threshold": ("slightly-unsure",),
     "metric_mismatch": ("rounded",),
