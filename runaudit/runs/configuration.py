@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from pydantic import JsonValue
@@ -17,8 +18,13 @@ _Part = tuple[dict[str, JsonValue], dict[str, str]]
 """values, and the place of each"""
 
 
-def read_configuration(folder: Path) -> Configuration | None:
-    """Read the configuration files of a run folder; None if it has none.
+def empty_files(folder: Path) -> tuple[str, ...]:
+    """The configuration files of a run folder that hold no byte."""
+    return tuple(name for name in (ARGS, OPT, HYP) if (folder / name).is_file() and not (folder / name).stat().st_size)
+
+
+def read_configuration(folder: Path, *, without: Collection[str] = ()) -> Configuration | None:
+    """Read the configuration files of a run folder but for those named in `without`; None if there are none.
 
     ultralytics writes args.yaml. YOLOv5 and YOLOv9 write opt.yaml and hyp.yaml; newer ones repeat the
     hyperparameters in opt.yaml under `hyp` (yolo.md A3). Of a key that stands twice, opt.yaml's own argument wins,
@@ -28,7 +34,8 @@ def read_configuration(folder: Path) -> Configuration | None:
     ------
     YamlError : a file is no plain YAML, with its place, `args.yaml:3`.
     """
-    names = [ARGS] if (folder / ARGS).is_file() else [name for name in (OPT, HYP) if (folder / name).is_file()]
+    there = [name for name in (ARGS, OPT, HYP) if name not in without and (folder / name).is_file()]
+    names = [ARGS] if ARGS in there else there
     documents = [load_yaml(folder / name, source=name) for name in names]
     if not documents:
         return None

@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from runaudit.errors import CurvesError
-from runaudit.runs.configuration import read_configuration
+from runaudit.runs.configuration import empty_files, read_configuration
 from runaudit.runs.curves import Results, read_results
 from runaudit.runs.facts import CheckpointFacts, LogFacts, Note, RunFacts
 from runaudit.runs.find_log import find_log
@@ -37,7 +37,9 @@ def read_run(root: Path, *, weights_out: Path, environment: Mapping[str, JsonVal
     results, result_notes = _results(folder)
     checkpoint, checkpoint_notes = _checkpoint(folder, weights_out)
     log, log_notes = _log(folder, environment or {})
-    sources = Sources(results, read_configuration(folder.path), checkpoint)
+    # A full disk or a crash leaves files of no byte; what else there is says enough.
+    empty = empty_files(folder.path) if folder.evidence > 1 else ()
+    sources = Sources(results, read_configuration(folder.path, without=empty), checkpoint)
     framework, framework_notes = framework_of(sources)
     task, task_notes = task_of(sources)
     plan = plan_of(sources)
@@ -64,6 +66,7 @@ def read_run(root: Path, *, weights_out: Path, environment: Mapping[str, JsonVal
         notes=(
             *_ignored(folder),
             *result_notes,
+            *(_emptied(name) for name in empty),
             *checkpoint_notes,
             *log_notes,
             *framework_notes,
@@ -79,6 +82,11 @@ def _ignored(folder: RunFolder) -> list[Note]:
     named = ", ".join(folder.ignored[:5]) + (" and more" if len(folder.ignored) > 5 else "")
     detail = f"There are other runs ({named}); this one holds more, or lies higher up."
     return [Note(code="runs_ignored", detail=detail, place=folder.folder or ".")]
+
+
+def _emptied(name: str) -> Note:
+    detail = f"{name} is empty: it was cut off. Arguments are those that the checkpoint stores, if it stores any."
+    return Note(code="configuration_empty", detail=detail, place=name)
 
 
 def _results(folder: RunFolder) -> tuple[Results | None, list[Note]]:

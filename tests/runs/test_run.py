@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from runaudit.errors import CurvesError, InputError, RunNotFoundError
+from runaudit.errors import CurvesError, InputError, RunNotFoundError, YamlError
 from runaudit.runs.curves import read_results
 from runaudit.runs.facts import CheckpointFacts, RunFacts
 from runaudit.runs.fitness import best_row, first_best_row, fitness
@@ -181,6 +181,16 @@ def test_an_empty_results_csv_is_a_note_beside_a_configuration(tmp_path: Path) -
     assert caught.value.error_code == "results_empty"
     args(tmp_path)
     assert notes(read(tmp_path))[0] == ("results_empty", "results.csv:1")
+
+
+def test_an_empty_args_yaml_is_a_note_beside_other_evidence_and_an_error_alone(tmp_path: Path) -> None:
+    (tmp_path / "args.yaml").touch()
+    with pytest.raises(YamlError):
+        read(tmp_path)
+    results(tmp_path, [row(epoch, epoch / 20) for epoch in range(1, 11)])
+    run = read(tmp_path)
+    assert ("configuration_empty", "args.yaml") in notes(run)
+    assert run.configuration is None and run.epochs_run == 10
 
 
 def test_a_results_csv_that_is_none_is_an_error(tmp_path: Path) -> None:
