@@ -20,7 +20,6 @@ import os
 import selectors
 import signal
 import socket
-import struct
 import sys
 import traceback
 from collections.abc import Callable
@@ -31,10 +30,9 @@ from typing import Final, NoReturn
 
 from runaudit.isolation import child, sandbox
 from runaudit.isolation.folder import ChildName, JobFolder
+from runaudit.isolation.fork_order import CODE, ORDER_BYTES, Order
 from runaudit.runs.base import Facts
 
-ORDER_BYTES: Final = 1 << 16
-CODE: Final = struct.Struct("=i")
 _PROGRESS: Final = 3
 """the child's descriptor for progress; beside it, a child has the three standard ones and no other"""
 
@@ -59,15 +57,6 @@ _LOADED: Final = (
 
 Work = Callable[[ChildName, JobFolder, int], int]
 """stage, job folder and descriptor for progress; returns the exit code"""
-
-
-class Order(Facts):
-    """A child that is wanted. What is to be done is in its folder: later children may find orders in their memory."""
-
-    stage: ChildName
-    folder: str
-    environment: dict[str, str]
-    """the whole of it"""
 
 
 @dataclass(frozen=True)

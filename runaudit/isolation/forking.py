@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from runaudit.isolation.folder import ChildName, JobFolder
-from runaudit.isolation.fork_server import CODE, Order
+from runaudit.isolation.fork_order import CODE, Order
 from runaudit.isolation.process import Child, bare_environment, child_environment, start_child
 
 LIFETIME_SECONDS: Final = 3600.0

@@ -18,7 +18,7 @@ import pytest
 from runaudit.errors import CancelledError, ChildError, ChildTimeoutError, RunNotFoundError
 from runaudit.isolation import forking, sandbox
 from runaudit.isolation.audit import run_audit
-from runaudit.isolation.fork_server import CODE, Order
+from runaudit.isolation.fork_order import CODE, Order
 from runaudit.isolation.forking import Forking
 from runaudit.isolation.job import JobFolder, JobSpec, Limits, Progress, Source
 from runaudit.isolation.process import child_environment
