@@ -161,10 +161,41 @@ def error_issues(evidence: Evidence, quality: LabelQualityFacts) -> list[Issue]:
 
 
 def cost_of_suspects(evidence: Evidence) -> Impact:
-    """What correcting the suspects gains beyond what the same does to confirmed labels at random.
+    """What correcting the suspects gains beyond what the same does to confirmed labels at random, or, where that is
+    more, what spurious labels cost by their rate.
 
     The ends of both intervals are combined as if they had nothing in common, which makes the interval too wide.
     """
+    corrected, rated = _cost_by_correction(evidence), _cost_of_spurious(evidence)
+    if rated.value is None or (corrected.value is not None and corrected.value >= rated.value):
+        return corrected
+    return rated
+
+
+def _cost_of_spurious(evidence: Evidence) -> Impact:
+    """What labels without an object cost by their rate r, which only some of them can be named for.
+
+    No detection finds them, so that recall ends at 1 - r and every precision-recall curve is that much shorter: without
+    them mAP is mAP / (1 - r). Of the labels, only those that were judged count; the others may all be right.
+    """
+    evaluation = evidence.evaluation
+    quality = evaluation.label_quality if evaluation is not None else None
+    spurious = [rate for rate in (quality.rates if quality is not None else ()) if rate.kind == "spurious"]
+    if evaluation is None or not spurious or not failing(spurious[0]) or not evaluation.instances:
+        return NO_IMPACT
+    rate, ends = spurious[0].rate, spurious[0].ci95
+    if rate is None or ends is None:
+        return NO_IMPACT
+    judged = min(1.0, spurious[0].n / evaluation.instances)
+    measured_now = evaluation.metrics.map50_95
+    value, low, high = (
+        min(1.0 - measured_now, measured_now * share * judged / (1.0 - share * judged)) if share * judged < 1 else 0.0
+        for share in (rate, *ends)
+    )
+    return Impact("lowers", value, (low, high), "observational")
+
+
+def _cost_by_correction(evidence: Evidence) -> Impact:
     gain, sham = intervention(evidence, "suspects_corrected"), intervention(evidence, "random_corrected")
     if gain is None:
         return NO_IMPACT

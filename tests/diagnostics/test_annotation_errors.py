@@ -53,6 +53,18 @@ def test_errors_that_cost_are_major(kind: str):
     assert result.finding.remedies and "10.0 %" in result.finding.title
 
 
+def test_many_spurious_labels_cost_by_their_rate_more_than_those_that_can_be_named():
+    # 400 of 600 labels were judged, 0.3 of them are spurious: recall ends at 0.8.
+    evidence = seen(cases.label_quality(spurious=0.3), gained("suspects_corrected", 0.05))
+    result = examine(evidence)
+    assert result.finding is not None and result.finding.severity == "major"
+    impact = result.finding.impact
+    assert (impact.value, impact.grade) == (pytest.approx(0.6 * 0.2 / 0.8), "observational")
+    assert impact.ci95 is not None and impact.value is not None and impact.ci95[0] < impact.value < impact.ci95[1]
+    few = examine(seen(cases.label_quality(spurious=0.05), gained("suspects_corrected", 0.05)))
+    assert few.finding is not None and few.finding.impact.grade == "oracle"
+
+
 def test_a_gain_no_larger_than_its_sham_is_minor():
     evidence = seen(
         cases.label_quality(swapped=0.05), gained("suspects_corrected", 0.03), gained("random_corrected", 0.02)
