@@ -6,9 +6,9 @@ twice what it costs with 5,000. Five million take 16 GB of disk, and several min
 
     python -m benchmarks.history --audits 1000000
 
-Rare things are there as well, as many of them among few audits as among many, so that the same page is compared: a cause
-that 50 audits have (of 5,000,000: one in 100,000), a label that one has, one that none has, and two filters that are both
-common and never fit the same audit.
+Rare things are there as well, as many of them among few audits as among many, so that the same page is compared: a
+cause that 50 audits have (of 5,000,000: one in 100,000), a label that one has, one that none has, and two filters that
+are both common and never fit the same audit.
 """
 
 from __future__ import annotations
