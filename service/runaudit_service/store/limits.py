@@ -13,6 +13,7 @@ from runaudit_service.store.database import sync_engine
 from runaudit_service.store.limit_rows import TenantLimits
 from runaudit_service.store.models import Tenant
 from runaudit_service.store.settings import Settings, settings
+from runaudit_service.store.tenants import WITHOUT_DATABASE, database_url
 
 NAMES: Final = ("requests_per_minute", "max_queued_audits", "max_stored_bytes")
 
@@ -40,9 +41,10 @@ def main(arguments: list[str] | None = None) -> int:
         parser.add_argument(f"--{name.replace('_', '-')}", type=_limit, metavar="N", help=f"{what}, or `default`")
     given = vars(parser.parse_args(arguments))
     configured = settings()
-    if not configured.database_url:
-        parser.error("RUNAUDIT_DATABASE_URL must be set")
-    engine = sync_engine(configured.database_url, pool_size=1)
+    url = database_url(configured)
+    if url is None:
+        parser.error(WITHOUT_DATABASE.format(folder=configured.data_dir))
+    engine = sync_engine(url, pool_size=1)
     try:
         with Session(engine) as session:
             tenant = session.scalar(select(Tenant).where(Tenant.name == given["tenant"]))

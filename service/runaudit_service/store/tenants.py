@@ -21,6 +21,9 @@ from runaudit_service.store.settings import Settings, settings
 LONGEST_NAME: Final = 200
 URL_FILE: Final = "postgres/url"
 """where `runaudit serve` says how its own database is reached, below its data folder; mode 0600"""
+WITHOUT_DATABASE: Final = (
+    "set RUNAUDIT_DATABASE_URL, or RUNAUDIT_DATA_DIR to the folder of a `runaudit serve` that runs ({folder} is none)"
+)
 UNUSABLE: Final = 2
 FAILED: Final = 3
 
@@ -61,10 +64,7 @@ def main() -> int:
     configured = settings()
     url = database_url(configured)
     if url is None:
-        sys.stderr.write(
-            f"set RUNAUDIT_DATABASE_URL, or RUNAUDIT_DATA_DIR to the folder of a `runaudit serve` that runs "
-            f"({configured.data_dir} is none)\n"
-        )
+        sys.stderr.write(WITHOUT_DATABASE.format(folder=configured.data_dir) + "\n")
         return UNUSABLE
     scopes = tuple(cast("list[Scope]", options.scope) or get_args(Scope))
     try:

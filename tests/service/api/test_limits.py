@@ -22,6 +22,7 @@ from runaudit_service.store.limit_rows import TenantLimits
 from runaudit_service.store.models import Tenant, new_id
 from runaudit_service.store.settings import Settings
 from runaudit_service.store.settings import settings as process_settings
+from runaudit_service.store.tenants import URL_FILE
 from tests.service.clients import Api, code_of
 from tests.service.conftest import Owner
 
@@ -201,6 +202,24 @@ def test_the_operator_changes_the_limits_of_one_tenant(
             with pytest.raises(SystemExit) as ended:
                 limits.main(wrong)
             assert ended.value.code == 2
+    finally:
+        process_settings.cache_clear()
+
+
+def test_the_operator_of_a_service_that_runs_here_need_not_name_its_database(
+    owner: Owner, postgres_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RUNAUDIT_DATABASE_URL", "")
+    monkeypatch.setenv("RUNAUDIT_DATA_DIR", str(tmp_path))
+    process_settings.cache_clear()
+    try:
+        with pytest.raises(SystemExit):
+            limits.main([owner.tenant.name])
+        assert "RUNAUDIT_DATA_DIR" in capsys.readouterr().err
+        (tmp_path / URL_FILE).parent.mkdir()
+        (tmp_path / URL_FILE).write_text(postgres_url + "\n")
+        assert limits.main([owner.tenant.name, "--max-queued-audits", "3"]) == 0
+        assert "max_queued_audits 3" in capsys.readouterr().out.splitlines()
     finally:
         process_settings.cache_clear()
 
