@@ -30,8 +30,8 @@ PAGES: Final = sorted(
 NOTING: Final = """#!/bin/sh
 exec {curl} --no-progress-meter --write-out '%{{stderr}}%{{http_code}} %{{method}} %{{url}}\\n' "$@" 2>> {notes}
 """
-EXPECTED: Final = {("docs/uploads.md", "HEAD", "404")}
-"""the page says that this one may be answered so"""
+EXPECTED: Final = {("docs/uploads.md", "HEAD", "404"), ("docs/api.md", "GET", "304")}
+"""the pages say that these may be answered so"""
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,18 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def operations() -> list[tuple[str, str]]:
+    """Method and path of each call that the service describes."""
+    paths = json.loads((ROOT / "openapi" / "openapi.json").read_text())["paths"]
+    return [(method.upper(), path) for path, item in paths.items() for method in item]
+
+
+def is_of(call: tuple[str, str], operation: tuple[str, str]) -> bool:
+    """Whether a call is one of this operation, whose path has parameters."""
+    (method, path), (wanted, template) = call, operation
+    return method == wanted and re.fullmatch(re.sub(r"{\w+}", "[^/]+", template), path) is not None
+
+
 def test_the_pages_with_examples_are_found() -> None:
     assert {"README.md", "docs/history.md", "docs/uploads.md", "docs/webhooks.md"} <= set(PAGES)
 
@@ -109,6 +121,9 @@ def test_every_curl_of_a_page_gets_what_it_asks_for(page: str, place: Place, fol
     assert len(answers) == sum(len(re.findall(r"(?:^|\(|\| )curl ", one, re.MULTILINE)) for one in examples)
     for status, method, url in answers:
         assert status.startswith("2") or (page, method, status) in EXPECTED, (status, method, url)
+    if page == "docs/api.md":
+        called = {(method, url.removeprefix(place.environment["URL"]).partition("?")[0]) for _, method, url in answers}
+        assert not [one for one in operations() if not any(is_of(call, one) for call in called)]
     if page == "docs/mlops.md":
         # MLflow takes this body; the test that RUNAUDIT_MLFLOW turns on sends it to a real one.
         (hook,) = [json.loads(one.body) for one in place.mlflow.received]
