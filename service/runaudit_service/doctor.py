@@ -33,13 +33,18 @@ def listing() -> list[dict[str, Any]]:
     return [
         {
             "variable": f"{prefix}{name}".upper(),
-            "value": masked(str(getattr(current, name))),
-            "default": masked(str(field.default)),
+            "value": _shown(getattr(current, name)),
+            "default": _shown(field.default),
             "is_set": name in current.model_fields_set,
             "description": field.description or "",
         }
         for name, field in Settings.model_fields.items()
     ]
+
+
+def _shown(value: Any) -> str:
+    """A setting's value for a person; what is not set is empty, whatever type it would have."""
+    return "" if value is None else masked(str(value))
 
 
 def blob_store() -> dict[str, str]:

@@ -45,6 +45,7 @@ def test_everything_is_listed_and_no_secret_is_shown(tmp_path: Path) -> None:
         "description": "",
     }
     assert all(one["description"] for one in settings.values())
+    assert (settings["RUNAUDIT_WORK_DIR"]["value"], settings["RUNAUDIT_BLOB_SECRET_KEY"]["default"]) == ("", "")
     assert found["isolation"].keys() >= {"network", "writes"}
     assert found["extras"]["audit"]["installed"] and found["extras"]["service"]["installed"]
     assert "torch" in found["accelerators"]
