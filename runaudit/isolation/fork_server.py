@@ -82,7 +82,9 @@ class ForkServer:
         self._selector.register(self._control, selectors.EVENT_READ, self._take_order)
         while self._selector.get_map():
             for key, _ in self._selector.select():
-                key.data()
+                # What was done for another one of this look may have closed it, and its number may be a new child's.
+                if self._selector.get_map().get(key.fd) is key:
+                    key.data()
 
     def _take_order(self) -> None:
         message, descriptors, _, _ = socket.recv_fds(self._control, ORDER_BYTES, 3)

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
@@ -115,6 +116,9 @@ class Forking:
     def __init__(self, program: Sequence[str] = _PROGRAM) -> None:
         self._program = list(program)
         self._lock = threading.Lock()
+        # The kernel ends a server with the thread that started it: one that lasts as long as this does, and not the
+        # thread of a pool that happened to want a child when the last server was old.
+        self._starter = ThreadPoolExecutor(1, thread_name_prefix="fork-server")
         self._server: _Server | None = None
         self._old: list[_Server] = []
 
@@ -155,6 +159,7 @@ class Forking:
                     server.close()
                     server.process.wait()
             self._old, self._server = [], None
+        self._starter.shutdown()
 
     def _send(self, message: bytes, descriptors: list[int]) -> _Server:
         with self._lock:
@@ -178,7 +183,7 @@ class Forking:
             self._old.append(server)
         if server is not None:
             server.close()
-        self._server = self._started()
+        self._server = self._starter.submit(self._started).result()
         return self._server
 
     def _started(self) -> _Server:

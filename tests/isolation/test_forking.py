@@ -9,6 +9,8 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,7 +27,7 @@ from runaudit.isolation.process import child_environment
 from runaudit.isolation.sandbox import FIRST_TO_KILL
 from runaudit.isolation.supervisor import run_child
 from tests.conftest import wait_until
-from tests.worker.children import alive, fork_server, started_by
+from tests.worker.children import alive, fork_server, is_walled_in, started_by
 
 pytestmark = pytest.mark.skipif(not forking.can_fork(), reason="this system has no pidfd")
 
@@ -324,3 +326,57 @@ def _session(proc: Path) -> int | None:
         return int(proc.joinpath("stat").read_text().rpartition(")")[2].split()[3])
     except (FileNotFoundError, ProcessLookupError):
         return None
+
+
+def test_a_child_that_ends_while_it_is_being_ended_takes_no_other_with_it(fork: Forking, tmp_path: Path) -> None:
+    first = fork.start_child("ingest", waiting_pipe(tmp_path / "first"))
+    first_id, server = walled_child(), fork_server(os.getpid())
+    second = fork.start_child("ingest", waiting_pipe(tmp_path / "second"))
+    ending = threading.Thread(target=first.end)
+    try:
+        # Both come to the server in one look: its line was closed, and it has ended by itself.
+        os.kill(server, signal.SIGSTOP)
+        ending.start()
+        time.sleep(0.3)
+        os.kill(first_id, signal.SIGKILL)
+        wait_until(lambda: not alive(first_id))
+    finally:
+        os.kill(server, signal.SIGCONT)
+        ending.join()
+    try:
+        time.sleep(0.2)
+        assert second.process.poll() is None
+        assert fork_server(os.getpid()) == server
+    finally:
+        second.end()
+
+
+_POOL = """
+import subprocess, sys, threading
+from pathlib import Path
+from runaudit.isolation.folder import JobFolder
+from runaudit.isolation.forking import Forking
+fork, started = Forking(), []
+def want():
+    started.append(fork.start_child("ingest", JobFolder(Path(sys.argv[1]))))
+    sys.stdin.readline()
+thread = threading.Thread(target=want)
+thread.start()
+thread.join()
+try:
+    print(started[0].process.wait(1), flush=True)
+except subprocess.TimeoutExpired:
+    print("runs", flush=True)
+started[0].end()
+fork.close()
+"""
+
+
+def test_a_server_outlives_the_thread_that_wanted_it(tmp_path: Path) -> None:
+    """A thread of a worker's pool does, after an hour, and may end while the others still have audits."""
+    command = [sys.executable, "-c", _POOL, str(waiting_pipe(tmp_path).root)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as worker:
+        server = fork_server(worker.pid)
+        wait_until(lambda: any(map(is_walled_in, started_by(server))))
+        said, _ = worker.communicate(b"\n", timeout=20)
+    assert said == b"runs\n"

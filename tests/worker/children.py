@@ -19,9 +19,13 @@ def children(process_id: int) -> list[int]:
 
 
 def fork_server(process_id: int) -> int:
-    """The fork server of a worker."""
-    (server,) = (child for child in started_by(process_id) if is_fork_server(child))
-    return server
+    """The fork server of a worker. One that was started this moment has no command line yet."""
+
+    def found() -> list[int]:
+        return [child for child in started_by(process_id) if is_fork_server(child)]
+
+    wait_until(lambda: len(found()) == 1, what="one fork server")
+    return found()[0]
 
 
 def is_fork_server(process_id: int) -> bool:
@@ -55,13 +59,14 @@ def freeze_child(process_id: int) -> int:
 
     In the middle: behind its walls, not while Python starts.
     """
-    wait_until(lambda: any(_is_walled_in(child) for child in children(process_id)), what="an audit child")
+    wait_until(lambda: any(is_walled_in(child) for child in children(process_id)), what="an audit child")
     (child,) = children(process_id)
     os.kill(child, signal.SIGSTOP)
     return child
 
 
-def _is_walled_in(process_id: int) -> bool:
+def is_walled_in(process_id: int) -> bool:
+    """Whether a child is behind its walls: reads what was handed in."""
     try:
         return "NoNewPrivs:\t1" in Path(f"/proc/{process_id}/status").read_text()
     except (FileNotFoundError, ProcessLookupError):

@@ -39,7 +39,7 @@ def main() -> int:
     log_to_stderr()
     show_metrics(configured)
     tracing.begin("runaudit-worker")
-    # Before all else: it needs a moment, and the thread that starts it must last as long as it.
+    # Before all else: it needs a moment.
     forking = Forking() if can_fork() and {"cpu", "gpu"} & {*options.queues} else None
     if forking is not None:
         forking.begin()
