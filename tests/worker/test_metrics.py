@@ -27,6 +27,7 @@ def test_what_a_process_did_is_shown_on_its_port() -> None:
     port = free_port()
     show_metrics(Settings(metrics_port=port))
     before = figures(port)
+    assert ("runaudit_lease_expiries_total", "cancelled") in before, "there is a figure before anything was lost"
     count_expiries(Settled(requeued=2, failed=1))
     count_delivery(204, 0.02)
     count_delivery(None, 15)

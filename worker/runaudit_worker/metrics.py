@@ -38,6 +38,10 @@ LEASES: Final = Counter(
     ["became"],
     registry=REGISTRY,
 )
+_BECAME: Final = ("requeued", "failed", "cancelled")
+for _became in _BECAME:
+    # A counter that begins with its first loss shows Prometheus no increase.
+    LEASES.labels(_became)
 DELIVERIES: Final = Histogram(
     "runaudit_webhook_attempt_seconds",
     "Time that an attempt to deliver took, by the class of its answer (2xx to 5xx, or none)",
@@ -49,7 +53,7 @@ DELIVERIES: Final = Histogram(
 
 def count_expiries(settled: Settled) -> None:
     """What the reaper did with jobs whose leases ran out."""
-    for became in ("requeued", "failed", "cancelled"):
+    for became in _BECAME:
         LEASES.labels(became).inc(getattr(settled, became))
 
 

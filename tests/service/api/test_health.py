@@ -10,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from runaudit_service.api import metrics
 from runaudit_service.api.app import create_app
+from runaudit_service.store.models import QUEUES
 from runaudit_service.store.settings import Settings
 from tests.service.clients import Api, code_of
 from tests.service.conftest import Owner
@@ -44,27 +45,47 @@ def test_audits_are_taken_in_without_a_broker(settings: Settings, runner: asynci
         assert api.submit(b"without a broker").status_code == 202
 
 
-def test_the_figures_follow_the_rows(api: Api) -> None:
-    def figures() -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
-        response = api.get("/metrics")
-        assert response.headers["content-type"].startswith("text/plain")
-        return {
-            (sample.name, tuple(sorted(sample.labels.items()))): sample.value
-            for family in text_string_to_metric_families(response.text)
-            for sample in family.samples
-        }
+def figures(api: Api) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    """What /metrics tells, by name and labels."""
+    response = api.get("/metrics")
+    assert response.headers["content-type"].startswith("text/plain")
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(response.text)
+        for sample in family.samples
+    }
 
+
+def test_the_figures_follow_the_rows(api: Api) -> None:
     waiting = ("runaudit_jobs", (("queue", "cpu"), ("state", "queued")))
-    before = figures().get(waiting, 0)
+    before = figures(api)[waiting]
     audit = api.submit(b"counted", depth="curves").json()
     api.get(f"/v1/audits/{audit['id']}")
-    after = figures()
+    after = figures(api)
     assert after[waiting] == before + 1
     assert after[("runaudit_audits", (("state", "queued"), ("verdict", "")))] >= 1
     assert after[("runaudit_oldest_queued_job_seconds", (("queue", "cpu"),))] >= 0
     route = (("method", "GET"), ("route", "/v1/audits/{audit_id}"), ("status", "200"))
     assert after[("runaudit_http_request_seconds_count", route)] == 1
     assert not any(audit["id"] in str(labels) for _, labels in after)
+
+
+def test_a_queue_that_is_empty_has_a_depth_and_an_age(api: Api) -> None:
+    """A figure that is there only while something waits can't be told from one of a service that is down."""
+    told = figures(api)
+    for queue in QUEUES:
+        assert told["runaudit_oldest_queued_job_seconds", (("queue", queue),)] >= 0
+        for state in ("queued", "running"):
+            assert told["runaudit_jobs", (("queue", queue), ("state", state))] >= 0
+
+
+def test_messages_that_nobody_sends_are_seen(api: Api) -> None:
+    pending = ("runaudit_webhook_deliveries", (("state", "pending"),))
+    before = figures(api)[pending]
+    assert api.submit(b"who tells", callback_url="https://ci.example.com/hook").status_code == 202
+    first = figures(api)
+    assert first[pending] == before + 1
+    assert figures(api)["runaudit_oldest_due_delivery_seconds", ()] > first["runaudit_oldest_due_delivery_seconds", ()]
 
 
 @pytest.mark.parametrize(("share", "seen"), [(1e9, 1), (1e-9, 0)])
