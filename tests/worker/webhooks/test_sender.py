@@ -387,7 +387,7 @@ def test_people_are_told_in_their_channels(engine: Engine, fresh_postgres_url: s
         wait_until(lambda: len(receiver.received) == 2, seconds=10)
     (slack,), (teams,) = receiver.at("/slack"), receiver.at("/teams")
     for one in (slack, teams):
-        assert f"https://audits.example.com/audits/{submitted.audit_id}" in one.body.decode()
+        assert f"https://audits.example.com/v1/audits/{submitted.audit_id}/report?format=html" in one.body.decode()
     assert json.loads(slack.body)["blocks"][0]["type"] == "header"
     assert json.loads(teams.body)["attachments"][0]["content"]["type"] == "AdaptiveCard"
 

@@ -17,6 +17,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Select, Subquery, func, literal, select, tuple_, union_all
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
@@ -131,7 +132,8 @@ class AuditHistory:
         walked = _walk(driver, wanted).subquery("walked")
         if driver.repeats:
             order = _order(walked, wanted)
-            once = select(walked.c.created_at, walked.c.id).distinct(walked.c.created_at, walked.c.id).order_by(*order)
+            place = walked.c.created_at, walked.c.id
+            once = select(*place).ext(distinct_on(*place)).order_by(*order)
             walked = once.subquery("walked_once")
         # A lateral subquery with an offset is looked at audit by audit, in the walk's order, as far as a page needs;
         # joined plainly, PostgreSQL would rather read the whole table.
