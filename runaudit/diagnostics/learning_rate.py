@@ -102,11 +102,16 @@ def _too_high(schedule: Schedule) -> bool:
 
 
 def _too_low_asked(schedule: Schedule, limit: float) -> bool:
-    """By the rate that was asked for: a short run that never left its warm-up logs low rates as well."""
+    """By the rate that was asked for: a short run that never left its warm-up logs low rates as well.
+
+    Rates above it in the log are those of the training, and the arguments of another (a run that was taken up again).
+    """
     if schedule.automatic or schedule.asked_rate is None or schedule.usual is None:
         return False
     # 1e-4 over 0.01 is a hair more than 0.01 in floating point.
-    return schedule.asked_rate / schedule.usual <= limit * (1 + 1e-9)
+    limit *= 1 + 1e-9
+    used = schedule.times_usual if schedule.peak is not None else None
+    return schedule.asked_rate / schedule.usual <= limit and (used is None or used <= limit * (1 + LIMITS.differs))
 
 
 def _ignored(schedule: Schedule) -> bool:

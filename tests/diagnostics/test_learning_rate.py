@@ -123,6 +123,20 @@ def test_a_constant_rate_means_no_scheduler():
     assert examine(cases.curves_only(cases.run(rate=rate, arguments={"lrf": 1.0}))).outcome == "passed"
 
 
+def test_the_first_rows_of_a_long_schedule_look_level_and_are_no_constant_rate():
+    interrupted = cases.run(cases.smooth(13), rate=cases.linear_rate(13, planned=600), planned=600)
+    assert examine(cases.curves_only(interrupted)).outcome == "passed"
+    constant = cases.run(cases.smooth(60), rate=np.full(60, 0.01), planned=600)
+    assert "no scheduler" in examine(cases.curves_only(constant)).finding.title
+
+
+def test_a_rate_that_was_asked_for_and_not_used_is_not_too_low():
+    other = cases.run(rising(), rate=cases.linear_rate(40, lr0=0.001), arguments={"optimizer": "Adam", "lr0": 1e-4})
+    assert examine(cases.curves_only(other)).outcome == "passed"
+    used = cases.run(rising(), rate=cases.linear_rate(40, lr0=1e-4), arguments={"optimizer": "Adam", "lr0": 1e-4})
+    assert "0.1 times the usual one" in examine(cases.curves_only(used)).finding.title
+
+
 def test_an_ignored_lr0_is_said_only_if_somebody_chose_it():
     chosen = cases.run(rate=cases.linear_rate(lr0=0.00167), arguments={"optimizer": "auto", "lr0": 0.02})
     default = cases.run(rate=cases.linear_rate(lr0=0.00167), arguments={"optimizer": "auto", "lr0": 0.01})
