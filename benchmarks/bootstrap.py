@@ -14,7 +14,7 @@ import time
 import numpy as np
 
 from runaudit.evaluation.average_precision import detection_metrics
-from runaudit.evaluation.bootstrap import bootstrap, image_draws, interval
+from runaudit.evaluation.bootstrap import bootstrap, interval, unit_draws
 from runaudit.evaluation.matching import Matches
 
 LABELS_PER_IMAGE = 7.3
@@ -72,7 +72,7 @@ def main() -> None:
     seconds = time.perf_counter() - start
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     start = time.perf_counter()
-    copies = [copied_map(matches, draw) for draw in image_draws(options.images, COPIED, 0)]
+    copies = [copied_map(matches, draw) for draw in unit_draws(options.images, COPIED, 0)]
     by_copying = (time.perf_counter() - start) / COPIED * options.replicates
     worst = float(np.abs(np.array(copies) - samples.map50_95[:COPIED]).max())
     ends = interval(samples.map50_95)

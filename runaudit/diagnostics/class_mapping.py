@@ -485,9 +485,8 @@ CHECK = Check(
         "numbers, and that of the network's outputs; class ids of all label rows, those of dropped images included. "
         "Where "
         "names differ, the mean mAP50-95 of these classes. Detections: the one-to-one mapping of ids that most found "
-        "labels "
-        "agree with, and mAP50-95 with ids mapped by it, against mAP50-95 as it stands (200 replicates, by image). Of "
-        "a classifier, names of the class folders instead, and "
+        "labels agree with, and mAP50-95 with ids mapped by it, against mAP50-95 as it stands (200 replicates, by "
+        "image or group). Of a classifier, names of the class folders instead, and "
         "what top-1 accuracy becomes where a version goes by their order."
     ),
     thresholds=LIMITS,

@@ -1,4 +1,4 @@
-"""Confidence intervals of mAP by resampling images: the cluster bootstrap, never resampling boxes."""
+"""Confidence intervals of mAP by resampling images, or groups of them that belong together; never resampling boxes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scipy.sparse import csr_array
 
 from runaudit.evaluation.accumulate import running_sum
 from runaudit.evaluation.average_precision import area, ramp_area
-from runaudit.evaluation.distinct_images import distinct_by_class, distinct_images
+from runaudit.evaluation.distinct_images import independent_by_class, independent_images
 from runaudit.evaluation.facts import Interval
 from runaudit.evaluation.matching import IOU_THRESHOLDS, Matches
 from runaudit.evaluation.protocol import ULTRALYTICS, AveragePrecision
@@ -34,7 +34,8 @@ class Bootstrap:
     """Metrics of each replicate: `map50` and `map50_95` (b,), `class_map50_95` (b, k) in the order of `classes` (k,).
 
     A class that a replicate drew no label of is NaN there and left out of that replicate's mean, as the framework
-    would leave it out. `distinct` counts the labelled images that differ, `class_distinct` (k,) those of each class.
+    would leave it out. `distinct` counts the labelled images that differ, `class_distinct` (k,) those of each class;
+    images of one group count as one at most.
     """
 
     classes: NDArray[np.int64]
@@ -82,11 +83,11 @@ def difference_interval(ends: Interval | None, value: float, distinct: int) -> I
     return min(ends[0], 2 * outer[0] - 1), max(ends[1], 2 * outer[1] - 1)
 
 
-def image_draws(images: int, replicates: int, seed: int) -> Iterator[NDArray[np.int64]]:
-    """For each replicate, `images` positions drawn with replacement. The same seed draws the same, whatever follows."""
+def unit_draws(units: int, replicates: int, seed: int) -> Iterator[NDArray[np.int64]]:
+    """For each replicate, `units` positions drawn with replacement. The same seed draws the same, whatever follows."""
     generator = np.random.default_rng(seed)
     for _ in range(replicates):
-        yield generator.integers(0, images, size=images)
+        yield generator.integers(0, units, size=units)
 
 
 def bootstrap(
@@ -96,7 +97,10 @@ def bootstrap(
     seed: int = 0,
     kind: AveragePrecision = ULTRALYTICS.average_precision,
 ) -> Bootstrap:
-    """Compute mAP again for `replicates` samples of the images, drawn with replacement.
+    """Compute mAP again for `replicates` samples of the images, drawn with replacement; those of a group together.
+
+    Frames of one scene are no independent images: drawn one by one, their interval is too narrow (benchmarks/
+    grouped_images.py).
 
     An image that is drawn twice counts as two images with the same detections and labels. Since the detections of a
     copy follow each other in the order of confidence, weighting each detection by how often its image was drawn gives
@@ -107,11 +111,10 @@ def bootstrap(
     """
     classes = np.unique(matches.gt_cls.astype(np.int64))
     ranked = _ranked(matches, classes)
-    images = len(matches.image)
     result = np.full((replicates, len(classes), len(IOU_THRESHOLDS)), np.nan)
     done = 0
     most = max((len(detections.hit_row) for detections in ranked), default=0)
-    for weights in image_weights(images, replicates, seed, width=_HIT_CELLS // max(most, 1)):
+    for weights in image_weights(matches.unit, replicates, seed, width=_HIT_CELLS // max(most, 1)):
         block = slice(done, done + weights.shape[1])
         for column, detections in enumerate(ranked):
             result[block, column] = detections.average_precision(weights, ramp=kind.ramp)
@@ -121,8 +124,8 @@ def bootstrap(
         map50=_mean_over_classes(result[:, :, 0]),
         map50_95=_mean_over_classes(result.mean(axis=2)),
         class_map50_95=result.mean(axis=2),
-        distinct=distinct_images(matches),
-        class_distinct=distinct_by_class(matches, classes),
+        distinct=independent_images(matches),
+        class_distinct=independent_by_class(matches, classes),
     )
 
 
@@ -134,17 +137,19 @@ def _mean_over_classes(per_class: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
-def image_weights(images: int, replicates: int, seed: int, *, width: int) -> Iterator[NDArray[np.float32]]:
+def image_weights(unit: NDArray[Any], replicates: int, seed: int, *, width: int) -> Iterator[NDArray[np.float32]]:
     """How often each image was drawn, (images, b) for each block of at most `width` replicates.
 
-    The draws are those of `image_draws`. A block holds no more than _BLOCK_CELLS weights.
+    The draws are those of `unit_draws`: whole units, of which `unit` (images,) numbers each image's from 0. A block
+    holds no more than _BLOCK_CELLS weights.
     """
-    draws = image_draws(images, replicates, seed)
+    images, units = len(unit), int(unit.max(initial=-1)) + 1
+    draws = unit_draws(units, replicates, seed)
     width = max(1, min(replicates, width, _BLOCK_CELLS // max(images, 1)))
     for first in range(0, replicates, width):
         block = np.empty((min(width, replicates - first), images), dtype=np.float32)
         for row, draw in zip(block, draws, strict=False):
-            row[:] = np.bincount(draw, minlength=images)
+            row[:] = np.bincount(draw, minlength=units)[unit]
         yield np.ascontiguousarray(block.T)
 
 

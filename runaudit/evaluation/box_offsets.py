@@ -80,10 +80,10 @@ def residuals(matches: Matches, seen: Sightings, sizes: NDArray[Any]) -> Residua
 
 
 def habit(image: NDArray[Any], value: NDArray[np.float64]) -> Habit | None:
-    """The mean residual of `value` (n, 4), whose boxes lie in the images `image` (n,); None for fewer than FEWEST.
+    """The mean residual of `value` (n, 4), whose boxes lie in `image` (n,); None for fewer than FEWEST.
 
-    Residuals are cut at FENCE deviations from their median. The interval takes images as the units drawn, by the
-    linearised variance of a ratio (Cochran, Sampling Techniques (1977), section 2.11).
+    Residuals are cut at FENCE deviations from their median. The interval takes images, or groups of them, as the
+    units drawn, by the linearised variance of a ratio (Cochran, Sampling Techniques (1977), section 2.11).
     """
     if len(value) < FEWEST:
         return None

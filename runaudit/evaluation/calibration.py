@@ -88,8 +88,9 @@ def calibration(
     if not len(rows):
         return None
     conf = matches.det_conf[rows].astype(np.float64)
-    image, hit = matches.det_image[rows], coco.label_taken[rows] >= 0
-    images = len(matches.image)
+    # Images of one group vary together, as do the detections of one image.
+    image, hit = matches.unit[matches.det_image[rows]], coco.label_taken[rows] >= 0
+    images = int(matches.unit.max()) + 1
     precision_bin = _binned(conf, PRECISION_BINS)
     by_class = np.unique(matches.det_cls[rows], return_inverse=True)[1]
     localization_cell = by_class * LOCALIZATION_BINS + _binned(conf, LOCALIZATION_BINS)
@@ -134,8 +135,8 @@ def _error(
         residual: (n,) confidence less what came of it.
         cell: (n,) the bin of each detection; those of a cell are of one group.
         group: (n,) the class of each detection, from 0 on.
-        image: (n,) of `images`.
-        replicates, seed: of the bootstrap over images.
+        image: (n,) of `images`, the image or group of images that is drawn as a whole.
+        replicates, seed: of the bootstrap over them.
 
     Chance: the residuals of a calibrated model vary about 0 as these do about the mean of their cell, those of an image
     together. So each image's part of a cell's sum, less the cell's mean, gets a random sign (a wild cluster bootstrap;
@@ -191,7 +192,7 @@ def _error(
     samples = np.concatenate(
         [
             measured(sums @ weights, counts @ weights)
-            for weights in image_weights(images, replicates, seed, width=max(1, 2**24 // cells))
+            for weights in image_weights(np.arange(images), replicates, seed, width=max(1, 2**24 // cells))
         ]
     )
     ends = interval(np.maximum(samples - samples.mean() + corrected, 0.0))

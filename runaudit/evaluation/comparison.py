@@ -17,14 +17,15 @@ from runaudit.evaluation.bootstrap import bootstrap
 from runaudit.evaluation.clock import Clock
 from runaudit.evaluation.evaluate import Subject
 from runaudit.evaluation.facts import InterventionFacts, LeakageFacts, ShiftFacts
+from runaudit.evaluation.image_groups import Split
 from runaudit.evaluation.image_properties import PROPERTIES, ImageProperties
 from runaudit.evaluation.images import Pixels, decode
 from runaudit.evaluation.labels import Labelled
-from runaudit.evaluation.leakage import COMPARED, Leakage, Split, find_leakage
+from runaudit.evaluation.leakage import COMPARED, find_leakage
 from runaudit.evaluation.paired import Scores, intervention, scores, scores_of_some
 from runaudit.evaluation.pixel_change import PixelChange, blur_to, colour_change, noise_to, quality_to
 from runaudit.evaluation.reconcile import Depth
-from runaudit.evaluation.selection import labelled_part, matches_part, sampled
+from runaudit.evaluation.selection import grouped_like, labelled_part, matches_part, sampled
 from runaudit.evaluation.shift import Shift, Side, find_shift
 from runaudit.evaluation.summary import Measured
 from runaudit.evaluation.validation_pass import PassSettings
@@ -79,11 +80,19 @@ def compare(
     of_validation, of_training = Split.of(validation.passed), Split.of(training.passed)
     leakage = attempts.at(
         "leakage",
-        lambda: find_leakage(of_validation, everything, of_training, root, most=COMPARED[depth], seed=seed),
+        lambda: find_leakage(
+            of_validation,
+            everything,
+            of_training,
+            root,
+            repeated=validation.repeated,
+            most=COMPARED[depth],
+            seed=seed,
+        ),
     )
     shift = attempts.at(
         "shift",
-        lambda: find_shift(_side(training, of_training, None), _side(validation, of_validation, leakage), seed=seed),
+        lambda: find_shift(_side(training, of_training), _side(validation, of_validation), seed=seed),
     )
     kept = ~leakage.leaked if leakage is not None else np.ones(len(of_validation.entries), dtype=bool)
     tried = {
@@ -110,9 +119,8 @@ def swept_sizes(imgsz: int) -> tuple[int, ...]:
     return tuple(sorted(sizes - {imgsz}))
 
 
-def _side(measured: Measured, split: Split, leakage: Leakage | None) -> Side:
-    group = np.arange(len(split.entries)) if leakage is None else leakage.group
-    return Side(_properties(measured), split.labelled, group)
+def _side(measured: Measured, split: Split) -> Side:
+    return Side(_properties(measured), split.labelled, measured.matches.unit.astype(np.int64))
 
 
 def _properties(measured: Measured) -> ImageProperties:
@@ -279,12 +287,12 @@ class _Pair:
         except DatasetError:
             return None
         kept = np.isin(passed.matches.image, after.matches.image)
-        before = matches_part(passed.matches, kept)
+        before, changed = matches_part(passed.matches, kept), grouped_like(after.matches, passed.matches)
         # Both passes order images by shape and then by path, so that the same draw takes the same images of both.
-        paired = np.array_equal(before.image, after.matches.image)
+        paired = np.array_equal(before.image, changed.image)
         drawn = [
             scores(one, kind, drawn=bootstrap(one, replicates=self.replicates, seed=draw, kind=kind))
-            for one, draw in ((before, self.seed), (after.matches, self.seed if paired else self.seed + 1))
+            for one, draw in ((before, self.seed), (changed, self.seed if paired else self.seed + 1))
         ]
         return intervention(name, description, "intervention", *drawn)
 

@@ -1,4 +1,7 @@
-"""How many images of a pass differ: copies of one image are one image, however often it stands there."""
+"""How many images of a pass differ: copies of one image are one image, however often it stands there.
+
+Frames of one scene differ, but count as one where independence is asked for.
+"""
 
 from __future__ import annotations
 
@@ -49,6 +52,18 @@ def distinct_by_class(matches: Matches, classes: NDArray[np.int64]) -> NDArray[n
     """`distinct_images` of each of `classes` (k,)."""
     pairs = np.unique(np.stack([matches.gt_cls.astype(np.uint64), signatures(matches)[matches.gt_image]]), axis=1)
     return np.asarray([(pairs[0] == class_id).sum() for class_id in classes], np.int64)
+
+
+def independent_images(matches: Matches) -> int:
+    """How many images with a label say something of their own: those that differ, of each group one at most."""
+    return min(distinct_images(matches), len(np.unique(matches.unit[matches.gt_image])))
+
+
+def independent_by_class(matches: Matches, classes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """`independent_images` of each of `classes` (k,)."""
+    pairs = np.unique(np.stack([matches.gt_cls.astype(np.int64), matches.unit[matches.gt_image]]), axis=1)
+    groups = np.asarray([(pairs[0] == class_id).sum() for class_id in classes], np.int64)
+    return np.minimum(distinct_by_class(matches, classes), groups)
 
 
 def distinct_files(paths: Iterable[Path]) -> int:

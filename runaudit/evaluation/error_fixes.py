@@ -71,7 +71,8 @@ class Fixes:
     """Detections by class and falling confidence with their roles, and the labels by class.
 
     `role` and `image` (n,) are of the detections, `begins` (k + 1,) where those of each class begin and the last end;
-    `label_image`, `missed` and `unfound` (m,) of the labels, `label_begins` likewise. `images` counts all.
+    `label_image`, `missed` and `unfound` (m,) of the labels, `label_begins` likewise. `unit` (images,) is what is drawn
+    together with each image.
     """
 
     role: NDArray[np.int8]
@@ -81,7 +82,7 @@ class Fixes:
     missed: NDArray[np.bool_]
     unfound: NDArray[np.bool_]
     label_begins: NDArray[np.intp]
-    images: int
+    unit: NDArray[np.int32]
 
     @classmethod
     def of(
@@ -121,7 +122,7 @@ class Fixes:
             missed=missed[labels],
             unfound=unfound[labels],
             label_begins=np.r_[np.searchsorted(matches.gt_cls[labels], classes), len(labels)],
-            images=len(matches.image),
+            unit=matches.unit,
         )
 
     def average_precision(self) -> NDArray[np.float64]:
@@ -145,7 +146,7 @@ class Fixes:
         hits = np.r_[0, np.cumsum(self.role >= _RIGHT)][self.begins]
         most = int(np.diff(hits).max(initial=1))
         samples: list[NDArray[np.float64]] = []
-        for weights in image_weights(self.images, min(replicates, MOST_REPLICATES), seed, width=max(1, _CELLS // most)):
+        for weights in image_weights(self.unit, min(replicates, MOST_REPLICATES), seed, width=max(1, _CELLS // most)):
             fixed = np.stack([self._replicated(row, weights) for row in range(len(self.begins) - 1)])
             gains = np.stack([mean_gain(fixed[:, 0], fixed[:, 1 + fix]) for fix in range(len(FIXES))])
             # A replicate without any label says nothing.

@@ -106,9 +106,10 @@ class EvaluationFacts(Facts):
 
     `metrics` are by boxes, of the task obb by rotated ones; `further` has those by masks or keypoints beside them.
     `ci95` has the keys `map50` and `map50_95`, and `mask_map50` and so on for `further`: percentile intervals of
-    `replicates` bootstrap replicates, resampled by image, wider where few images differ (`bootstrap.metric_interval`);
-    `distinct_images` counts the labelled images that do. `confidence_threshold` is where the mean F1 of the boxes over
-    classes is highest. `skipped` notes images that could not be decoded.
+    `replicates` bootstrap replicates, resampled by image, or by group where images belong together (`image_groups`):
+    `groups` counts those and the images that stand alone. They are wider where few images differ
+    (`bootstrap.metric_interval`); `distinct_images` counts the labelled images that do. `confidence_threshold` is where
+    the mean F1 of the boxes over classes is highest. `skipped` notes images that could not be decoded.
     """
 
     split: str
@@ -120,6 +121,7 @@ class EvaluationFacts(Facts):
     ci95: dict[str, Interval]
     replicates: int
     distinct_images: int | None = None
+    groups: int | None = None
     confidence_threshold: float
     per_class: tuple[ClassMetrics, ...]
     settings: dict[str, JsonValue]

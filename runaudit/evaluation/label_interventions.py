@@ -21,7 +21,7 @@ from runaudit.evaluation.bootstrap import bootstrap, difference_interval, interv
 from runaudit.evaluation.box_offsets import Residuals, corrected, habit
 from runaudit.evaluation.box_pairs import overlapping
 from runaudit.evaluation.class_permutation import complete
-from runaudit.evaluation.distinct_images import distinct_images
+from runaudit.evaluation.distinct_images import independent_images
 from runaudit.evaluation.facts import InterventionFacts
 from runaudit.evaluation.label_quality import LabelQuality, Suspects
 from runaudit.evaluation.matching import Matches
@@ -70,7 +70,7 @@ class Baseline:
         value = self.map50_95(after)
         difference = value - self.value
         samples = self._replicates(after) - self.replicates
-        ends = difference_interval(interval(samples), difference, distinct_images(self.matches))
+        ends = difference_interval(interval(samples), difference, independent_images(self.matches))
         return InterventionFacts(
             name=name,
             description=description,
@@ -114,13 +114,14 @@ def habit_corrected(base: Baseline, found: Residuals) -> InterventionFacts | Non
     what its own detection says.
     """
     matches = base.matches
-    image = matches.gt_image[found.label]
+    # Frames of one scene go to one half.
+    image, unit = matches.unit[matches.gt_image[found.label]], matches.unit[matches.gt_image]
     box = matches.gt_box.copy()
     for half in (0, 1):
         measured = habit(image[image % 2 != half], found.value[image % 2 != half])
         if measured is None:
             return None
-        rows = matches.gt_image % 2 == half
+        rows = unit % 2 == half
         box[rows] = corrected(matches.gt_box[rows], measured.mean)
     return base.compared(
         "box_habit_corrected",

@@ -91,8 +91,8 @@ def label_quality(matches: Matches, sizes: NDArray[Any], *, seed: int = 0) -> La
         rates = unknown | {"duplicated": _share(matches, copies, seed)}
         return LabelQuality(duplicated.best_first(), rates, seen, why_not)
     swapped = seen.swapped
-    images = len(matches.image)
-    true = binned(matches.gt_image[seen.agreeing], seen.seen_rank[seen.agreeing], images)
+    unit, images = matches.unit, int(matches.unit.max()) + 1
+    true = binned(unit[matches.gt_image[seen.agreeing]], seen.seen_rank[seen.agreeing], images)
     contradictions: tuple[tuple[SuspectKind, Any, Any, Any, Any], ...] = (
         ("overlooked", None, seen.overlooked, seen.rank[seen.overlooked], matches.det_image[seen.overlooked]),
         ("swapped", swapped, seen.seen_by[swapped], seen.seen_rank[swapped], matches.gt_image[swapped]),
@@ -107,7 +107,7 @@ def label_quality(matches: Matches, sizes: NDArray[Any], *, seed: int = 0) -> La
     rates = {}
     parts: list[Suspects] = [duplicated]
     for kind, label, detection, rank, image in contradictions:
-        mixture = estimate(true, binned(image, rank, images), seed=seed)
+        mixture = estimate(true, binned(unit[image], rank, images), seed=seed)
         known = mixture.ci95 is not None
         rates[kind] = Rate(
             mixture.rate if known else None,
@@ -187,9 +187,9 @@ def _spurious_rate(lost: Unsupported) -> Rate:
 
 
 def _share(matches: Matches, rows: NDArray[np.intp], seed: int) -> Rate:
-    """The share of labels that `rows` are, with its interval by resampling images."""
-    images = len(matches.image)
-    table = np.stack([np.bincount(image, minlength=images) for image in (matches.gt_image, matches.gt_image[rows])], 1)
+    """The share of labels that `rows` are, with its interval by resampling images or groups of them."""
+    image, images = matches.unit[matches.gt_image], int(matches.unit.max()) + 1
+    table = np.stack([np.bincount(some, minlength=images) for some in (image, image[rows])], 1)
     patterns, occurring = np.unique(table, axis=0, return_counts=True)
     drawn = np.random.default_rng(seed).multinomial(images, occurring / images, size=400) @ patterns
     low, high = np.quantile(drawn[:, 1] / np.maximum(drawn[:, 0], 1), [0.025, 0.975])

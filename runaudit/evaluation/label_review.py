@@ -198,7 +198,7 @@ def _box(box: NDArray[np.float32]) -> Box:
 
 def _habits(matches: Matches, found: Residuals) -> tuple[BoxHabitFacts, ...]:
     """Of all classes together, then of each that has enough boxes."""
-    image, cls = matches.gt_image[found.label], matches.gt_cls[found.label]
+    image, cls = matches.unit[matches.gt_image[found.label]], matches.gt_cls[found.label]
     groups: list[tuple[int | None, NDArray[Any]]] = [(None, np.ones(len(cls), dtype=bool))]
     groups += [(int(number), cls == number) for number in np.unique(cls)]
     measured = ((number, habit(image[mask], found.value[mask])) for number, mask in groups)

@@ -29,6 +29,9 @@ class Matches:
     Masks and keypoints are matched beside the boxes: `tp_further` (n, 10) is `tp` by mask IoU or by object keypoint
     similarity. Of rotated boxes, `det_box` and `gt_box` are the upright hulls, `det_rotated` (n, 5) and `gt_rotated`
     (m, 5) float32 the boxes themselves (centre x and y, width, height, radians), and `tp` is by them.
+
+    `group` (k,) int32 numbers the images from 0 so that those that belong together share a number (`image_groups`);
+    None where each stands for itself.
     """
 
     image: NDArray[np.int32]
@@ -43,6 +46,12 @@ class Matches:
     tp_further: NDArray[np.bool_] | None = None
     det_rotated: NDArray[np.float32] | None = None
     gt_rotated: NDArray[np.float32] | None = None
+    group: NDArray[np.int32] | None = None
+
+    @property
+    def unit(self) -> NDArray[np.int32]:
+        """(k,) what a bootstrap draws as a whole with each image: its group, or the image itself, counted from 0."""
+        return np.arange(len(self.image), dtype=np.int32) if self.group is None else self.group
 
     def taking(self, *, detections: NDArray[Any], labels: NDArray[Any]) -> Matches:
         """The same with only these detections and labels; images stay and are counted as before."""
@@ -51,7 +60,7 @@ class Matches:
         taken = {
             name: column[rows[name.split("_")[0]]]
             for name, column in columns.items()
-            if name != "image" and column is not None
+            if name not in ("image", "group") and column is not None
         }
         return replace(self, **taken)
 

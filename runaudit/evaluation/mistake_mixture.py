@@ -88,7 +88,7 @@ def estimate(true: NDArray[np.int64], contradicting: NDArray[np.int64], *, seed:
     Args:
         true: (images, bins) true positives, from `binned`.
         contradicting: (images, bins) confident detections that contradict a label, or the absence of one.
-        seed: of the bootstrap, which resamples images.
+        seed: of the bootstrap, which resamples images: a row may be of a group of them that belong together.
     """
     table = np.hstack([true, contradicting])
     totals = table.sum(axis=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,20 @@ def labelled_part(labelled: Labelled, positions: NDArray[np.intp]) -> Labelled:
     )
 
 
+def numbered(group: NDArray[Any]) -> NDArray[np.int32]:
+    """Groups (k,) counted anew from 0, in their order."""
+    return np.asarray(np.unique(group, return_inverse=True)[1], dtype=np.int32)
+
+
+def grouped_like(matches: Matches, others: Matches) -> Matches:
+    """With the groups that `others`, a pass over all of its images, have."""
+    if others.group is None:
+        return matches
+    order = np.argsort(others.image)
+    place = order[np.searchsorted(others.image[order], matches.image)]
+    return replace(matches, group=numbered(others.group[place]))
+
+
 def matches_part(matches: Matches, kept: NDArray[np.bool_]) -> Matches:
     """The matches of the images that `kept` (k,) is true for, counted anew in the same order."""
     place = np.cumsum(kept, dtype=np.int32) - 1
@@ -40,4 +55,5 @@ def matches_part(matches: Matches, kept: NDArray[np.bool_]) -> Matches:
         image=matches.image[kept],
         det_image=place[part.det_image].astype(np.int32),
         gt_image=place[part.gt_image].astype(np.int32),
+        group=None if part.group is None else numbered(part.group[kept]),
     )

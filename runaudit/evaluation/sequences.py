@@ -60,6 +60,59 @@ def neighbours(first: Frames, second: Frames) -> tuple[NDArray[np.intp], NDArray
     return left, right.astype(np.intp)
 
 
+def followers(some: Frames) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Pairs of images of one series that stand at most NEIGHBOURS places apart in it, by their numbers.
+
+    Films that a validation split was drawn from at random leave gaps between numbers, so places count. Of a series that
+    holds most of the images at most a quarter of it stands between two, which leaves pairs for `unrelated`.
+    """
+    order, place, size = _places(some)
+    reach = np.where(2 * size > len(size), np.minimum(NEIGHBOURS, size // 4), NEIGHBOURS)
+    found = []
+    for step in range(1, min(NEIGHBOURS, len(order) - 1) + 1):
+        one, other = order[:-step], order[step:]
+        linked = (some.series[one] == some.series[other]) & (some.series[one] >= 0) & (step <= reach[one])
+        found.append((one[linked], other[linked]))
+    first, second = (np.concatenate([pair[side] for pair in found] or [place[:0]]) for side in (0, 1))
+    return first.astype(np.intp), second.astype(np.intp)
+
+
+def unrelated(some: Frames, most: int, seed: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """About `most` pairs, or all, that no series brings near each other: of different series, or more than a quarter
+    apart in one that holds most of the images."""
+    count = len(some.series)
+    if count * (count - 1) // 2 <= most:
+        first, second = np.triu_indices(count, 1)
+    else:
+        first, second = np.random.default_rng(seed).integers(0, count, (2, most))
+    _, place, size = _places(some)
+    same = (some.series[first] == some.series[second]) & (some.series[first] >= 0)
+    far = (2 * size[first] > count) & (np.abs(place[first] - place[second]) > size[first] // 4)
+    kept = (first != second) & (~same | far)
+    return first[kept].astype(np.intp), second[kept].astype(np.intp)
+
+
+def _places(some: Frames) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
+    """Images by series and number (n,), the place of each (n,) in that order, and the size of its series (n,)."""
+    order = np.lexsort((some.number, some.series))
+    place = np.empty_like(order)
+    place[order] = np.arange(len(order))
+    _, series, sizes = np.unique(some.series, return_inverse=True, return_counts=True)
+    return order, place, np.where(some.series >= 0, sizes[series], 1)
+
+
+def originals(files: Sequence[str]) -> NDArray[np.intp]:
+    """A number for each file (n,), shared by those that an upload made of one picture; -1 where no name tells."""
+    names: dict[str, int] = {}
+    found = np.full(len(files), -1, dtype=np.intp)
+    for position, file in enumerate(files):
+        stem = file.rpartition("/")[2].rpartition(".")[0]
+        before = _UPLOADED.sub("", stem)
+        if before != stem:
+            found[position] = names.setdefault(before, len(names))
+    return found
+
+
 def _key(series: NDArray[np.int64], number: NDArray[np.int64]) -> NDArray[np.int64]:
     """Series and number in one, ordered by series first; room for NEIGHBOURS on both sides of a series."""
     return series * 2**31 + np.clip(number, -NEIGHBOURS, 10**9) + NEIGHBOURS

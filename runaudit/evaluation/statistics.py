@@ -32,7 +32,7 @@ from runaudit.evaluation.detection_facts import (
     ThresholdChoice,
     ThresholdFacts,
 )
-from runaudit.evaluation.distinct_images import distinct_by_class, distinct_images
+from runaudit.evaluation.distinct_images import independent_by_class, independent_images
 from runaudit.evaluation.error_fixes import FIXES, KINDS
 from runaudit.evaluation.error_types import BACKGROUND, FOREGROUND, MOST_DETECTIONS, ErrorTypes, error_types
 from runaudit.evaluation.facts import Interval
@@ -65,13 +65,13 @@ def statistics(
     Args:
         matches: of the pass.
         confidence: the least that detections were kept with.
-        replicates, seed: of the bootstrap over images.
+        replicates, seed: of the bootstrap over images, or groups of them.
         similarity: how alike detections and labels are, where it is not the IoU of upright boxes.
 
     Errors are counted at the threshold of the best F1. Calibration is told of detections that a user would be given:
     from the default threshold on, or from the best one where that is lower.
     """
-    pairs, distinct = overlaps(matches, similarity), distinct_images(matches)
+    pairs, distinct = overlaps(matches, similarity), independent_images(matches)
     coco = coco_metrics(matches, pairs)
     chosen = thresholds(matches, replicates=replicates, seed=seed)
     calibrated = calibration(
@@ -178,10 +178,10 @@ def _per_size(coco: CocoMetrics) -> tuple[SizeMetrics, ...]:
 
 def _thresholds(chosen: Thresholds, matches: Matches) -> ThresholdFacts:
     instances = np.bincount(np.searchsorted(chosen.classes, matches.gt_cls))
-    distinct = distinct_by_class(matches, chosen.classes)
+    distinct = independent_by_class(matches, chosen.classes)
     return ThresholdFacts(
         default=DEFAULT,
-        overall=_choice(chosen.overall, distinct_images(matches)),
+        overall=_choice(chosen.overall, independent_images(matches)),
         per_class=tuple(
             ClassThreshold(
                 class_id=int(class_id),

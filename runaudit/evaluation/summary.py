@@ -13,8 +13,10 @@ from runaudit.evaluation.average_precision import DetectionMetrics, detection_me
 from runaudit.evaluation.blank_images import blank_facts
 from runaudit.evaluation.bootstrap import Bootstrap, bootstrap, interval, metric_interval
 from runaudit.evaluation.clock import Clock
+from runaudit.evaluation.distinct_images import distinct_images
 from runaudit.evaluation.facts import BoxMetrics, ClassMetrics, EvaluationFacts, FurtherGeometry, Interval
 from runaudit.evaluation.framework import framework
+from runaudit.evaluation.image_groups import Split, image_groups
 from runaudit.evaluation.inference import describe_device
 from runaudit.evaluation.keypoints import scales
 from runaudit.evaluation.labels import Labelled, no_labels, too_crowded
@@ -25,7 +27,7 @@ from runaudit.evaluation.polygons import OUTLINE_POINTS
 from runaudit.evaluation.rotated_boxes import similarity_of
 from runaudit.evaluation.statistics import statistics
 from runaudit.evaluation.touching_boxes import TooCrowdedError
-from runaudit.evaluation.validation_pass import Passed, PassSettings
+from runaudit.evaluation.validation_pass import Passed
 from runaudit.runs.facts import CheckpointFacts, Task
 
 FURTHER: Final[dict[Task, FurtherGeometry]] = {"segment": "mask", "pose": "pose"}
@@ -34,11 +36,15 @@ FURTHER: Final[dict[Task, FurtherGeometry]] = {"segment": "mask", "pose": "pose"
 
 @dataclass(frozen=True)
 class Measured:
-    """What a validation yields: the facts for the report, and the pass and replicates that all else is read from."""
+    """What a validation yields: the facts for the report, and the pass and replicates that all else is read from.
+
+    `repeated` images of it are copies of an earlier one.
+    """
 
     facts: EvaluationFacts
     passed: Passed
     replicates: Bootstrap
+    repeated: int = 0
 
     @property
     def matches(self) -> Matches:
@@ -49,15 +55,23 @@ class Measured:
 def summarize(
     checkpoint: CheckpointFacts, network: Network, passed: Passed, *, replicates: int, seed: int, clock: Clock
 ) -> Measured:
-    """Metrics by the protocol of the pass, with bootstrap intervals.
+    """Metrics by the protocol of the pass, with intervals by bootstrap over images, or over groups of those that belong
+    together where the pass took properties by which these are found.
 
     Raises DatasetError `no_labelled_validation_images` if no image that could be decoded has a label, or
     `boxes_too_crowded`.
     """
-    matches, settings, labelled = passed.matches, passed.settings, passed.labelled
+    settings, labelled = passed.settings, passed.labelled
     protocol = settings.protocol
-    if not len(matches.gt_cls):
+    if not len(passed.matches.gt_cls):
         raise no_labels(labelled.split)
+    repeated = 0
+    if passed.properties is not None:
+        with clock.stage("group"):
+            together = image_groups(Split.of(passed), seed=seed)
+        repeated = together.repeated
+        passed = replace(passed, matches=replace(passed.matches, group=together.group))
+    matches = passed.matches
     with clock.stage("metrics"):
         metrics = detection_metrics(
             matches.tp, matches.det_conf, matches.det_cls, matches.gt_cls, kind=protocol.average_precision
@@ -96,10 +110,11 @@ def summarize(
         further={geometry: box_metrics(further)} if geometry is not None and further is not None else {},
         ci95=ci95,
         replicates=replicates,
-        distinct_images=samples.distinct,
+        distinct_images=distinct_images(matches),
+        groups=int(matches.unit.max()) + 1,
         confidence_threshold=metrics.confidence_threshold,
         per_class=per_class_metrics(checkpoint, network, matches, metrics, samples, further=further),
-        settings=_settings(network, settings, labelled, seed=seed),
+        settings=_settings(network, passed, seed=seed),
         device=describe_device(network.device),
         seconds={name: round(seconds, 4) for name, seconds in clock.seconds.items()},
         skipped=passed.skipped,
@@ -110,7 +125,7 @@ def summarize(
         calibration=found.calibration,
         lrp=found.lrp,
     )
-    return Measured(facts=facts, passed=passed, replicates=samples)
+    return Measured(facts=facts, passed=passed, replicates=samples, repeated=repeated)
 
 
 def box_metrics(metrics: DetectionMetrics) -> BoxMetrics:
@@ -174,8 +189,10 @@ def per_class_metrics(
     return tuple(entries)
 
 
-def _settings(network: Network, settings: PassSettings, labelled: Labelled, *, seed: int) -> dict[str, JsonValue]:
+def _settings(network: Network, passed: Passed, *, seed: int) -> dict[str, JsonValue]:
     """All that the figures depend on."""
+    settings, labelled = passed.settings, passed.labelled
+    units = int(passed.matches.unit.max()) + 1
     protocol, max_detections, single_cls = settings.protocol, settings.max_detections, settings.single_cls
     common: dict[str, JsonValue] = {
         "protocol": protocol.name,
@@ -207,7 +224,8 @@ def _settings(network: Network, settings: PassSettings, labelled: Labelled, *, s
         "average_precision": protocol.average_precision.convention,
         "labels_of_unknown_classes": labelled.unknown,
         "bootstrap_seed": seed,
-        "bootstrap_unit": "image",
+        "bootstrap_unit": "image" if units == len(passed.matches.image) else "group",
+        "bootstrap_groups": units,
     }
     return common | _further_settings(network, labelled)
 

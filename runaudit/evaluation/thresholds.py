@@ -50,9 +50,9 @@ class Thresholds:
     """F1 is at IoU 0.50; over all classes it is their mean, as the frameworks have it.
 
     `classes` (k,) are those with labels, `by_class` their choices. `curve` (99,) is the mean F1 at each of GRID.
-    Thresholds chosen on these images look better than they are. So they are also chosen on half of the images and
-    measured on the other half, both ways: `cross_fitted` is F1 with one threshold chosen so, `cross_fitted_by_class`
-    with one for each class, `cross_fitted_default` at DEFAULT, the mean over halvings.
+    Thresholds chosen on these images look better than they are. So they are also chosen on half of the images (or of
+    their groups) and measured on the other half, both ways: `cross_fitted` is F1 with one threshold chosen so,
+    `cross_fitted_by_class` with one for each class, `cross_fitted_default` at DEFAULT, the mean over halvings.
     """
 
     overall: Choice
@@ -67,7 +67,7 @@ class Thresholds:
 def thresholds(matches: Matches, *, replicates: int, seed: int) -> Thresholds:
     """Choose thresholds by the framework's matches at IoU 0.50; there must be a label.
 
-    Replicates resample images, by the same draws as those of mAP.
+    Replicates resample images or groups of them, by the same draws as those of mAP.
     """
     counts = _Counts.of(matches)
     images = len(matches.image)
@@ -77,7 +77,7 @@ def thresholds(matches: Matches, *, replicates: int, seed: int) -> Thresholds:
     classes = np.arange(len(counts.classes))
     best: list[NDArray[np.float64]] = []
     at: list[NDArray[np.float64]] = []
-    for weights in image_weights(images, replicates, seed, width=_CELLS // whole.size):
+    for weights in image_weights(matches.unit, replicates, seed, width=_CELLS // whole.size):
         f1 = counts.f1(weights)
         total = _mean_over_classes(f1)
         best.append(np.vstack([_best(total), _best(f1)]))
@@ -88,7 +88,7 @@ def thresholds(matches: Matches, *, replicates: int, seed: int) -> Thresholds:
         _choice(curve, int(column), columns[row], values[:, row])
         for row, (curve, column) in enumerate(zip((mean, *whole.T), (overall, *each), strict=True))
     ]
-    fitted = _cross_fitted(counts, images, seed)
+    fitted = _cross_fitted(counts, matches.unit, seed)
     return Thresholds(choices[0], counts.classes, tuple(choices[1:]), mean, *fitted)
 
 
@@ -123,12 +123,14 @@ def _mean_over_classes(f1: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(np.where(count > 0, total / np.maximum(count, 1), np.nan), np.float32)
 
 
-def _cross_fitted(counts: _Counts, images: int, seed: int) -> tuple[float, float, float]:
+def _cross_fitted(counts: _Counts, unit: NDArray[np.int32], seed: int) -> tuple[float, float, float]:
     """F1 at thresholds chosen on other images: one for all classes, one for each class, and at DEFAULT."""
     generator = np.random.default_rng(seed)
-    half = np.zeros((images, SPLITS), np.float32)
-    for column in half.T:
-        column[generator.permutation(images)[: images // 2]] = 1
+    units = int(unit.max()) + 1
+    drawn = np.zeros((units, SPLITS), np.float32)
+    for column in drawn.T:
+        column[generator.permutation(units)[: units // 2]] = 1
+    half = drawn[unit]
     fitted = np.zeros(3)
     first, second = counts.table(half), counts.table(1 - half)
     chosen_by = [_f1(*table) for table in (first, second)]

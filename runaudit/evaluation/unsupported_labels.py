@@ -149,10 +149,11 @@ def _visible(
 
 
 def _interval(matches: Matches, judged: NDArray[np.intp], value: NDArray[np.float64], seed: int) -> tuple[float, float]:
-    """Of the mean `value` (m,) of the judged labels, resampling images; at least up to the rule of three."""
-    images = len(matches.image)
-    count = np.bincount(matches.gt_image[judged], minlength=images)
-    total = np.bincount(matches.gt_image[judged], weights=value[judged], minlength=images)
+    """Of the mean `value` (m,) of the judged labels, resampling images or their groups; at least the rule of three."""
+    images = int(matches.unit.max()) + 1
+    image = matches.unit[matches.gt_image[judged]]
+    count = np.bincount(image, minlength=images)
+    total = np.bincount(image, weights=value[judged], minlength=images)
     # Images with the same counts are alike, so that drawing how often each pattern occurs draws images.
     patterns, occurring = np.unique(np.stack([count, total.round(9)], axis=1), axis=0, return_counts=True)
     drawn = np.random.default_rng(seed).multinomial(images, occurring / images, size=REPLICATES) @ patterns

@@ -46,6 +46,25 @@ def test_few_images_of_many_objects_are_minor_for_their_interval_is_too_narrow(d
     assert ("narrower than it should be" in (result.finding.explanation if result.finding else "")) == (distinct < 20)
 
 
+def test_groups_that_the_interval_rests_on_are_told():
+    result = judged(half_width=0.08, distinct_images=590, groups=40)
+    assert result.finding is not None and result.finding.severity == "minor"
+    assert "come in 40 groups" in result.finding.explanation
+    told = {item.name: item for item in result.finding.evidence}
+    assert told["groups of images that the interval rests on"].value == 40
+    assert told["groups of images that the interval rests on"].n == 600
+    assert "come in 40 groups" in judged(half_width=0.02, distinct_images=590, groups=40).reason
+
+
+@pytest.mark.parametrize(("groups", "outcome"), [(19, "warned"), (20, "passed"), (None, "passed"), (600, "passed")])
+def test_many_frames_of_few_scenes_are_few(groups: int | None, outcome: str):
+    result = judged(half_width=0.01, distinct_images=600, images=600, groups=groups)
+    assert result.outcome == outcome
+    told = result.finding.explanation if result.finding else result.reason
+    assert ("groups say something of their own" in told) == (groups == 19)
+    assert ("come in" in told) == (groups in (19, 20))
+
+
 def test_mostly_thin_classes_are_named():
     result = judged(instances=(500, 10, 12))
     assert result.outcome == "warned"

@@ -32,6 +32,16 @@ def scenes(count: int, *, seed: int = 0, background: Picture | None = None, nois
     return found
 
 
+def film(count: int) -> list[Picture]:
+    """A disc that crosses one scene slowly, which changes altogether every ten frames."""
+    found = []
+    for number, background in enumerate(np.repeat(np.arange(count // 10), 10)):
+        frame = scenes(1, seed=int(background))[0]
+        cv2.circle(frame, (20 + 4 * (number % 10), 60), 9, (0, 0, 255), -1)
+        found.append(frame)
+    return found
+
+
 def encoded(picture: Picture, quality: int = 90) -> Picture:
     """The picture after JPEG."""
     decoded: Picture = cv2.imdecode(cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], 1)

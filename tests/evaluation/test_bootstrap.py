@@ -14,13 +14,14 @@ from runaudit.evaluation.bootstrap import (
     FEW_IMAGES,
     bootstrap,
     difference_interval,
-    image_draws,
     interval,
     metric_interval,
+    unit_draws,
 )
 from runaudit.evaluation.distinct_images import distinct_by_class, distinct_images
 from runaudit.evaluation.matching import Matches
 from runaudit.evaluation.protocol import ULTRALYTICS, YOLOV5, AveragePrecision
+from runaudit.evaluation.selection import grouped_like, matches_part
 from runaudit.proportions import wilson_of_share
 
 
@@ -77,13 +78,36 @@ def test_equal_to_copying_the_images(
 ) -> None:
     matches = random_matches(seed, images, per_image, labels, classes)
     ours = bootstrap(matches, replicates=7, seed=seed, kind=kind)
-    for replicate, draw in enumerate(image_draws(images, 7, seed)):
+    for replicate, draw in enumerate(unit_draws(images, 7, seed)):
         map50, map50_95, by_class = copied(matches, draw, kind)
         assert ours.map50[replicate] == pytest.approx(map50, abs=1e-9, nan_ok=True)
         assert ours.map50_95[replicate] == pytest.approx(map50_95, abs=1e-9, nan_ok=True)
         for column, class_id in enumerate(ours.classes.tolist()):
             expected = by_class.get(class_id, np.nan)
             assert ours.class_map50_95[replicate, column] == pytest.approx(expected, abs=1e-9, nan_ok=True)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 2**32), images=st.integers(1, 25), groups=st.integers(1, 8))
+def test_images_of_one_group_are_drawn_together(seed: int, images: int, groups: int) -> None:
+    matches = random_matches(seed, images, per_image=6, labels=2 * images, classes=2)
+    group = np.unique(np.random.default_rng(seed).integers(0, groups, images), return_inverse=True)[1].astype(np.int32)
+    ours = bootstrap(replace(matches, group=group), replicates=7, seed=seed)
+    for replicate, draw in enumerate(unit_draws(int(group.max()) + 1, 7, seed)):
+        together = np.concatenate([np.flatnonzero(group == drawn) for drawn in draw])
+        _, map50_95, _ = copied(matches, together, ULTRALYTICS.average_precision)
+        assert ours.map50_95[replicate] == pytest.approx(map50_95, abs=1e-9, nan_ok=True)
+    assert ours.distinct <= int(group.max()) + 1
+
+
+def test_the_groups_of_some_images_are_theirs() -> None:
+    matches = replace(random_matches(7, 6, 3, 12, 1), group=np.array([0, 0, 1, 2, 2, 3], np.int32))
+    kept = np.array([True, False, False, True, True, True])
+    part = matches_part(matches, kept)
+    assert part.unit.tolist() == [0, 1, 1, 2]
+    assert grouped_like(replace(part, group=None), matches).unit.tolist() == [0, 1, 1, 2]
+    other_order = replace(part, group=None, image=part.image[::-1].copy())
+    assert grouped_like(other_order, matches).unit.tolist() == [2, 1, 1, 0]
 
 
 def test_more_replicates_than_a_block(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from runaudit.evaluation.bootstrap import image_draws, interval
+from runaudit.evaluation.bootstrap import interval, unit_draws
 from runaudit.evaluation.coco import coco_metrics
 from runaudit.evaluation.error_fixes import CORRECT, FIXES, KINDS
 from runaudit.evaluation.error_types import ErrorTypes, error_types
@@ -182,7 +182,7 @@ def copied(matches: Matches, draw: NDArray[np.int64]) -> Matches:
 @given(seed=st.integers(0, 2**31), images=st.integers(2, 12), per_image=st.integers(3, 30), classes=st.integers(1, 4))
 def test_intervals_are_those_of_copying_the_images(seed: int, images: int, per_image: int, classes: int) -> None:
     matches = by_chance(seed, images, per_image, classes)
-    draws = list(image_draws(images, 25, seed))
+    draws = list(unit_draws(images, 25, seed))
     decompositions = [decomposed(copied(matches, draw)) for draw in draws if np.isin(matches.gt_image, draw).any()]
     ours = decomposed(matches).fixes.gain_intervals(replicates=25, seed=seed)
     for fix in FIXES:

@@ -236,6 +236,27 @@ def test_what_runs_out_of_memory_is_left_out_and_the_rest_goes_on(
     assert shift is not None and "That ran out of memory." in shift.explanation
 
 
+def test_frames_of_a_film_are_drawn_by_scene_and_the_interval_says_so(examined: Callable[..., Examined]) -> None:
+    def film(data: Path) -> None:
+        """Ten scenes of five frames each: the first one's picture and labels, with other noise."""
+        noise = np.random.default_rng(0)
+        paths = of_split(data, "val")
+        for number, path in enumerate(paths):
+            first = paths[number - number % 5]
+            pixels = cv2.imread(str(first)) + noise.normal(0, 4, cv2.imread(str(first)).shape)
+            if path != first:
+                cv2.imwrite(str(path), np.clip(pixels, 0, 255).astype(np.uint8))
+                shutil.copy(data / "labels/val" / f"{first.stem}.txt", data / "labels/val" / f"{path.stem}.txt")
+
+    found = examined(film).facts.evaluation
+    assert (found.images, found.groups) == (IMAGES, 10)
+    assert found.settings["bootstrap_unit"] == "group" and found.settings["bootstrap_groups"] == 10
+    clean = examined().facts.evaluation
+    assert (clean.groups, clean.settings["bootstrap_unit"]) == (IMAGES, "image")
+    width, clean_width = (ends["map50_95"][1] - ends["map50_95"][0] for ends in (found.ci95, clean.ci95))
+    assert width > 1.5 * clean_width, "five times fewer units: sqrt(5) by expectation"
+
+
 def test_images_of_one_colour_are_counted_and_left_out_to_see_what_they_cost(examined: Callable[..., Examined]):
     def blacken(data: Path) -> None:
         for number, path in enumerate(of_split(data, "val")[:20]):

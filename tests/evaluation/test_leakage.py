@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from runaudit.evaluation.fingerprinting import fingerprints
+from runaudit.evaluation.image_groups import Split, image_groups
 from runaudit.evaluation.labels import labelled_images
-from runaudit.evaluation.leakage import Leakage, Split, find_leakage
+from runaudit.evaluation.leakage import Leakage, find_leakage
 from runaudit.evaluation.selection import labelled_part
 from runaudit.proportions import wilson_interval
-from tests.evaluation.altered import COPIES, scenes, write
+from tests.evaluation.altered import COPIES, film, scenes, write
 from tests.evaluation.jobs import Picture as Entry
 from tests.evaluation.jobs import write_data
 
@@ -35,7 +36,8 @@ def looked_for(
     first = np.arange(min(known, len(everything.entries)))
     _, prints = fingerprints([everything.entries[position] for position in first], root)
     passed = Split(labelled_part(everything, first), prints)
-    return find_leakage(parts["val"], everything, passed, root, most=most, seed=0)
+    repeated = image_groups(parts["val"], seed=0).repeated
+    return find_leakage(parts["val"], everything, passed, root, repeated=repeated, most=most, seed=0)
 
 
 def entries(names: list[str], folder: str, split: str, rows: tuple[float, ...] = BOX) -> list[Entry]:
@@ -64,16 +66,6 @@ def test_bytes_are_looked_for_beyond_the_images_compared(tmp_path: Path) -> None
     assert (found.pairs[0].image, found.pairs[0].training_image) == ("v/b000.png", "t/a029.png")
 
 
-def film(count: int) -> list[np.ndarray]:
-    """A disc that crosses one scene slowly, which changes altogether every ten frames."""
-    found = []
-    for number, background in enumerate(np.repeat(np.arange(count // 10), 10)):
-        frame = scenes(1, seed=int(background))[0]
-        cv2.circle(frame, (20 + 4 * (number % 10), 60), 9, (0, 0, 255), -1)
-        found.append(frame)
-    return found
-
-
 def test_frames_of_one_film_in_both_splits_are_a_scene(tmp_path: Path) -> None:
     names = write(tmp_path / "f", film(60), "film_")
     train = [Entry(f"f/{name}", [BOX], "train") for name in names[::2]]
@@ -81,7 +73,6 @@ def test_frames_of_one_film_in_both_splits_are_a_scene(tmp_path: Path) -> None:
     found = looked_for(tmp_path, train, val)
     assert found.facts.exact == found.facts.near == 0
     assert found.facts.scene == 30
-    assert len(np.unique(found.group)) == 6
 
 
 def test_numbers_alone_make_no_film(tmp_path: Path) -> None:
@@ -90,18 +81,6 @@ def test_numbers_alone_make_no_film(tmp_path: Path) -> None:
     val = [Entry(f"f/{name}", [BOX], "val") for name in names[1::2]]
     found = looked_for(tmp_path, train, val)
     assert (found.facts.exact, found.facts.near, found.facts.scene) == (0, 0, 0)
-    assert len(np.unique(found.group)) == 30
-
-
-@pytest.mark.parametrize("change", [lambda picture: picture * 0.15, lambda picture: 190 + (picture - 128) * 0.15])
-def test_a_split_that_is_all_darker_or_paler_is_no_film(tmp_path: Path, change) -> None:  # type: ignore[no-untyped-def]
-    # All have a bright sky and a dark ground, as pictures of one kind have much in common.
-    light = np.linspace(130, 0, scenes(1)[0].shape[0])[:, None, None]
-    pictures = [np.clip(picture * 0.4 + light, 0, 255).astype(np.uint8) for picture in scenes(60)]
-    changed = [np.clip(change(picture.astype(np.float32)), 0, 255).astype(np.uint8) for picture in pictures[30:]]
-    train = entries(write(tmp_path / "t", pictures[:30], "train_"), "t", "train")
-    val = entries(write(tmp_path / "v", changed, "val_"), "v", "val", OTHER)
-    assert len(np.unique(looked_for(tmp_path, train, val, known=30).group)) == 30
 
 
 def test_a_camera_that_stands_still_leaks_nothing(tmp_path: Path) -> None:
@@ -112,14 +91,13 @@ def test_a_camera_that_stands_still_leaks_nothing(tmp_path: Path) -> None:
     assert (found.exact, found.near, found.scene) == (0, 0, 0)
 
 
-def test_repeats_within_validation_are_counted_and_grouped(tmp_path: Path) -> None:
+def test_repeats_within_validation_are_counted(tmp_path: Path) -> None:
     pictures = scenes(30)
     train = entries(write(tmp_path / "t", pictures[:10], "a"), "t", "train")
     twice = [*pictures[10:], COPIES["brighter"](pictures[10]), COPIES["half the size"](pictures[11])]
     val = entries(write(tmp_path / "v", twice, "b"), "v", "val")
     found = looked_for(tmp_path, train, val)
     assert (found.facts.repeated, found.facts.near) == (2, 0)
-    assert len(np.unique(found.group)) == 20
 
 
 def test_an_image_that_can_not_be_decoded_is_left_out(tmp_path: Path) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from runaudit.evaluation.bootstrap import bootstrap
 from runaudit.evaluation.detection_facts import ErrorTypesFacts
+from runaudit.evaluation.matching import Matches
 from runaudit.evaluation.overlaps import overlaps
 from runaudit.evaluation.statistics import Statistics, statistics
 from tests.evaluation.scenes import by_chance, by_hand
@@ -96,3 +100,41 @@ def test_pairs_found_block_by_block_are_all_there(monkeypatch: pytest.MonkeyPatc
              < np.minimum(matches.det_box[row, 2:], matches.gt_box[column, 2:])).all()
     ]  # fmt: skip
     assert list(zip(whole.detection.tolist(), whole.label.tolist(), strict=True)) == every
+
+
+def repeated(matches: Matches, times: int) -> Matches:
+    """Every image several times, the copies behind all, those of an image a group."""
+    images = np.int32(len(matches.image))
+    rows = ("det_cls", "det_conf", "det_box", "tp", "gt_cls", "gt_box")
+    doubled = {name: np.concatenate([getattr(matches, name)] * times) for name in rows}
+    moved = {
+        name: np.concatenate([getattr(matches, name) + images * np.int32(step) for step in range(times)])
+        for name in ("image", "det_image", "gt_image")
+    }
+    return replace(matches, **doubled, **moved, group=np.tile(np.arange(images, dtype=np.int32), times))
+
+
+def test_images_that_stand_there_often_and_are_grouped_tell_no_more_than_once() -> None:
+    """Neither of mAP, nor of what an error costs, of a threshold or of calibration; ungrouped they would."""
+    once = by_chance(4, images=40, per_image=15, classes=3)
+    both = repeated(once, 4)
+    alone = replace(both, group=None)
+    spread, grouped, narrow = (bootstrap(one, replicates=200).map50_95.std() for one in (once, both, alone))
+    assert grouped == pytest.approx(spread, rel=0.05)  # copies tie, so that AP itself is another by a little
+    assert narrow < 0.7 * grouped
+    first, second, third = (described(one, replicates=200) for one in (once, both, alone))
+
+    def widths(found: Statistics) -> list[float]:
+        assert found.calibration is not None
+        ends = [
+            found.thresholds.overall.f1_ci95,
+            found.calibration.d_ece.ci95,
+            next(cost.d_ap_ci95 for cost in found.error_types.errors if cost.kind == "miss"),
+        ]
+        return [entry[1] - entry[0] for entry in ends if entry is not None]
+
+    assert widths(second) == pytest.approx(widths(first), rel=0.05)
+    assert all(narrower < 0.7 * wide for narrower, wide in zip(widths(third), widths(second), strict=True))
+    assert first.calibration is not None and second.calibration is not None and third.calibration is not None
+    assert second.calibration.d_ece.by_chance == pytest.approx(first.calibration.d_ece.by_chance, rel=0.05)
+    assert third.calibration.d_ece.by_chance < 0.7 * second.calibration.d_ece.by_chance

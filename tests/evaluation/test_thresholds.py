@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from runaudit.evaluation.bootstrap import image_draws, interval
+from runaudit.evaluation.bootstrap import interval, unit_draws
 from runaudit.evaluation.matching import Matches
 from runaudit.evaluation.thresholds import DEFAULT, GRID, thresholds
 from tests.evaluation.scenes import by_chance, images_permuted
@@ -43,7 +43,7 @@ def test_equal_to_counting(seed: int, images: int, classes: int) -> None:
     overall = found.overall
     lost = [
         counted_f1(matches, draw, overall.threshold) - counted_f1(matches, draw, DEFAULT)
-        for draw in image_draws(images, 30, seed)
+        for draw in unit_draws(images, 30, seed)
         if np.isin(matches.gt_image, draw).any()
     ]
     assert overall.lost == pytest.approx(overall.f1 - overall.f1_default, abs=1e-6)
