@@ -144,6 +144,21 @@ def test_settings_can_be_read_as_they_stand(secrets: Path, monkeypatch: pytest.M
             assert settings.data_dir == Path("/data"), name
             assert settings.broker_url.startswith("redis://"), name
         assert settings.mlflow_tracking_token is None, "an empty file is no token"
+        assert settings.mlflow_tracking_password is None, "and no password"
+
+
+def test_webhooks_may_go_to_the_same_places_for_who_takes_their_urls_and_who_sends_them() -> None:
+    names = {f"RUNAUDIT_{field.upper()}" for field in Settings.model_fields if field.startswith("webhook_allow_")}
+    api, sender = (
+        {name: SERVICES[part]["environment"].get(name, "missing") for name in names} for part in ("api", "sender")
+    )
+    assert api == sender == {name: api[name] for name in names if name in str(api[name])}, "from .env, to both"
+
+
+@pytest.mark.parametrize("name", [FETCHER, "sender"])
+def test_who_talks_to_mlflow_may_do_so_in_each_way_that_there_is(name: str) -> None:
+    ways = {f"RUNAUDIT_{field.upper()}" for field in Settings.model_fields if field.startswith("mlflow_tracking_")}
+    assert ways <= {_setting(variable) for variable in SERVICES[name]["environment"]}
 
 
 def test_the_api_has_a_login_of_its_own_that_the_first_step_makes(
