@@ -7,7 +7,7 @@ the owner's password.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import psycopg
 from psycopg import sql
@@ -21,9 +21,9 @@ CONNECT_SECONDS: Final = 10
 _RIGHTS: Final = """
 SELECT rolsuper OR rolbypassrls,
     EXISTS (SELECT FROM pg_class
-        WHERE relnamespace = 'public'::regnamespace AND pg_has_role(session_user, relowner, 'MEMBER')),
-    pg_has_role(session_user, %s, 'MEMBER')
-FROM pg_roles WHERE rolname = session_user
+        WHERE relnamespace = 'public'::regnamespace AND pg_has_role(pg_roles.oid, relowner, 'MEMBER')),
+    pg_has_role(pg_roles.oid, %(role)s, 'MEMBER')
+FROM pg_roles WHERE rolname = %(user)s
 """
 
 
@@ -57,16 +57,20 @@ def ensure(owner_url: str, login_url: str) -> None:
 
 
 def _make(owner_url: str, user: str, password: str) -> None:
-    """A new role, or another password for the one of that name."""
+    """A new role, or another password for the one of that name, if that is one of the API's: whose password is mistaken
+    for it (the owner's, say) keeps its own. Raises LoginUnfitError."""
     with psycopg.connect(libpq_url(owner_url), autocommit=True, connect_timeout=CONNECT_SECONDS) as connection:
         # Only the verifier goes to the server: statements may be logged there.
         verifier = connection.pgconn.encrypt_password(password.encode(), user.encode(), b"scram-sha-256").decode()
         words = {"user": sql.Identifier(user), "verifier": sql.Literal(verifier), "role": sql.Identifier(API_ROLE)}
         try:
-            connection.execute(sql.SQL("CREATE ROLE {user} LOGIN NOINHERIT PASSWORD {verifier}").format(**words))
-        except psycopg.errors.DuplicateObject:
+            # Both or neither: one without the role would be taken for somebody else's.
+            with connection.transaction():
+                connection.execute(sql.SQL("CREATE ROLE {user} LOGIN NOINHERIT PASSWORD {verifier}").format(**words))
+                connection.execute(sql.SQL("GRANT {role} TO {user}").format(**words))
+        except (psycopg.errors.DuplicateObject, psycopg.errors.UniqueViolation):
+            _require_fit(connection, user)
             connection.execute(sql.SQL("ALTER ROLE {user} PASSWORD {verifier}").format(**words))
-        connection.execute(sql.SQL("GRANT {role} TO {user}").format(**words))
 
 
 def _connects(url: str) -> bool:
@@ -80,9 +84,14 @@ def _connects(url: str) -> bool:
 def _prove(url: str, user: str) -> None:
     try:
         with psycopg.connect(libpq_url(url), connect_timeout=CONNECT_SECONDS) as connection:
-            past_the_wall, owns, member = connection.execute(_RIGHTS, [API_ROLE]).fetchone() or (True, True, False)
+            _require_fit(connection, user)
     except psycopg.Error as error:
         raise LoginUnfitError(f"The API's login {user} can't connect: {_said(error)}.") from error
+
+
+def _require_fit(connection: psycopg.Connection[Any], user: str) -> None:
+    found = connection.execute(_RIGHTS, {"role": API_ROLE, "user": user}).fetchone()
+    past_the_wall, owns, member = found or (True, True, False)
     if past_the_wall or owns:
         raise LoginUnfitError(
             f"The login {user} is none for the API: it owns tables, or row-level security does not hold for it."

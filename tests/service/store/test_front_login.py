@@ -70,3 +70,15 @@ def test_a_url_without_password_and_an_owner_that_may_make_no_login_are_told(pos
         ensure(postgres_url, f"postgresql://{postgres_url.partition('@')[2]}")
     with pytest.raises(LoginUnfitError, match="can't be made"):
         ensure(with_login(postgres_url, user, "x"), with_login(postgres_url, f"{user}_2", "x"))
+
+
+@pytest.mark.parametrize("kind", ["SUPERUSER", "NOSUPERUSER"])
+def test_no_other_login_loses_its_password_to_a_mistaken_url(
+    postgres_server: Postgres, postgres_url: str, user: str, kind: str
+) -> None:
+    """Such as the owner's, by which all workers connect, under a password that is not its own."""
+    with psycopg.connect(postgres_server.url("postgres"), autocommit=True) as connection:
+        connection.execute(f"CREATE ROLE \"{user}\" LOGIN {kind} PASSWORD 'kept'")
+    with pytest.raises(LoginUnfitError, match=f"login {user} is none for the API"):
+        ensure(postgres_url, with_login(postgres_url, user, "mistaken"))
+    psycopg.connect(with_login(postgres_url, user, "kept")).close()
