@@ -1,8 +1,9 @@
 """HTTP of a connection, with an end to what may come in before and beside a body.
 
 uvicorn takes headers of any size, for any time, from whoever connects, before the application hears of a request. What
-is limited here no key protects: the time until a request's head is whole, and the bytes that belong to no body (head,
-chunk sizes and extensions, trailers).
+is limited here no key protects: the time until a request's head is whole, the bytes that belong to no body (head,
+chunk sizes and extensions, trailers), and the time that what follows an answer takes: uvicorn's own limit for idle
+connections ends with the first byte, be it of a body that was answered unread, or a line end before a head.
 """
 
 from __future__ import annotations
@@ -23,10 +24,11 @@ class PatientProtocol(HttpToolsProtocol):
     """uvicorn's protocol, which closes connections that send too much or nothing whole."""
 
     head_seconds = 30.0
-    """from the first byte of a head, or from the connection on, until it is whole"""
+    """from the connection or the answer before, until a head is whole; in so long, MOST_BYTES of an unread body"""
     _waiting: asyncio.TimerHandle | None = None
     _received = 0
     _of_body = 0
+    _of_body_then = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         super().connection_made(transport)
@@ -59,10 +61,27 @@ class PatientProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self._received = self._of_body = 0
+        if self._waiting is not None:
+            self._end_wait()
+            self._await_head()
         super().on_message_complete()
 
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.timeout_keep_alive_task is not None and self._waiting is None:
+            # Nothing else is to be answered.
+            self._await_head()
+
     def _await_head(self) -> None:
-        self._waiting = self.loop.call_later(self.head_seconds, self.transport.close)
+        self._of_body_then = self._of_body
+        self._waiting = self.loop.call_later(self.head_seconds, self._give_up)
+
+    def _give_up(self) -> None:
+        if self._of_body - self._of_body_then >= MOST_BYTES:
+            # Of a body that was answered unread: whoever sends it hears of the answer at its end.
+            self._await_head()
+        else:
+            self.transport.close()
 
     def _end_wait(self) -> None:
         if self._waiting is not None:

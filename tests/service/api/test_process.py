@@ -238,6 +238,57 @@ def test_heads_that_do_not_end_cost_neither_memory_nor_a_connection_for_ever(
             connection.close()
 
 
+def closed_within(connection: socket.socket, seconds: float, drop: bytes) -> bool:
+    """Whether the service closes while a client sends this much twice a second, and reads."""
+    end = time.monotonic() + seconds
+    connection.settimeout(0.5)
+    while time.monotonic() < end:
+        try:
+            connection.sendall(drop)
+            if not connection.recv(65536):
+                return True
+        except TimeoutError:
+            pass
+        except ConnectionError:
+            return True
+    return False
+
+
+def test_no_connection_is_kept_for_ever_by_what_follows_its_answer(
+    fresh_postgres_url: str, valkey_url: str, tmp_path: Path
+) -> None:
+    """Nobody needs a key for these: an answer was given, or could be, and only drops come after it."""
+    with live(fresh_postgres_url, valkey_url, tmp_path, RUNAUDIT_BODY_IDLE_SECONDS="2") as api:
+        refused = b"POST /v1/audits HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n"
+        answered_already = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+        now = str(int(time.time())).encode()
+        unsigned = (
+            b"POST /v1/hooks/mlflow HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            b"X-MLflow-Signature: v1,AAAA\r\nX-MLflow-Delivery-Id: one\r\nX-MLflow-Timestamp: " + now + b"\r\n"
+            b"Content-Length: 1000000\r\n\r\n"
+        )
+        for begun, drop in ((refused, b"x"), (answered_already, b"\r\n"), (unsigned, b" ")):
+            with connected(api) as connection:
+                connection.sendall(begun)
+                assert closed_within(connection, 12, drop), begun
+
+
+def test_who_was_refused_early_may_send_the_rest_and_go_on(
+    fresh_postgres_url: str, valkey_url: str, tmp_path: Path
+) -> None:
+    idle = {"RUNAUDIT_BODY_IDLE_SECONDS": "1"}
+    with live(fresh_postgres_url, valkey_url, tmp_path, **idle) as api, connected(api) as client:
+        size = 8 * MEBIBYTE
+        client.sendall(b"POST /v1/audits HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % size)
+        for _ in range(16):
+            client.sendall(bytes(size // 16))
+            time.sleep(0.25)
+        client.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        come = answered(client)
+    assert come.startswith(b"HTTP/1.1 401 ")
+    assert b"HTTP/1.1 200 " in come
+
+
 def test_a_body_may_come_in_chunks_of_a_byte(api: Live) -> None:
     answer = httpx.post(
         f"{api.url}/v1/projects",

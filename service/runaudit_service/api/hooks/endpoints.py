@@ -20,7 +20,7 @@ from runaudit_service.api.audits.service import AuditService, Submitted
 from runaudit_service.api.auth import Writer
 from runaudit_service.api.bodies import JSON_TYPE, documented, parse_json, read_json, require_json_size
 from runaudit_service.api.database import act_for
-from runaudit_service.api.errors import responses
+from runaudit_service.api.errors import BodyTimeoutError, responses
 from runaudit_service.api.hooks import signature
 from runaudit_service.api.hooks.orders import is_test, order_of_event, order_of_version
 from runaudit_service.api.hooks.repository import HookRepository, Receiver, receiver
@@ -86,7 +86,7 @@ async def receive_mlflow(
     The address of a webhook in MLflow (3.3 or later) for the event `model_version.created`; its secret is the project's
     signing secret. A message that comes again leads to no second audit. Other events are taken and ignored.
     """
-    body = await _read(request)
+    body = await _read(request, shared.settings.body_idle_seconds)
     async with shared.database.overview() as session:
         found = await receiver(session, project)
     signature.require_signed(signed.signature, signed.delivery_id, signed.timestamp, body, _secrets(shared, found))
@@ -207,10 +207,17 @@ def _answer(body: HookBody, status: int = 200) -> Response:
     return Response(body.model_dump_json(), status, media_type=JSON_TYPE)
 
 
-async def _read(request: Request) -> bytes:
-    """The body as it was signed, byte by byte."""
+async def _read(request: Request, seconds: float) -> bytes:
+    """The body as it was signed, byte by byte. Nobody is known yet, so all of it has the time of a pause in others.
+
+    Raises BodyTooLargeError and BodyTimeoutError.
+    """
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        require_json_size(len(body))
+    try:
+        async with asyncio.timeout(seconds):
+            async for chunk in request.stream():
+                body += chunk
+                require_json_size(len(body))
+    except TimeoutError:
+        raise BodyTimeoutError("The message did not come in time, whole.") from None
     return bytes(body)
