@@ -28,13 +28,13 @@ def against_small_batch(evidence: Evidence, batch: Batch) -> tuple[Remedy, ...]:
             {key: 16},
         )
     ]
-    if batch.effective < NOMINAL and evidence.run.framework == "ultralytics":
+    if batch.nominal < NOMINAL and evidence.run.framework == "ultralytics":
         remedies.append(
             Remedy(
-                f"Add up gradients to {NOMINAL} images a step",
+                f"Add up gradients to {NOMINAL:g} images a step",
                 f"Steps of {batch.effective} images are noisy; accumulation mends that, but not batch norm, which sees "
                 "each batch by itself.",
-                {"nbs": NOMINAL},
+                {"nbs": int(NOMINAL)},
             )
         )
     if batch.devices > 1 and not batch.synchronised:
@@ -61,7 +61,7 @@ def against_large_batch(evidence: Evidence, batch: Batch, history: History | Non
     times = batch.effective / LEAST
     epochs = math.ceil((history.epochs[-1] if history is not None else batch.epochs or 1) * times)
     remedies = [
-        fewer_images_a_step(evidence, LEAST),
+        fewer_images_a_step(evidence, LEAST, batch),
         Remedy(
             f"Train for {epochs} epochs",
             f"As many steps as {LEAST} images each would have made, if the batch is to stay.",
@@ -81,7 +81,7 @@ def against_large_batch(evidence: Evidence, batch: Batch, history: History | Non
     return tuple(remedies)
 
 
-def fewer_images_a_step(evidence: Evidence, size: int) -> Remedy:
+def fewer_images_a_step(evidence: Evidence, size: int, batch: Batch | None) -> Remedy:
     """Steps of fewer images, as the framework lets them be set; YOLOv5 only down to 64, and then by epochs."""
     if evidence.run.framework == "ultralytics":
         return Remedy(
@@ -89,10 +89,14 @@ def fewer_images_a_step(evidence: Evidence, size: int) -> Remedy:
             "nbs is how many images gradients are added up to before a step; its default of 64 doesn't know the data.",
             {"batch": size, "nbs": size},
         )
+    epochs = 10 * max(10, evidence.run.epochs_run or 0)
+    why = "gradients of 64 images are added up whatever is asked for, so that only more epochs make more steps."
+    if batch is not None and batch.size <= NOMINAL:
+        return Remedy(f"Train for {epochs} epochs", f"They are short; {why}", {"epochs": epochs})
     return Remedy(
-        "Use a batch of at most 64, and more epochs",
-        "YOLOv5 adds up gradients of 64 images whatever is asked for, so that only more epochs make more steps.",
-        {_key(evidence): min(64, 4 * size), "epochs": 10 * max(10, evidence.run.epochs_run or 0)},
+        f"Use a batch of at most {NOMINAL:g}, and more epochs",
+        why[0].upper() + why[1:],
+        {_key(evidence): min(int(NOMINAL), 4 * size), "epochs": epochs},
     )
 
 

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from runaudit.diagnostics.answers import inconclusive, not_run, passed, why_absent
-from runaudit.diagnostics.batch_remedies import against_large_batch, against_small_batch, fewer_images_a_step
+from runaudit.diagnostics.batch_remedies import LEAST, against_large_batch, against_small_batch, fewer_images_a_step
 from runaudit.diagnostics.evidence import Check, CheckResult, Evidence, Impact, Measurement, Severity
 from runaudit.diagnostics.history import History, history_of
 from runaudit.diagnostics.learning_rate import LIMITS as RATE
@@ -20,6 +20,7 @@ from runaudit.diagnostics.robust import PowerLaw, fit_power_law
 from runaudit.diagnostics.schedule import schedule_of
 from runaudit.diagnostics.stability import stability_of
 from runaudit.diagnostics.thresholds import threshold
+from runaudit.diagnostics.wording import counted
 
 CAUSE: Final = "batch_size"
 
@@ -122,7 +123,7 @@ def _too_small(evidence: Evidence, history: History | None, batch: Batch | None)
     devices = f" on each of {batch.devices} devices" if batch.devices > 1 else ""
     return Part(
         severity,
-        f"Batch norm saw {batch.normalised:g} images at a time{devices}",
+        f"Batch norm saw {counted(batch.normalised, 'image')} at a time{devices}",
         "Its statistics of so few images are noise, which the running averages of validation don't share. Accumulation "
         f"adds up gradients, {batch.accumulated} batches here, and does not help against that. "
         + (f"mAP's noise is {noise:.1%} of its best." if noise is not None else "How noisy mAP is can't be told."),
@@ -229,10 +230,15 @@ def _stands_still(evidence: Evidence, history: History | None, batch: Batch | No
             ),
             *(_batch_evidence(batch) if batch is not None else ()),
         ),
-        (fewer_images_a_step(evidence, 4),),
+        (fewer_images_a_step(evidence, _few(batch), batch),),
         effect=1.0 - share if seen else an_epoch,
         n=history.size if history is not None else None,
     )
+
+
+def _few(batch: Batch | None) -> int:
+    """Images a step where a step takes them all: as few as batch norm needs, unless it is known to see fewer now."""
+    return LEAST if batch is not None and batch.normalised < LIMITS.normalised else int(LIMITS.normalised)
 
 
 def _best(history: History | None) -> float | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from runaudit.causes import CauseId
 from runaudit.diagnostics.depth import Depth as Depth  # noqa: PLC0414 - handed on
@@ -56,6 +56,16 @@ class Measurement:
     ci95: Interval | None = None
     n: int | None = None
     source: str | None = None
+
+
+METRIC_NAMES: Final = {
+    "map50_95": "mAP50-95",
+    "mask_map50_95": "mAP50-95 by masks",
+    "pose_map50_95": "mAP50-95 by keypoints",
+    "f1": "F1",
+    "top1": "top-1 accuracy",
+}
+"""What the metrics of impacts are called in a sentence."""
 
 
 @dataclass(frozen=True)

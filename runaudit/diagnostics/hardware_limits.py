@@ -18,6 +18,7 @@ from runaudit.diagnostics.memory_forecast import forecast_of, gpu_of, memory_of
 from runaudit.diagnostics.optimizer_steps import NOMINAL
 from runaudit.diagnostics.parts import Part, joined, present
 from runaudit.diagnostics.thresholds import threshold
+from runaudit.diagnostics.wording import counted
 
 CAUSE: Final = "hardware_limits"
 
@@ -164,8 +165,8 @@ def _half_precision(evidence: Evidence) -> Part | None:
     best = float(np.nanmax(history.metric)) if history is not None and np.isfinite(history.metric).any() else 0.0
     useless = (train > 0 or blind) and best < LIMITS.learnt
     symptoms = [
-        f"{train} epochs with a training loss that is not finite" if train else "",
-        f"{validation} epochs with a validation loss that is not finite" if validation else "",
+        f"{counted(train, 'epoch')} with a training loss that is not finite" if train else "",
+        f"{counted(validation, 'epoch')} with a validation loss that is not finite" if validation else "",
         f"{mended} recoveries from NaN in the log" if mended else "",
         "no detection in any epoch" if blind else "",
     ]
@@ -180,7 +181,7 @@ def _half_precision(evidence: Evidence) -> Part | None:
             Measurement("GPU", gpu.name, source=log.places.get("devices")),
             Measurement("best metric", round(best, 4), LIMITS.learnt, n=run.epochs_run),
         ),
-        (without_half_precision(),),
+        (without_half_precision(run),),
         effect=float(train + validation),
         n=run.epochs_run,
     )
@@ -249,7 +250,7 @@ def _mended(evidence: Evidence) -> Part | None:
         f"{events[0].detail} Newer versions repeat such an epoch up to three times and write nothing of it into "
         "results.csv. Half precision and a high learning rate are the usual causes.",
         (Measurement("recoveries in the log", times, 0, source=events[0].place),),
-        (without_half_precision(), Remedy("Lower the learning rate", "If it comes back.", {"lr0": 0.001})),
+        (without_half_precision(evidence.run), Remedy("Lower the learning rate", "If it comes back.", {"lr0": 0.001})),
         effect=float(times),
         n=evidence.run.epochs_run,
     )
@@ -262,7 +263,7 @@ def _stalled(evidence: Evidence) -> Part | None:
         return None
     return Part(
         "minor",
-        f"{len(times.stalls)} epochs took more than {LIMITS.stall:g} times as long as the others",
+        f"{counted(len(times.stalls), 'epoch')} took more than {LIMITS.stall:g} times as long as the others",
         f"An epoch takes {times.median:.0f} seconds, the longest took {times.longest:.0f}. That costs time and no mAP; "
         "a disk, a network or a neighbour that was busy does it, or a machine that slept.",
         (
@@ -311,7 +312,8 @@ def _undisturbed(evidence: Evidence) -> CheckResult:
         where = "its log does not say" if log is not None else "only its console log would say, and none came with it"
         return inconclusive(CAUSE, f"The run was cut short; what ended it {where}.", n=n)
     times = epoch_times(run.curves, longer=LIMITS.stall, seconds=LIMITS.stall_seconds)
-    pace = f", at {times.median:.3g} seconds an epoch without a stall" if times is not None else ""
+    seconds = "" if times is None else f"{times.median:.0f}" if times.median >= 100 else f"{times.median:.2g}"
+    pace = f", at {seconds} seconds an epoch without a stall" if seconds else ""
     if log is None:
         return inconclusive(
             CAUSE,

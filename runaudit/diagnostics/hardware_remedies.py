@@ -9,6 +9,7 @@ from runaudit.diagnostics.endings import Kind
 from runaudit.diagnostics.evidence import Evidence, Remedy
 from runaudit.diagnostics.memory_forecast import asked_batch, gpu_of, memory_of, overflow_of
 from runaudit.diagnostics.optimizer_steps import batch_of
+from runaudit.runs.facts import RunFacts
 
 FILLED: Final = 0.8
 """Share of a GPU's memory that is planned with: YOLOv5's AutoBatch (diagnostics.md 0.2)."""
@@ -28,6 +29,10 @@ _BFLOAT_CODE = """\
 with torch.autocast("cuda", dtype=torch.bfloat16):  # the range of float32; needs an Ampere GPU or newer
     loss = criterion(model(images), targets)
 loss.backward()  # no GradScaler
+"""
+
+_NO_AMP_CODE = """\
+amp = False  # in train.py, instead of: amp = check_amp(model)
 """
 
 
@@ -59,13 +64,15 @@ def smaller_batch(evidence: Evidence, batch: int | None = None) -> Remedy:
     )
 
 
-def without_half_precision() -> Remedy:
+def without_half_precision(run: RunFacts) -> Remedy:
+    """YOLOv5 and YOLOv9 have no argument for it: their train.py decides by a self-test."""
+    asked = run.framework == "ultralytics"
     return Remedy(
         "Train without half precision, or in bfloat16",
         "Half precision overflows at 65504. bfloat16 doesn't, but GPUs before Ampere, the GTX 16xx among them, don't "
-        "have it.",
-        {"amp": False},
-        _BFLOAT_CODE,
+        "have it." + ("" if asked else " train.py has no option for it: the line below goes where it calls check_amp."),
+        {"amp": False} if asked else {},
+        _BFLOAT_CODE if asked else _NO_AMP_CODE,
         "https://github.com/ultralytics/ultralytics/issues/1148",
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,9 @@ from runaudit.runs.facts import Column, Curves, RunFacts
 
 PRIMARY_METRICS = ("map50_95", "top1")
 """The metric that a run is judged by, the first that it has: mAP50-95, or top-1 accuracy of a classifier."""
+
+FURTHER_METRICS = ("mask/map50_95", "pose/map50_95")
+"""What segmentation and pose are trained for besides boxes, as the curves name it."""
 
 LARGEST = 1e30
 """Losses and learning rates from here on are treated as not finite: their squares would overflow."""
@@ -89,6 +92,14 @@ def history_of(run: RunFacts) -> History | None:
         warmup=epochs <= warmup_epochs(run),
         mosaic_closed=np.asarray(epochs > (planned or 0) - closed_mosaic(run)) & bool(planned),
     )
+
+
+def judged_by(history: History, name: str) -> History | None:
+    """The same history by another metric of the curves; None where they don't have it."""
+    column = history.curves.metrics.get(name)
+    if column is None:
+        return None
+    return replace(history, metric_name=name, metric=_share(column, history.rows))
 
 
 def warmup_epochs(run: RunFacts) -> float:

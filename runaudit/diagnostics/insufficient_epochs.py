@@ -10,7 +10,7 @@ import numpy as np
 
 from runaudit.diagnostics.answers import found, inconclusive, not_run, passed, why_absent
 from runaudit.diagnostics.evidence import Check, CheckResult, Evidence, Impact, Measurement, Remedy, Severity
-from runaudit.diagnostics.history import History, history_of, warmup_epochs
+from runaudit.diagnostics.history import FURTHER_METRICS, History, history_of, judged_by, number, warmup_epochs
 from runaudit.diagnostics.more_epochs import LIMITS as MORE_EPOCHS
 from runaudit.diagnostics.more_epochs import Thresholds as MoreEpochs
 from runaudit.diagnostics.more_epochs import gain_of_few, gain_of_more, gain_of_the_rest, last_doubling
@@ -19,6 +19,7 @@ from runaudit.diagnostics.origin import origin_of
 from runaudit.diagnostics.remedies import longer_schedule, resume_interrupted
 from runaudit.diagnostics.robust import PowerLaw, Series, fit_power_law, noise_sigma
 from runaudit.diagnostics.thresholds import threshold
+from runaudit.diagnostics.wording import counted, metric_word
 from runaudit.runs.facts import RunFacts
 
 CAUSE: Final = "insufficient_epochs"
@@ -67,6 +68,8 @@ class Thresholds:
 
 
 LIMITS = Thresholds()
+WARM_UPS: Final = 10
+"""Times the warm-up that a schedule should have, so that the rate is up for most of it."""
 
 
 def examine(evidence: Evidence) -> CheckResult:  # noqa: PLR0911 - one answer a case
@@ -76,19 +79,21 @@ def examine(evidence: Evidence) -> CheckResult:  # noqa: PLR0911 - one answer a 
         return not_run(CAUSE, why_absent(evidence, "curves"))
     if run.status == "interrupted" and history.epochs[-1] < (run.epochs_planned or 0):
         return _interrupted(run, history)
-    if history.epochs[-1] <= warmup_epochs(run) or _still_warming(history):
+    if history.epochs[-1] <= warmup_epochs(run):
         return _within_warmup(run, history)
+    if _still_warming(history):
+        return _warmed_throughout(run, history)
     steps = steps_of(evidence)
     measured = bool(np.isfinite(history.metric).any())
     if measured and steps is not None and steps < LIMITS.steps and _best(history) < LIMITS.unlearnt:
-        return _few_steps(history, steps)
+        return _few_steps(run, history, steps)
     if _unlearnt_so_far(history):
-        return _beginning(history)
+        return _beginning(run, history)
     if np.isfinite(history.metric).sum() < 3 or not history.metric_name:
         return inconclusive(
             CAUSE, "The curves hold fewer than three values of mAP, so that no trend can be told.", n=history.size
         )
-    return _trend(run, history)
+    return _of_any_head(run, history)
 
 
 def _interrupted(run: RunFacts, history: History) -> CheckResult:
@@ -96,12 +101,14 @@ def _interrupted(run: RunFacts, history: History) -> CheckResult:
     reached = history.epochs[-1]
     share = reached / planned
     rest = gain_of_the_rest(_best(history), share) if history.metric_name == "map50_95" else None
-    severity: Severity = "minor" if share >= LIMITS.interrupted_share else "major"
+    # A metric that is all but 1 has no 2 points left to lose.
+    nothing_left = bool(np.isfinite(history.metric).any()) and 1.0 - _best(history) < LIMITS.gain
+    severity: Severity = "minor" if share >= LIMITS.interrupted_share or nothing_left else "major"
     # A start that is broken off may have been restarted elsewhere; even so this model is not what was asked for.
     return found(
         CAUSE,
         severity,
-        f"Training was interrupted after {reached:g} of {planned} epochs",
+        f"Training was interrupted after {reached:g} of {counted(planned, 'epoch')}",
         "The run has fewer rows than epochs were asked for, and early stopping by its own rule doesn't explain that. "
         "The learning rate was still on its way down, and the largest gains often come at its end.",
         evidence=(
@@ -120,15 +127,16 @@ def _within_warmup(run: RunFacts, history: History) -> CheckResult:
     return found(
         CAUSE,
         "major",
-        f"The run ended within its warm-up, after {history.epochs[-1]:g} epochs",
-        f"Warm-up takes {warm:g} epochs, in most versions at least 100 batches. The learning rate never reached the "
-        "value that was asked for, and nothing about the model or its data can be concluded from such a run.",
+        f"The run ended within its warm-up, after {counted(history.epochs[-1], 'epoch')}",
+        f"Warm-up takes {counted(warm, 'epoch')}, in most versions at least 100 batches. The learning rate never "
+        "reached the value that was asked for, and nothing about the model or its data can be concluded from such a "
+        "run.",
         evidence=(
             Measurement(
                 "epochs run", int(history.epochs[-1]), threshold=warm, n=history.size, source=history.place(-1)
             ),
         ),
-        remedies=(longer_schedule(max(50, 10 * math.ceil(warm))),),
+        remedies=(longer_schedule(max(LIMITS.few_epochs, WARM_UPS * math.ceil(warm))),),
         effect=float(history.epochs[-1]),
         n=history.size,
     )
@@ -140,7 +148,53 @@ def _still_warming(history: History) -> bool:
     return history.size >= 2 and bool(np.isfinite(rate).all()) and bool((np.diff(rate) > 0).all())
 
 
-def _few_steps(history: History, steps: int) -> CheckResult:
+def _warmed_throughout(run: RunFacts, history: History) -> CheckResult:
+    """Epochs of a few batches, which the 100 batches of warm-up last for, however many epochs were asked for."""
+    epochs = max(LIMITS.few_epochs, WARM_UPS * history.size)
+    shorter = (
+        (
+            Remedy(
+                "Warm up for less, with smaller batches",
+                "More batches make an epoch, and more steps with nbs; versions from 8.4 on warm up by epochs alone.",
+                {"batch": 4, "nbs": 4, "warmup_epochs": 1.0},
+            ),
+        )
+        if run.framework == "ultralytics"
+        else ()
+    )
+    return found(
+        CAUSE,
+        "major",
+        f"The run ended within its warm-up: after {counted(history.epochs[-1], 'epoch')} the learning rate still rose",
+        "Most versions warm up for at least 100 batches, which takes many epochs of a small data set. The learning "
+        "rate never reached the value that was asked for, and nothing about the model or its data can be concluded "
+        "from such a run.",
+        evidence=(
+            Measurement(
+                "last learning rate", float(f"{history.rate[-1]:.4g}"), n=history.size, source=history.place(-1)
+            ),
+            Measurement("epochs run", int(history.epochs[-1]), n=history.size),
+        ),
+        remedies=(longer_schedule(epochs, _patience(run, epochs)), *shorter),
+        effect=float(history.epochs[-1]),
+        n=history.size,
+    )
+
+
+def _patience(run: RunFacts, epochs: int) -> int | None:
+    """For a run that early stopping ended: half of the new schedule, or twice what it had; None for all others."""
+    if run.status != "early_stopped":
+        return None
+    return max(epochs // 2, int(2 * number(run.argument("patience"), 0.0)))
+
+
+def _few_steps(run: RunFacts, history: History, steps: int) -> CheckResult:
+    shorter = (
+        (Remedy("Use a smaller batch", "More steps an epoch; the frameworks add up to 64 images a step.", {"nbs": 16}),)
+        if run.framework == "ultralytics"
+        else ()  # YOLOv5 adds up 64 images whatever is asked for
+    )
+    epochs = max(100, math.ceil(history.size * 2 * LIMITS.steps / max(steps, 1)))
     return found(
         CAUSE,
         "major",
@@ -152,10 +206,8 @@ def _few_steps(history: History, steps: int) -> CheckResult:
             Measurement("best mAP50-95", _best(history), threshold=LIMITS.unlearnt, n=history.size),
         ),
         remedies=(
-            longer_schedule(max(100, math.ceil(history.size * 2 * LIMITS.steps / max(steps, 1)))),
-            Remedy(
-                "Use a smaller batch", "More steps an epoch; the frameworks add up to 64 images a step.", {"nbs": 16}
-            ),
+            longer_schedule(epochs, _patience(run, epochs)),
+            *shorter,
         ),
         effect=float(steps),
         n=history.size,
@@ -169,19 +221,18 @@ def _unlearnt_so_far(history: History) -> bool:
     return _best(history) < LIMITS.unlearnt
 
 
-def _beginning(history: History) -> CheckResult:
+def _beginning(run: RunFacts, history: History) -> CheckResult:
     return found(
         CAUSE,
         "major",
-        f"After {history.size} epochs the model has hardly begun to learn",
-        "mAP is near 0. A network with a new head, and all the more one from scratch, needs more epochs than "
-        "this before "
-        "anything can be said about it.",
+        f"After {counted(history.size, 'epoch')} the model has hardly begun to learn",
+        f"No {metric_word(history)} to speak of. A network with a new head, and all the more one from scratch, needs "
+        "more epochs than this before anything can be said about it.",
         evidence=(
             Measurement("epochs run", history.size, threshold=LIMITS.few_epochs, source=history.place(-1)),
             Measurement(f"best {history.metric_name}", round(_best(history), 5), LIMITS.unlearnt, n=history.size),
         ),
-        remedies=(longer_schedule(100),),
+        remedies=(longer_schedule(100, _patience(run, 100)),),
         effect=float(history.size),
         n=history.size,
     )
@@ -194,7 +245,7 @@ def _few_rows(history: History, target: int) -> CheckResult:
     return found(
         CAUSE,
         "minor",
-        f"The run had only {history.size} epochs",
+        f"The run had only {counted(history.size, 'epoch')}",
         "So few rows can't show whether the model has finished learning, and few trainings have by then.",
         evidence=(
             Measurement("epochs run", history.size, threshold=LIMITS.rows_to_judge, source=history.place(-1)),
@@ -227,6 +278,20 @@ def _law(history: History) -> PowerLaw | None:
     return fit_power_law(history.epochs[usable], history.metric[usable])
 
 
+def _of_any_head(run: RunFacts, history: History) -> CheckResult:
+    """By the boxes; where they have levelled off, by the masks or keypoints that the model is trained for as well."""
+    boxes = _trend(run, history)
+    if boxes.finding is not None:
+        return boxes
+    for name in FURTHER_METRICS:
+        further = judged_by(history, name)
+        if further is not None and np.isfinite(further.metric).sum() >= 3:
+            result = _trend(run, further)
+            if result.finding is not None:
+                return result
+    return boxes
+
+
 def _trend(run: RunFacts, history: History) -> CheckResult:
     finite = np.isfinite(history.metric)
     epochs, metric = history.epochs[finite], history.metric[finite]
@@ -248,7 +313,7 @@ def _trend(run: RunFacts, history: History) -> CheckResult:
         return found(
             CAUSE,
             "major" if interval[0] >= LIMITS.gain else "minor",
-            "The model was still improving when training ended",
+            f"The model was still improving when training ended{_of_what(history)}",
             f"The second half of the epochs brought {last:.3f}, and the best row is epoch {best_at:g} of {reached:g}. "
             f"{target} epochs are projected to add {gain:.3f} (by the {method}). This is an extrapolation, not a "
             "measurement.",
@@ -260,8 +325,8 @@ def _trend(run: RunFacts, history: History) -> CheckResult:
                     "best epoch", int(best_at), source=history.place(int(np.flatnonzero(finite)[metric.argmax()]))
                 ),
             ),
-            impact=Impact("lowers", gain, interval, "observational", history.metric_name or "map50_95"),
-            remedies=(longer_schedule(target),),
+            impact=Impact("lowers", gain, interval, "observational", _metric(history)),
+            remedies=(longer_schedule(target, _patience(run, target)),),
             effect=gain,
             ci95=interval,
             n=int(metric.size),
@@ -269,15 +334,32 @@ def _trend(run: RunFacts, history: History) -> CheckResult:
         )
     if metric.size < LIMITS.rows_to_judge and run.status != "early_stopped":
         return _few_rows(history, target)
+    untold = ""
+    if gain >= LIMITS.gain:
+        untold = (
+            f" That doesn't stand out from the noise of {noise:.3f} from epoch to epoch, so that it is not counted."
+            if last <= LIMITS.noise * noise
+            else " The end lies below an earlier best, so that it is not counted."
+        )
     ended = "ended by its early-stopping rule" if run.status == "early_stopped" else "ran its schedule"
     return passed(
         CAUSE,
         f"The run {ended} ({reached:g} epochs); {target} epochs are projected to add {gain:.3f} "
-        f"(by the {method}), with the best row at epoch {best_at:g}.",
+        f"(by the {method}), with the best row at epoch {best_at:g}.{untold}",
         effect=gain,
         ci95=interval,
         n=int(metric.size),
     )
+
+
+def _metric(history: History) -> str:
+    """As the report names it: `pose_map50_95` of keypoints."""
+    return (history.metric_name or "map50_95").replace("/", "_")
+
+
+def _of_what(history: History) -> str:
+    part = (history.metric_name or "").partition("/")
+    return f", by its {'keypoints' if part[0] == 'pose' else 'masks'}" if part[1] else ""
 
 
 def _ends_at_its_best(metric: Series, noise: float) -> bool:

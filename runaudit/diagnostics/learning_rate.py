@@ -12,13 +12,20 @@ from runaudit.diagnostics.evidence import Check, CheckResult, Evidence, Impact, 
 from runaudit.diagnostics.fitted import fits_training_images
 from runaudit.diagnostics.history import History, history_of
 from runaudit.diagnostics.more_epochs import Gain, gain_of_a_usual_rate, last_doubling
-from runaudit.diagnostics.remedies import cosine_annealing, longer_warmup, lower_learning_rate, reduce_on_plateau
+from runaudit.diagnostics.remedies import (
+    cosine_annealing,
+    longer_warmup,
+    lower_rate,
+    proposed_rate,
+    reduce_on_plateau,
+)
 from runaudit.diagnostics.robust import noise_sigma
 from runaudit.diagnostics.schedule import DEFAULT_RATE, Schedule, schedule_of
 from runaudit.diagnostics.stability import LIMITS as STABILITY
 from runaudit.diagnostics.stability import Stability, stability_of
 from runaudit.diagnostics.stability import Thresholds as StabilityThresholds
 from runaudit.diagnostics.thresholds import threshold
+from runaudit.diagnostics.wording import metric_word
 from runaudit.runs.facts import RunFacts
 
 CAUSE: Final = "learning_rate"
@@ -135,7 +142,11 @@ def _quiet(history: History, schedule: Schedule, stability: Stability) -> CheckR
             n=history.size,
         )
     usual = f", {schedule.times_usual:.2g} times the usual rate of {schedule.effective}" if schedule.times_usual else ""
-    noise = f"; mAP's noise is {stability.oscillation:.1%} of its best" if stability.oscillation is not None else ""
+    noise = (
+        f"; {metric_word(history)}'s noise is {stability.oscillation:.1%} of its best"
+        if stability.oscillation is not None
+        else ""
+    )
     auto = " (optimizer=auto chose it)" if schedule.automatic else ""
     return passed(
         CAUSE,
@@ -164,18 +175,9 @@ def _rate_place(history: History) -> str:
     return history.place(int(after[0]) if after.size else 0)
 
 
-def _remedies(run: RunFacts, schedule: Schedule, *, rate: float | None = None) -> tuple[Remedy, ...]:
-    usual = schedule.usual or DEFAULT_RATE
-    # Where the usual rate itself was too much, a third of what was used is the next to try (B6: a tenth to a third).
-    proposal = rate if rate is not None else min(usual, (schedule.peak or schedule.asked_rate or usual) * 0.3)
-    proposal = float(f"{proposal:.2g}")
-    optimizer = schedule.effective or "SGD"
-    return (
-        lower_learning_rate(proposal, optimizer, automatic=schedule.automatic),
-        cosine_annealing(proposal, run.epochs_planned or 100),
-        longer_warmup(5.0),
-        reduce_on_plateau(),
-    )
+def _remedies(run: RunFacts, schedule: Schedule) -> tuple[Remedy, ...]:
+    anneal = () if schedule.cosine else (cosine_annealing(proposed_rate(schedule), run.epochs_planned or 100),)
+    return (lower_rate(schedule), *anneal, longer_warmup(5.0), reduce_on_plateau())
 
 
 def _diverged(run: RunFacts, history: History, schedule: Schedule, stability: Stability) -> CheckResult:
@@ -211,7 +213,7 @@ def _metric(history: History) -> str:
     return history.metric_name or "map50_95"
 
 
-_LATE: Final = "Most of mAP came only as the rate fell: while it was high, the model learnt little."
+_LATE: Final = "Most of what the model learnt came only as the rate fell: while it was high, it learnt little."
 _UNFITTED: Final = "The model doesn't do well even on the images that it was trained on, as after such a rate."
 
 
@@ -290,7 +292,7 @@ def _too_low(
             if unfitted
             else "The curve is level, so that it doesn't tell what that costs."
             if gain is None
-            else "mAP still rose at the end."
+            else f"{metric_word(history)} still rose at the end."
         ),
         evidence=(
             *_rate_evidence(history, schedule)[:1],
@@ -318,7 +320,11 @@ def _too_low(
 
 def _unstable(run: RunFacts, history: History, schedule: Schedule, stability: Stability) -> CheckResult:
     spiky = stability.spikes >= LIMITS.spikes
-    what = f"{stability.spikes} spikes of the training loss" if spiky else "mAP oscillates from epoch to epoch"
+    what = (
+        f"{stability.spikes} spikes of the training loss"
+        if spiky
+        else f"{metric_word(history)} oscillates from epoch to epoch"
+    )
     falls = stability.noise_follows_rate
     return found(
         CAUSE,

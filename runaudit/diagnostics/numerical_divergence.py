@@ -9,12 +9,16 @@ import numpy as np
 
 from runaudit.diagnostics.answers import found, not_run, passed, why_absent
 from runaudit.diagnostics.evidence import Check, CheckResult, Evidence, Impact, Measurement, Remedy
+from runaudit.diagnostics.hardware_remedies import without_half_precision
 from runaudit.diagnostics.history import History, history_of
+from runaudit.diagnostics.remedies import lower_rate
+from runaudit.diagnostics.schedule import schedule_of
 from runaudit.diagnostics.stability import LIMITS as STABILITY
 from runaudit.diagnostics.stability import Stability, stability_of
 from runaudit.diagnostics.stability import Thresholds as StabilityThresholds
 from runaudit.diagnostics.thresholds import threshold
-from runaudit.runs.facts import CheckpointFacts, Column
+from runaudit.diagnostics.wording import metric_word
+from runaudit.runs.facts import CheckpointFacts, Column, RunFacts
 
 CAUSE: Final = "numerical_divergence"
 
@@ -33,21 +37,19 @@ class Thresholds:
 
 LIMITS = Thresholds()
 
-REMEDIES = (
-    Remedy(
-        "Train without mixed precision, or with bfloat16",
-        "Half precision overflows at 65504; GTX 16xx cards are known for it (ultralytics issues 1148, 5294).",
-        {"amp": False},
-    ),
-    Remedy("Lower the learning rate", "Steps that are too large are the other usual cause.", {"lr0": 0.001}),
-    Remedy("Warm up for longer", "Most overflows happen in the first epochs.", {"warmup_epochs": 5.0}),
-)
+
+def _remedies(run: RunFacts, history: History | None) -> tuple[Remedy, ...]:
+    return (
+        without_half_precision(run),
+        lower_rate(schedule_of(run, history)),
+        Remedy("Warm up for longer", "Most overflows happen in the first epochs.", {"warmup_epochs": 5.0}),
+    )
 
 
 def examine(evidence: Evidence) -> CheckResult:  # noqa: PLR0911 - one answer a case
     history, checkpoint = history_of(evidence.run), evidence.run.checkpoint
     if checkpoint is not None and checkpoint.nonfinite_tensors:
-        return _weights(checkpoint)
+        return _weights(evidence.run, checkpoint)
     if history is None:
         if checkpoint is None or checkpoint.problem is not None:
             return not_run(CAUSE, why_absent(evidence, "curves"))
@@ -55,17 +57,17 @@ def examine(evidence: Evidence) -> CheckResult:  # noqa: PLR0911 - one answer a 
     stability = stability_of(history)
     train = _nonfinite(history, history.curves.train_losses)
     if train:
-        return _training(history, stability, train)
+        return _training(evidence.run, history, stability, train)
     collapsed = (
         stability.best_metric >= LIMITS.learnt
         and (stability.metric_left or 1.0) < LIMITS.collapse
         and (stability.loss_ratio or 0.0) > STABILITY.loss_ratio
     )
     if collapsed:
-        return _collapse(history, stability)
+        return _collapse(evidence.run, history, stability)
     validation = _nonfinite(history, history.curves.val_losses)
     if validation:
-        return _validation(history, validation)
+        return _validation(evidence.run, history, validation)
     seen = "Losses are finite in every row"
     weights = " and so are the weights." if _readable(checkpoint) else "; the weights could not be looked at."
     return passed(CAUSE, seen + weights, effect=0.0, n=history.size)
@@ -86,7 +88,7 @@ def _nonfinite(history: History, losses: dict[str, Column]) -> dict[str, list[in
     return found_rows
 
 
-def _weights(checkpoint: CheckpointFacts) -> CheckResult:
+def _weights(run: RunFacts, checkpoint: CheckpointFacts) -> CheckResult:
     count = len(checkpoint.nonfinite_tensors)
     return found(
         CAUSE,
@@ -96,24 +98,34 @@ def _weights(checkpoint: CheckpointFacts) -> CheckResult:
         evidence=(
             Measurement("tensors that are not finite", count, 0, n=checkpoint.tensors, source=checkpoint.source),
         ),
-        remedies=REMEDIES,
+        remedies=_remedies(run, None),
         effect=float(count),
         n=checkpoint.tensors,
     )
 
 
-def _training(history: History, stability: Stability, rows: dict[str, list[int]]) -> CheckResult:
+def _training(run: RunFacts, history: History, stability: Stability, rows: dict[str, list[int]]) -> CheckResult:
     first = min(indices[0] for indices in rows.values())
     affected = sorted({index for indices in rows.values() for index in indices})
     lasting = history.size - 1 in affected
     useless = stability.best_metric < LIMITS.usable
+    earlier = history.metric[:first]
+    before = float(np.nanmax(earlier)) if np.isfinite(earlier).any() else 0.0
+    best = history.epochs[stability.best_index if stability.best_index is not None else -1]
+    word = metric_word(history)
     return found(
         CAUSE,
         "critical" if useless else "major",
         f"The training loss is NaN or infinite from epoch {history.epochs[first]:g}",
         f"{', '.join(sorted(rows))} in {len(affected)} of {history.size} epochs"
         + (", to the end. " if lasting else "; it recovered. ")
-        + ("No epoch reached a usable mAP." if useless else f"The best row before it has {stability.best_metric:.3g}."),
+        + (
+            f"No epoch reached a usable {word}."
+            if useless
+            else f"The best row before it has {before:.3g}."
+            if before >= stability.best_metric
+            else f"The best row before it has {before:.3g}, that of all, epoch {best:g}, {stability.best_metric:.3g}."
+        ),
         evidence=(
             Measurement(
                 "first epoch with NaN or infinity",
@@ -124,7 +136,7 @@ def _training(history: History, stability: Stability, rows: dict[str, list[int]]
             Measurement("epochs with NaN or infinity", len(affected), threshold=0, n=history.size),
         ),
         impact=_drop(history, stability),
-        remedies=REMEDIES,
+        remedies=_remedies(run, history),
         effect=len(affected) / history.size,
         n=history.size,
     )
@@ -136,22 +148,22 @@ def _drop(history: History, stability: Stability) -> Impact:
     return Impact("lowers", value, None, "observational" if value else "none", history.metric_name or "map50_95")
 
 
-def _collapse(history: History, stability: Stability) -> CheckResult:
+def _collapse(run: RunFacts, history: History, stability: Stability) -> CheckResult:
     return found(
         CAUSE,
         "major",
-        f"mAP collapsed from {stability.best_metric:.3g} while the training loss exploded",
+        f"{metric_word(history)} collapsed from {stability.best_metric:.3g} while the training loss exploded",
         f"{stability.sentence()} No NaN was written: newer versions repeat such an epoch and mend the weights in "
         "silence.",
         evidence=stability.measurements(history),
         impact=_drop(history, stability),
-        remedies=REMEDIES,
+        remedies=_remedies(run, history),
         effect=stability.metric_left,
         n=history.size,
     )
 
 
-def _validation(history: History, rows: dict[str, list[int]]) -> CheckResult:
+def _validation(run: RunFacts, history: History, rows: dict[str, list[int]]) -> CheckResult:
     first = min(indices[0] for indices in rows.values())
     affected = {index for indices in rows.values() for index in indices}
     zero = all(
@@ -159,7 +171,9 @@ def _validation(history: History, rows: dict[str, list[int]]) -> CheckResult:
         for name in history.curves.val_losses
         if name not in rows
     )
-    only_cls = set(rows) == {"cls"} and len(history.curves.val_losses) > 1 and zero
+    # Where anything was found there are labels to find.
+    found_some = bool(np.isfinite(history.metric).any()) and float(np.nanmax(history.metric)) > 0
+    only_cls = set(rows) == {"cls"} and len(history.curves.val_losses) > 1 and zero and not found_some
     meaning = (
         "Only the class loss is affected and the others are 0: the signature of a validation split without any label "
         "(ultralytics issue 4805). See label_files."
@@ -181,7 +195,7 @@ def _validation(history: History, rows: dict[str, list[int]]) -> CheckResult:
                 source=history.place(first),
             ),
         ),
-        remedies=REMEDIES[:1] if not only_cls else (),
+        remedies=(without_half_precision(run),) if not only_cls else (),
         effect=len(affected) / history.size,
         n=history.size,
     )

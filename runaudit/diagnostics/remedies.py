@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from runaudit.diagnostics.evidence import Remedy
+from runaudit.diagnostics.schedule import DEFAULT_RATE, Schedule
+from runaudit.diagnostics.wording import counted
 
 COSINE_CODE = """\
 optimizer = torch.optim.SGD(model.parameters(), lr={rate:g}, momentum=0.937, nesterov=True)
@@ -33,6 +35,16 @@ def lower_learning_rate(rate: float, optimizer: str, *, automatic: bool) -> Reme
     )
 
 
+def lower_rate(schedule: Schedule) -> Remedy:
+    """A third of the rate in use, and no more than the usual one (diagnostics.md B6: a tenth to a third)."""
+    return lower_learning_rate(proposed_rate(schedule), schedule.effective or "SGD", automatic=schedule.automatic)
+
+
+def proposed_rate(schedule: Schedule) -> float:
+    usual = schedule.usual or DEFAULT_RATE
+    return float(f"{min(usual, (schedule.peak or schedule.asked_rate or usual) * 0.3):.2g}")
+
+
 def cosine_annealing(rate: float, epochs: int) -> Remedy:
     return Remedy(
         title="Anneal the learning rate with a cosine",
@@ -54,25 +66,29 @@ def reduce_on_plateau() -> Remedy:
 
 def longer_warmup(epochs: float) -> Remedy:
     return Remedy(
-        title=f"Warm up for {epochs:g} epochs",
+        title=f"Warm up for {counted(epochs, 'epoch')}",
         why="A rate that rises slowly lets batch norm and a new head settle before the first large steps.",
         patch={"warmup_epochs": epochs},
     )
 
 
-def longer_schedule(epochs: int) -> Remedy:
-    return Remedy(
-        title=f"Train again with a fresh schedule of {epochs} epochs",
-        why="Start anew from the original weights. Resuming goes on at the final rate lr0*lrf, which changes "
-        "next to nothing, and a longer schedule keeps the rate high for longer.",
-        patch={"epochs": epochs, "resume": False},
+def longer_schedule(epochs: int, patience: int | None = None) -> Remedy:
+    """`patience` is to be given where early stopping would end the longer schedule as well."""
+    patch: dict[str, object] = {"epochs": epochs, "resume": False}
+    why = (
+        "Start anew from the original weights. Resuming goes on at the final rate lr0*lrf, which changes "
+        "next to nothing, and a longer schedule keeps the rate high for longer."
     )
+    if patience is not None:
+        patch["patience"] = patience
+        why += " Without more patience early stopping would end it as it ended this one."
+    return Remedy(f"Train again with a fresh schedule of {counted(epochs, 'epoch')}", why, patch)
 
 
 def resume_interrupted(planned: int) -> Remedy:
     return Remedy(
         title="Resume the interrupted run",
-        why=f"The schedule of {planned} epochs is not over, so that the rate has not been annealed yet. last.pt still "
-        "holds the optimizer's state if the process was killed.",
+        why=f"The schedule of {counted(planned, 'epoch')} is not over, so that the rate has not been annealed yet. "
+        "last.pt still holds the optimizer's state if the process was killed.",
         patch={"resume": True},
     )

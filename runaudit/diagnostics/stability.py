@@ -10,6 +10,7 @@ from runaudit.diagnostics.evidence import Measurement
 from runaudit.diagnostics.history import History
 from runaudit.diagnostics.robust import noise_sigma, rolling_median, upward_spikes
 from runaudit.diagnostics.thresholds import threshold
+from runaudit.diagnostics.wording import metric_word
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,10 @@ LIMITS = Thresholds()
 class Stability:
     """`loss_ratio` is the median of the last three training losses over the lowest (median of three); `metric_left` the
     median of the last three values of mAP over the best; None where the series is missing or too short.
-    `drop` is best minus last. `lost`: the run never learnt anything though it had time to."""
+    `metric` is what the metric is called, `drop` is best minus last. `lost`: the run never learnt anything though it had
+    time to."""
 
+    metric: str
     best_metric: float
     best_index: int | None
     loss_ratio: float | None
@@ -73,7 +76,7 @@ class Stability:
         if self.loss_ratio is not None:
             parts.append(f"The last training losses are {self.loss_ratio:.2g} times their minimum.")
         if self.metric_left is not None and self.best_metric > 0:
-            parts.append(f"mAP ends at {self.metric_left:.0%} of its best, {self.best_metric:.3g}.")
+            parts.append(f"{self.metric} ends at {self.metric_left:.0%} of its best, {self.best_metric:.3g}.")
             if self.metric_left < LIMITS.metric_left:
                 parts.append(
                     "last.pt lost that; best.pt holds the best row, and what it would have become isn't known."
@@ -120,6 +123,7 @@ def stability_of(history: History) -> Stability:
     spikes, spike_at = _spikes(history)
     oscillation, follows = _oscillation(history, best)
     return Stability(
+        metric=metric_word(history),
         best_metric=best,
         best_index=best_index,
         loss_ratio=ratio,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from runaudit.diagnostics.evidence import CheckResult, Depth, Evidence, Finding, Impact
+from runaudit.diagnostics.evidence import METRIC_NAMES, CheckResult, Depth, Evidence, Finding, Impact
 from runaudit.diagnostics.policy import PolicyOutcome
 from runaudit.evaluation.facts import ClassificationFacts, EvaluationFacts, Interval
 
@@ -88,7 +88,7 @@ def _stake(impact: Impact, unmeasured: str) -> str:
         return "; what the model is worth can't be judged"
     if impact.value is None:
         return f"; the {unmeasured} at stake was not measured"
-    name = {"map50_95": "mAP50-95", "f1": "F1", "top1": "top-1 accuracy"}.get(impact.metric, impact.metric)
+    name = METRIC_NAMES.get(impact.metric, impact.metric)
     verb = "is not real" if impact.direction == "inflates" else "is at stake"
     return f"; {_value(impact.value, impact.ci95)} {name} {verb}"
 

@@ -8,6 +8,7 @@ from typing import Final
 
 from pydantic import JsonValue
 
+from runaudit.diagnostics.evidence import METRIC_NAMES
 from runaudit.reports.schema import (
     AnnotatorCensus,
     Dataset,
@@ -59,7 +60,7 @@ def stake(impact: Impact) -> str:
         return "the model's worth can't be judged"
     if impact.value is None:
         return "not measured"
-    name = {"map50_95": "mAP50-95", "f1": "F1", "top1": "top-1 accuracy"}.get(impact.metric, impact.metric)
+    name = METRIC_NAMES.get(impact.metric, impact.metric)
     verb = "not real" if impact.direction == "inflates" else "at stake"
     return f"{impact.value:.3f}{between(impact.ci95)} {name} {verb} ({impact.grade})"
 

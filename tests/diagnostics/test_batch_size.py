@@ -143,6 +143,27 @@ def test_epochs_without_a_step_are_seen_without_any_data():
     old = run.model_copy(update={"framework": "yolov5"})
     finding = examine(cases.curves_only(old)).finding
     assert finding is not None and finding.remedies[0].patch == {"batch_size": 16, "epochs": 1000}
+    usual = old.model_copy(update={"configuration": cases.run(arguments={"batch": 16}).configuration})
+    finding = examine(cases.curves_only(usual)).finding
+    assert finding is not None and finding.remedies[0].patch == {"epochs": 1000}, "a batch of 16 is no reason"
+
+
+def test_a_small_batch_and_epochs_without_a_step_get_remedies_that_agree():
+    held = np.arange(cases.EPOCHS) // 4 * 4
+    run = cases.run(cases.smooth()[held], val=cases.falling(seed=2)[held], arguments={"batch": 3, "nbs": 64})
+    finding = examine(cases.curves_only(run)).finding
+    assert finding is not None
+    patches = [remedy.patch for remedy in finding.remedies]
+    assert {"batch": 16} in patches and {"batch": 16, "nbs": 16} in patches
+    assert {"nbs": 64} not in patches, "64 were asked for; 21 batches of 3 are as near as can be"
+    few = cases.run(arguments={"batch": 2, "nbs": 16})
+    finding = examine(cases.curves_only(few)).finding
+    assert finding is not None and "Add up gradients to 64 images a step" in [item.title for item in finding.remedies]
+
+
+def test_one_image_is_one_image():
+    finding = examine(cases.curves_only(cases.run(arguments={"batch": 1}))).finding
+    assert finding is not None and finding.title == "Batch norm saw 1 image at a time"
 
 
 def test_a_single_epoch_that_repeats_is_nothing():

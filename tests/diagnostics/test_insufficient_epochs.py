@@ -117,6 +117,57 @@ def test_a_rate_that_rises_to_the_last_row_is_warmup_too():
     assert result.finding is not None and "warm-up" in result.finding.title
 
 
+def test_a_warmup_of_many_short_epochs_asks_for_far_more_than_it_had():
+    rate = np.linspace(0.0, 2e-4, 35)
+    run = cases.run(np.full(35, 0.002), rate=rate, planned=100, status="early_stopped", arguments={"patience": 20})
+    finding = examine(cases.curves_only(run)).finding
+    assert finding is not None and "after 35 epochs the learning rate still rose" in finding.title
+    assert finding.remedies[0].patch == {"epochs": 350, "resume": False, "patience": 175}
+    assert finding.evidence[0].name == "last learning rate" and finding.evidence[0].threshold is None
+    assert {"batch": 4, "nbs": 4, "warmup_epochs": 1.0} in [remedy.patch for remedy in finding.remedies]
+    old = run.model_copy(update={"framework": "yolov5"})
+    finding = examine(cases.curves_only(old)).finding
+    assert finding is not None and len(finding.remedies) == 1, "YOLOv5 has no nbs to set"
+
+
+def test_one_epoch_is_one_epoch():
+    finding = examine(cases.curves_only(cases.run(cases.smooth(1)))).finding
+    assert finding is not None and finding.title.endswith("after 1 epoch")
+
+
+def test_a_metric_at_its_ceiling_has_nothing_to_lose_by_an_interruption():
+    perfect = cases.run(np.full(5, 0.995), planned=50, status="interrupted")
+    assert examine(cases.curves_only(perfect)).outcome == "warned"
+    assert examine(cases.curves_only(cases.run(np.full(5, 0.9), planned=50, status="interrupted"))).outcome == "failed"
+
+
+def test_keypoints_that_still_improve_are_found_though_the_boxes_have_levelled_off():
+    run = cases.run(cases.smooth(60))
+    assert run.curves is not None
+    level, rising = run.curves.metrics["map50_95"], tuple(logarithmic(60))
+    pose = cases.with_curves(run, metrics={"map50_95": level, "pose/map50_95": rising})
+    finding = examine(cases.curves_only(pose)).finding
+    assert finding is not None and finding.title.endswith("by its keypoints")
+    assert finding.impact.metric == "pose_map50_95"
+    both = cases.with_curves(run, metrics={"map50_95": level, "mask/map50_95": level})
+    assert examine(cases.curves_only(both)).outcome == "passed"
+
+
+def test_a_longer_schedule_of_a_run_that_early_stopping_ended_takes_more_patience():
+    metric = logarithmic(60)
+    run = cases.run(metric, planned=100, status="early_stopped", arguments={"patience": 5})
+    finding = examine(cases.curves_only(run)).finding
+    assert finding is not None
+    assert finding.remedies[0].patch == {"epochs": 200, "resume": False, "patience": 100}
+
+
+def test_a_projected_gain_that_is_not_counted_is_said_to_be_noise():
+    noisy = logarithmic(60) + 0.05 * np.random.default_rng(5).standard_normal(60)
+    result = examine(cases.curves_only(cases.run(np.clip(noisy, 0, 1))))
+    assert result.outcome == "passed" and result.effect is not None and result.effect >= 0.02
+    assert "noise of" in result.reason and "not counted" in result.reason
+
+
 def test_few_epochs_without_any_map_have_hardly_begun():
     result = examine(cases.curves_only(cases.run(np.zeros(20))))
     assert result.outcome == "failed"
@@ -135,6 +186,10 @@ def test_few_steps_explain_a_map_of_zero_in_many_epochs():
     evidence = replace(cases.curves_only(cases.run(np.full(60, 0.01))), dataset=cases.dataset(train=(16, 16)))
     result = examine(evidence)
     assert result.finding is not None and "optimizer steps" in result.finding.title
+    assert {"nbs": 16} in [remedy.patch for remedy in result.finding.remedies]
+    old = replace(evidence, run=evidence.run.model_copy(update={"framework": "yolov5"}))
+    finding = examine(old).finding
+    assert finding is not None and not any("nbs" in remedy.patch for remedy in finding.remedies)
 
 
 def test_no_metrics_are_inconclusive():

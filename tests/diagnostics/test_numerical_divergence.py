@@ -35,10 +35,33 @@ def test_a_validation_loss_of_nan_alone_is_a_symptom_of_half_precision():
 
 
 def test_an_infinite_class_loss_beside_zeros_points_to_missing_labels():
-    run = cases.run(val=np.zeros(cases.EPOCHS))
+    run = cases.run(np.zeros(cases.EPOCHS), val=np.zeros(cases.EPOCHS))
     run = cases.spoil(run, "val_losses", "cls", dict.fromkeys(range(100), float("inf")))
     result = examine(cases.curves_only(run))
     assert result.finding is not None and "without any label" in result.finding.explanation
+
+
+def test_a_run_that_finds_objects_has_labels_whatever_its_class_loss():
+    run = cases.run(val=np.zeros(cases.EPOCHS))
+    run = cases.spoil(run, "val_losses", "cls", dict.fromkeys(range(100), float("inf")))
+    assert "half precision" in examine(cases.curves_only(run)).finding.explanation
+
+
+def test_what_was_best_before_a_nan_that_passed_is_not_what_came_after():
+    rising = np.linspace(0.1, 0.5, 100)
+    run = cases.spoil(cases.run(rising), "train_losses", "box", dict.fromkeys(range(40, 43), float("nan")))
+    explanation = examine(cases.curves_only(run)).finding.explanation
+    assert "3 of 100 epochs; it recovered" in explanation
+    assert "best row before it has 0.258" in explanation and "epoch 100, 0.5" in explanation
+
+
+@pytest.mark.parametrize(("framework", "patch"), [("ultralytics", {"amp": False}), ("yolov5", {}), ("yolov9", {})])
+def test_half_precision_is_switched_off_as_the_framework_lets_it_be(framework: str, patch: dict[str, object]):
+    run = cases.spoil(cases.run(), "train_losses", "box", dict.fromkeys(range(40, 100), float("nan")))
+    run = run.model_copy(update={"framework": framework})
+    first, rate, _ = examine(cases.curves_only(run)).finding.remedies
+    assert first.patch == patch and (bool(patch) or "check_amp" in (first.code or ""))
+    assert rate.patch == {"lr0": 0.003}, "below the rate in use"
 
 
 def test_an_empty_cell_is_missing_and_not_nan():

@@ -84,7 +84,7 @@ def out_of_memory() -> tuple[Remedy, ...]:
 
 
 def half_precision_lost() -> tuple[Remedy, ...]:
-    return (hardware_limits.without_half_precision(),)
+    return (hardware_limits.without_half_precision(cases.run()),)
 
 
 def small_batch() -> tuple[Remedy, ...]:
