@@ -48,6 +48,9 @@ Audits finished YOLO training runs: re-validates the model, says why it fails va
 
 Send a run with `POST /v1/audits`, poll or wait on `GET /v1/audits/{id}`, read `GET /v1/audits/{id}/report`.
 Errors are problem documents (RFC 9457) with a stable `code`. Ids are UUIDs of version 7, times are UTC.
+
+Every answer has an `X-Request-ID`, yours if you send one, by which the logs are searched. Whatever knows its caller
+tells by `RateLimit-Policy` and `RateLimit` what may follow; 429 and 503 say by `Retry-After` when.
 """
 
 

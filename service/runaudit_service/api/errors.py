@@ -19,6 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from runaudit.errors import RunauditError
+from runaudit_service.api.response_headers import CHALLENGE, TRY_AGAIN, Headers
 
 logger = logging.getLogger(__name__)
 
@@ -199,14 +200,24 @@ def invalid_body(error: ValidationError) -> ApiError:
     return invalid(errors)
 
 
-def responses(*statuses: int, answers: Mapping[int, dict[str, Any]] | None = None) -> dict[int | str, dict[str, Any]]:
-    """The `responses` of an endpoint for OpenAPI: its `answers`, and problems of these statuses."""
+def responses(
+    *statuses: int,
+    answers: Mapping[int, dict[str, Any]] | None = None,
+    problems_with: Mapping[int, Headers] | None = None,
+) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of an endpoint for OpenAPI: its `answers`, and problems of these statuses.
+
+    `problems_with`: headers of problems, beside those that each problem of its status has.
+    """
     content = {PROBLEM_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    headers = {401: CHALLENGE, 429: TRY_AGAIN, 503: TRY_AGAIN} | dict(problems_with or {})
     described: dict[int | str, dict[str, Any]] = {}
     described.update((answers or {}).items())
     # Whatever knows its caller counts it.
     for status in sorted({*statuses, 429} if 401 in statuses else statuses):
         described[status] = {"description": HTTPStatus(status).phrase, "content": content}
+        if status in headers:
+            described[status]["headers"] = headers[status]
     return described
 
 

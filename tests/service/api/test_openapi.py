@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 import json
 import re
 from collections.abc import Iterator
@@ -23,12 +25,25 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from runaudit_service.api import openapi
+from runaudit_service.api.app import create_app
+from runaudit_service.store.settings import Settings
 from runaudit_service.store.webhooks import EVENT_TYPES
 from tests.service.clients import Api
 from tests.service.live import Live, live
 
 COMMITTED = Path(__file__).parents[3] / "openapi" / "openapi.json"
+# Headers that a client acts on. Two more come with every answer, so that the document's preface tells of them.
+ACTED_ON = {
+    *("retry-after", "location", "etag", "www-authenticate", "idempotency-replayed", "content-disposition"),
+    *("upload-offset", "upload-length", "upload-complete"),
+}
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
+
+
+def undescribed(told: dict[str, Any], response: Any) -> set[str]:
+    """Headers of an answer that a client should know of, and that the operation's responses don't tell."""
+    described = {name.lower() for name in told[str(response.status_code)].get("headers", {})}
+    return {name.lower() for name in response.headers} & ACTED_ON - described
 
 
 def operations(app: FastAPI) -> list[dict[str, Any]]:
@@ -133,6 +148,49 @@ def operation_labels() -> list[str]:
     return [f"{method.upper()} {path}" for path, item in paths.items() for method in item]
 
 
+def test_headers_that_clients_act_on_are_described(api: Api, settings: Settings, runner: asyncio.Runner) -> None:
+    """Those of answers that generated requests don't get."""
+
+    def told(operation: str) -> dict[str, Any]:
+        (found,) = (one["responses"] for one in operations(api.app) if one["operationId"] == operation)
+        return dict(found)
+
+    key = {"Idempotency-Key": "described"}
+    audit = api.post("/v1/audits", files={"artifact": ("run.zip", b"described")}, headers=key)
+    again = api.post("/v1/audits", files={"artifact": ("run.zip", b"described")}, headers=key)
+    assert again.headers["Idempotency-Replayed"] == "true"
+    place = audit.headers["Location"]
+    known = {"If-None-Match": audit.headers["ETag"]}
+    generic = {"artifact_url": "https://files.example.org/described.zip"}
+    upload = api.post("/v1/uploads", json={"length": 4})
+    piece = {"headers": {"Upload-Offset": "2"}, "content": b"xx"}
+    exhausted = Api(create_app(settings.model_copy(update={"requests_per_minute": 1})), runner, None)
+    exhausted.http.headers = api.http.headers
+    exhausted.get(place)
+    for operation, status, response in (
+        ("create_audit", 202, audit),
+        ("create_audit", 202, again),
+        ("get_audit", 200, api.get(place)),
+        ("get_audit", 304, api.get(place, headers=known)),
+        ("get_audit", 401, api.with_key(None).get(place)),
+        ("get_audit", 429, exhausted.get(place)),
+        ("change_audit", 200, api.request("PATCH", place, json={"run_name": "x"})),
+        ("rerun_audit", 202, api.post(f"{place}/rerun")),
+        ("receive_event", 202, api.post("/v1/hooks/generic", json=generic, headers={"Idempotency-Key": "e"})),
+        ("receive_event", 202, api.post("/v1/hooks/generic", json=generic, headers={"Idempotency-Key": "e"})),
+        ("create_upload", 201, upload),
+        ("append_to_upload", 409, api.request("PATCH", upload.headers["Location"], **piece)),
+        ("get_upload_offset", 200, api.request("HEAD", upload.headers["Location"])),
+        ("has_artifact", 200, api.request("HEAD", f"/v1/artifacts/{hashlib.sha256(b'described').hexdigest()}")),
+    ):
+        assert response.status_code == status, (operation, response.text)
+        assert not undescribed(told(operation), response), operation
+    away = Api(create_app(settings.model_copy(update={"broker_url": "redis://127.0.0.1:1"})), runner, None)
+    assert not undescribed(told("get_readiness"), away.get("/readyz"))
+    preface = api.app.openapi()["info"]["description"]
+    assert all(f"`{name}`" in preface for name in ("RateLimit", "RateLimit-Policy", "X-Request-ID"))
+
+
 @pytest.mark.slow  # some hundred generated requests, good and bad, over sockets
 @pytest.mark.parametrize("label", operation_labels())
 def test_the_service_does_what_the_document_says(running: Live, label: str) -> None:
@@ -147,6 +205,7 @@ def test_the_service_does_what_the_document_says(running: Live, label: str) -> N
     )
     def call(case: schemathesis.Case) -> None:
         response = case.call_and_validate(headers=running.headers, checks=CHECKS)
+        assert not undescribed(told, response)
         if response.status_code >= 400 and method != "HEAD":
             problem = response.json()
             assert problem["code"] in told[str(response.status_code)]["content"]["application/problem+json"]["examples"]

@@ -11,6 +11,7 @@ from runaudit_service.api.artifacts.repository import ArtifactRepository
 from runaudit_service.api.auth import Writer
 from runaudit_service.api.errors import NotFoundError, responses
 from runaudit_service.api.resources import Shared
+from runaudit_service.api.response_headers import DIGEST_TAG
 from runaudit_service.store.blobs import SHA256
 
 router = APIRouter(prefix="/v1/artifacts", tags=["uploads"])
@@ -23,7 +24,9 @@ _DIGEST: Final = {"pattern": f"^{SHA256.pattern}$"}
     operation_id="has_artifact",
     summary="Whether this artifact is here already",
     response_class=Response,
-    responses=responses(401, 403, 404, 503, answers={200: {"description": "It is: name it by its digest"}}),
+    responses=responses(
+        401, 403, 404, 503, answers={200: {"description": "It is: name it by its digest", "headers": DIGEST_TAG}}
+    ),
 )
 async def has_artifact(
     caller: Writer, shared: Shared, sha256: Annotated[str, Path(json_schema_extra=_DIGEST)]

@@ -16,6 +16,7 @@ from runaudit_service.api.auth import Writer
 from runaudit_service.api.bodies import read_json
 from runaudit_service.api.errors import ApiError, InvalidRequestError, NotFoundError, responses
 from runaudit_service.api.resources import Shared
+from runaudit_service.api.response_headers import ASK_AGAIN, ETAG
 
 router = APIRouter(prefix="/v1/audits", tags=["audits"])
 
@@ -52,7 +53,10 @@ _BODY: Final[dict[str, Any]] = {
     summary="Change an audit's name and labels",
     response_model=AuditBody,
     openapi_extra=_BODY,
-    responses=responses(400, 401, 403, 404, 412, 415, 422, 503),
+    responses=responses(
+        *(400, 401, 403, 404, 412, 415, 422, 503),
+        answers={200: {"description": "The audit as it is now", "headers": ETAG | ASK_AGAIN}},
+    ),
 )
 async def change_audit(
     request: Request,

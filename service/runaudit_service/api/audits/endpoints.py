@@ -25,15 +25,13 @@ from runaudit_service.api.idempotency import Answer, IdempotencyHeader, claimed
 from runaudit_service.api.limits.quotas import require_place_in_queue, storage_kept
 from runaudit_service.api.multipart import MULTIPART_TYPE, Submission, read_submission
 from runaudit_service.api.resources import Resources, Shared
+from runaudit_service.api.response_headers import ASK_AGAIN, ETAG, REPLAYED, TRY_AGAIN, location
 from runaudit_service.api.webhooks.addresses import require_allowed
 from runaudit_service.store.blobs import BUFFER_BYTES
 
 router = APIRouter(prefix="/v1/audits", tags=["audits"])
 
-_AUDIT_HEADERS: Final[dict[str, Any]] = {
-    "Location": {"schema": {"type": "string"}, "description": "where the audit is"},
-    "Retry-After": {"schema": {"type": "integer"}, "description": "seconds; absent once the audit has ended"},
-}
+_AUDIT_HEADERS: Final = location("where the audit is") | ETAG | ASK_AGAIN
 _BODY: Final[dict[str, Any]] = {
     "requestBody": {
         "required": True,
@@ -93,13 +91,14 @@ AuditId = Annotated[uuid.UUID, Depends(_audit_id)]
         503,
         507,
         answers={
-            202: {"description": "Queued", "headers": _AUDIT_HEADERS},
+            202: {"description": "Queued", "headers": _AUDIT_HEADERS | REPLAYED},
             200: {
                 "description": "The same was audited before: that audit",
                 "model": AuditBody,
-                "headers": _AUDIT_HEADERS,
+                "headers": _AUDIT_HEADERS | REPLAYED,
             },
         },
+        problems_with={409: TRY_AGAIN},
     ),
 )
 async def create_audit(
@@ -163,9 +162,9 @@ async def create_audit(
         answers={
             200: {
                 "description": "The audit; a failed one tells why in `error`",
-                "headers": {"ETag": {"schema": {"type": "string"}}, "Retry-After": _AUDIT_HEADERS["Retry-After"]},
+                "headers": ETAG | ASK_AGAIN,
             },
-            304: {"description": "Unchanged since the version of If-None-Match"},
+            304: {"description": "Unchanged since the version of If-None-Match", "headers": ETAG | ASK_AGAIN},
         },
     ),
 )

@@ -29,6 +29,7 @@ from runaudit_service.api.idempotency import Answer, IdempotencyHeader, claimed
 from runaudit_service.api.limits.quotas import require_place_in_queue
 from runaudit_service.api.multipart import Submission
 from runaudit_service.api.resources import Resources, Shared
+from runaudit_service.api.response_headers import REPLAYED, TRY_AGAIN, location
 from runaudit_service.api.webhooks.addresses import require_allowed
 
 router = APIRouter(prefix="/v1/hooks", tags=["hooks"])
@@ -40,9 +41,14 @@ _MLFLOW_SIGNATURE: Final = APIKeyHeader(
     auto_error=False,
 )
 _ANSWERS: Final[dict[int, dict[str, Any]]] = {
-    202: {"description": "An audit is queued", "headers": {"Location": {"schema": {"type": "string"}}}},
-    200: {"description": "The same came before, or there is nothing to audit", "model": HookBody},
+    202: {"description": "An audit is queued", "headers": location("where the audit is")},
+    200: {
+        "description": "The same came before, or there is nothing to audit",
+        "model": HookBody,
+        "headers": location("where the audit is, if there is one"),
+    },
 }
+_REPLAYED_ANSWERS: Final = {status: one | {"headers": one["headers"] | REPLAYED} for status, one in _ANSWERS.items()}
 
 
 @dataclass(frozen=True)
@@ -122,7 +128,9 @@ async def receive_mlflow(
     status_code=202,
     response_model=HookBody,
     openapi_extra=documented(GenericEvent),
-    responses=responses(400, 401, 403, 404, 409, 413, 415, 422, 429, 503, answers=_ANSWERS),
+    responses=responses(
+        *(400, 401, 403, 404, 409, 413, 415, 422, 429, 503), answers=_REPLAYED_ANSWERS, problems_with={409: TRY_AGAIN}
+    ),
 )
 async def receive_event(
     request: Request,

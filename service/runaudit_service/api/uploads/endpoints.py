@@ -14,6 +14,7 @@ from runaudit_service.api.bodies import documented, read_json
 from runaudit_service.api.errors import responses
 from runaudit_service.api.limits.quotas import storage_kept
 from runaudit_service.api.resources import Shared
+from runaudit_service.api.response_headers import TRY_AGAIN, location
 from runaudit_service.api.uploads.errors import (
     COMPLETE_HEADER,
     LENGTH_HEADER,
@@ -78,7 +79,7 @@ UploadId = Annotated[uuid.UUID, Depends(_upload_id)]
         answers={
             201: {
                 "description": "Begun",
-                "headers": {"Location": {"schema": {"type": "string"}, "description": "where to send the bytes"}},
+                "headers": location("where to send the bytes") | _STATE,
             }
         },
     ),
@@ -139,6 +140,7 @@ async def get_upload_offset(caller: Writer, upload_id: UploadId, shared: Shared)
         503,
         507,
         answers={204: {"description": "Written; more may follow, or it is complete", "headers": _STATE}},
+        problems_with={409: _STATE | TRY_AGAIN, 413: _STATE, 503: _STATE | TRY_AGAIN},
     ),
 )
 async def append_to_upload(
