@@ -119,6 +119,33 @@ def test_an_outage_of_the_bucket_costs_time_and_no_attempt(
     bell.close()
 
 
+def test_an_audit_of_a_damaged_artifact_ends(workplace: Workplace, bucket_server: BucketServer, tmp_path: Path) -> None:
+    settings = Settings(
+        database_url=workplace.database_url,
+        broker_url=workplace.broker_url,
+        data_dir=tmp_path,
+        blob_url=bucket_server.url(tmp_path.name),
+        blob_access_key=ACCESS_KEY,
+        blob_secret_key=SecretStr(SECRET_KEY),
+    )
+    bell = Bell(workplace.broker_url)
+    workshop = Workshop(workplace.engine, bell, settings)
+    content = curves_run()
+    submitted = rows.submit(workplace.engine, run_sha256=sha256(content).hexdigest(), max_attempts=2)
+    place = bucket_server.root / "blobs" / tmp_path.name / job_digest(content)
+    place.parent.mkdir(parents=True)
+    place.write_bytes(content[:-1] + b"?")
+
+    def has_ended() -> bool:
+        workshop.answer_bell("cpu")
+        return rows.audit_of(workplace.engine, submitted).state == "failed"
+
+    wait_until(has_ended)
+    audit = rows.audit_of(workplace.engine, submitted)
+    assert (audit.error or {}).get("code") == "artifact_damaged"
+    bell.close()
+
+
 def job_digest(content: bytes) -> str:
     digest = sha256(content).hexdigest()
     return f"{digest[:2]}/{digest}"

@@ -22,7 +22,7 @@ BATCH: Final = 100
 _KEY: Final = "hashtextextended('blob ' || :sha256, 0)"
 HOLD_BLOB: Final = text(f"SELECT pg_advisory_xact_lock_shared({_KEY})")
 """before a request looks whether a blob is there, or puts it there; at most as long as a blob is deleted"""
-_HAVE_ALONE: Final = text(f"SELECT pg_try_advisory_xact_lock({_KEY})")
+HAVE_ALONE: Final = text(f"SELECT pg_try_advisory_xact_lock({_KEY})")
 
 _RELEASED: Final = text(
     """
@@ -52,6 +52,7 @@ _KEEP_USED: Final = text(
 
 _TITLED: Final = text("SELECT EXISTS (SELECT FROM artifacts WHERE sha256 = :sha256 AND NOT id = ANY(:ids))")
 _FORGET: Final = text("DELETE FROM artifacts WHERE id = ANY(:ids)")
+IS_TITLED: Final = text("SELECT EXISTS (SELECT FROM artifacts WHERE sha256 = :sha256)")
 _UNTITLED: Final = text(
     """
     SELECT digest FROM unnest(CAST(:digests AS text[])) AS digest
@@ -82,6 +83,17 @@ def remove_untitled(engine: Engine, blobs: BlobStore, prefix: str, *, grace_seco
     return _remove_each(engine, blobs, digests[:BATCH], grace_seconds)
 
 
+def remove_refused(engine: Engine, blobs: BlobStore, sha256: str) -> None:
+    """Deletes a blob at once that was secured and then refused, if nobody has a title to it.
+
+    Raises OSError and BlobStoreError if it can't be; `remove_untitled` comes to it in the end.
+    """
+    with engine.begin() as connection:
+        alone = connection.execute(HAVE_ALONE, {"sha256": sha256}).scalar_one()
+        if alone and not connection.execute(IS_TITLED, {"sha256": sha256}).scalar_one():
+            blobs.remove(sha256)
+
+
 def _remove_each(engine: Engine, blobs: BlobStore, digests: Sequence[str], grace_seconds: float) -> int:
     """One that can't be deleted keeps none of the others, but for a store that does not answer; its error is raised in
     the end."""
@@ -98,7 +110,7 @@ def _remove_each(engine: Engine, blobs: BlobStore, digests: Sequence[str], grace
 
 def _remove(engine: Engine, blobs: BlobStore, sha256: str, grace_seconds: float) -> int:
     with engine.begin() as connection:
-        if not connection.execute(_HAVE_ALONE, {"sha256": sha256}).scalar_one():
+        if not connection.execute(HAVE_ALONE, {"sha256": sha256}).scalar_one():
             return 0
         unused = _unused_titles(connection, sha256, grace_seconds)
         last = not connection.execute(_TITLED, {"sha256": sha256, "ids": unused}).scalar_one()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 from redis import Redis
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
@@ -23,6 +24,7 @@ from runaudit_service.store.models import Tenant, new_id
 from runaudit_service.store.settings import Settings
 from runaudit_service.store.settings import settings as process_settings
 from runaudit_service.store.tenants import URL_FILE
+from tests.bucket_server import ACCESS_KEY, SECRET_KEY, BucketServer
 from tests.service.clients import Api, code_of
 from tests.service.conftest import Owner
 
@@ -148,6 +150,26 @@ def test_no_more_is_stored_than_may(api: Api, limited: Callable[..., None]) -> N
     assert api.post("/v1/uploads", json={"length": 300}).status_code == 201
     assert code_of(api.post("/v1/uploads", json={"length": 101})) == "storage_quota"
     assert api.submit(b"c" * 100).status_code == 202
+
+
+def test_nothing_of_what_was_refused_stays_in_a_bucket(
+    replica: Callable[..., Api], limited: Callable[..., None], bucket_server: BucketServer, tmp_path: Path
+) -> None:
+    """It is sent there before the transaction that may refuse it; a tenant would else store what it may not."""
+    limited(max_stored_bytes=1000)
+    api = replica(
+        blob_url=bucket_server.url(tmp_path.name), blob_access_key=ACCESS_KEY, blob_secret_key=SecretStr(SECRET_KEY)
+    )
+    kept = api.submit(b"kept")
+    assert kept.status_code == 202
+    here = [kept.json()["artifacts"][0]["sha256"]]
+    for content, order, code in (
+        (b"large" * 300, {}, "storage_quota"),
+        (b"other", {"project": "nowhere"}, "project_not_found"),
+        (b"kept", {"project": "nowhere"}, "project_not_found"),
+    ):
+        assert code_of(api.submit(content, **order)) == code
+        assert bucket_server.objects(tmp_path.name) == here
 
 
 def test_the_last_room_is_given_once_to_requests_of_one_moment(api: Api, limited: Callable[..., None]) -> None:

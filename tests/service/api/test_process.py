@@ -276,8 +276,10 @@ def test_no_connection_is_kept_for_ever_by_what_follows_its_answer(
 def test_who_was_refused_early_may_send_the_rest_and_go_on(
     fresh_postgres_url: str, valkey_url: str, tmp_path: Path
 ) -> None:
-    idle = {"RUNAUDIT_BODY_IDLE_SECONDS": "1"}
-    with live(fresh_postgres_url, valkey_url, tmp_path, **idle) as api, connected(api) as client:
+    with (
+        live(fresh_postgres_url, valkey_url, tmp_path, RUNAUDIT_BODY_IDLE_SECONDS="1") as api,
+        connected(api) as client,
+    ):
         size = 8 * MEBIBYTE
         client.sendall(b"POST /v1/audits HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % size)
         for _ in range(16):

@@ -23,6 +23,7 @@ from runaudit.file_locks import locked
 from runaudit_service.store.blobs import (
     ArtifactTooLargeError,
     Blob,
+    BlobDamagedError,
     BlobGoneError,
     BlobStore,
     BlobStoreError,
@@ -250,9 +251,47 @@ def test_a_copy_is_fetched_once_and_while_the_store_is_away_still_there(
 def test_a_copy_is_held_against_its_digest(bucket_server: BucketServer, bucket: BlobStore, tmp_path: Path) -> None:
     sha256 = asyncio.run(put(bucket, b"what was handed in")).sha256
     (bucket_server.root / "blobs" / tmp_path.name / sha256[:2] / sha256).write_bytes(b"what someone made it")
-    with pytest.raises(BlobStoreError, match="other bytes"):
+    with pytest.raises(BlobDamagedError):
         read(bucket, sha256)
     assert not list(tmp_path.rglob(f"*{sha256}-*")), "a half copy is left"
+
+
+def test_handing_it_in_again_mends_what_was_damaged(
+    bucket_server: BucketServer, bucket: BlobStore, tmp_path: Path
+) -> None:
+    sha256 = asyncio.run(put(bucket, b"what was handed in")).sha256
+    (bucket_server.root / "blobs" / tmp_path.name / sha256[:2] / sha256).write_bytes(b"as long: 18 bytes.")
+    with pytest.raises(BlobDamagedError):
+        read(bucket, sha256)
+
+    async def again() -> None:
+        async with bucket.writer(100) as writer:
+            await writer.write(b"what was handed in")
+            await writer.seal()
+            await writer.commit()
+
+    asyncio.run(again())
+    assert read(bucket, sha256) == b"what was handed in"
+
+
+def test_files_that_go_while_what_was_abandoned_is_looked_for_keep_nothing_else(
+    store: BlobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.spool.mkdir(parents=True)
+    for name in ("abandoned", "committed meanwhile"):
+        (store.spool / name).touch()
+        os.utime(store.spool / name, (0, 0))
+    listed = Path.iterdir
+
+    def changing(folder: Path) -> list[Path]:
+        found = sorted(listed(folder), reverse=True)
+        (store.spool / "committed meanwhile").unlink(missing_ok=True)
+        return found
+
+    monkeypatch.setattr(Path, "iterdir", changing)
+    store.remove_abandoned()
+    monkeypatch.undo()
+    assert left_in(store) == []
 
 
 def test_fetching_a_copy_stops_when_it_is_told_to(bucket: BlobStore, tmp_path: Path) -> None:

@@ -7,9 +7,11 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
@@ -17,6 +19,7 @@ from runaudit_service.store import fetched, queue
 from runaudit_service.store.blobs import Blob
 from runaudit_service.store.models import Artifact, Event, Job
 from runaudit_service.store.room import StorageQuotaError
+from tests.bucket_server import ACCESS_KEY, SECRET_KEY, BucketServer
 from tests.conftest import wait_until
 from tests.worker import rows
 from tests.worker.fetching.conftest import SECRET, Egress
@@ -144,6 +147,23 @@ def test_the_quota_of_the_tenant_is_kept_to(egress: Egress, authority: Authority
         assert Egress(egress.engine, egress.bell, just_enough).outcome(url) == {}
         # What is there already takes no more room.
         assert Egress(egress.engine, egress.bell, full).outcome(url) == {}
+
+
+def test_nothing_of_what_a_quota_refused_stays_in_a_bucket(
+    egress: Egress, authority: Authority, bucket_server: BucketServer, tmp_path: Path
+) -> None:
+    in_bucket = egress.settings.model_copy(
+        update={
+            "max_stored_bytes": len(RUN),
+            "blob_url": bucket_server.url(tmp_path.name),
+            "blob_access_key": ACCESS_KEY,
+            "blob_secret_key": SecretStr(SECRET_KEY),
+        }
+    )
+    with outside(reply(200, RUN), authority.tls) as server:
+        problem = Egress(egress.engine, egress.bell, in_bucket).outcome(here(server))
+    assert problem["code"] == "storage_quota"
+    assert bucket_server.objects(tmp_path.name) == []
 
 
 def test_the_last_room_is_given_once_to_workers_of_one_moment(egress: Egress) -> None:

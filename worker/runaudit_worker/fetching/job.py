@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ from sqlalchemy import Engine
 
 from runaudit.errors import CancelledError
 from runaudit_service.store import fetched
-from runaudit_service.store.blobs import BlobStore
+from runaudit_service.store.blobs import Blob, BlobStore, BlobStoreError
 from runaudit_service.store.queue import Claim
 from runaudit_service.store.remote_source import (
     BucketObject,
@@ -22,6 +23,8 @@ from runaudit_service.store.remote_source import (
     file_name,
     parse_source,
 )
+from runaudit_service.store.removal import remove_refused
+from runaudit_service.store.room import StorageQuotaError
 from runaudit_service.store.settings import Settings
 from runaudit_service.store.web_address import UrlNotAllowedError, WebAddress
 from runaudit_worker.fetching.bucket import BucketFetcher, Buckets
@@ -31,6 +34,8 @@ from runaudit_worker.fetching.mlflow import MlflowFetcher
 from runaudit_worker.fetching.web import WebFetcher
 from runaudit_worker.guarded import EgressError, EgressFailedError, EgressRefusedError, resolve
 from runaudit_worker.guarded.addresses import Resolver
+
+_log = logging.getLogger(__name__)
 
 STAGE: Final = "fetching"
 FIRST_RETRY_SECONDS: Final = 5.0
@@ -91,17 +96,29 @@ class Fetching:
                     code="digest_mismatch",
                 )
             sink.seal()
-            kept = fetched.put_in_place(
-                self._engine,
-                claim,
-                role=role,
-                blob=blob,
-                file_name=file_name(source),
-                place=sink.place,
-                max_stored_bytes=self._settings.max_stored_bytes,
-            )
+            try:
+                kept = fetched.put_in_place(
+                    self._engine,
+                    claim,
+                    role=role,
+                    blob=blob,
+                    file_name=file_name(source),
+                    place=sink.place,
+                    max_stored_bytes=self._settings.max_stored_bytes,
+                )
+            except StorageQuotaError:
+                self._take_back(blob)
+                raise
         if not kept:
             raise CancelledError("The job was lost while the artifact was fetched.")
+
+    def _take_back(self, blob: Blob) -> None:
+        """A tenant would else store what it may not, for as long as what has no title is kept."""
+        if self._blobs.has_what_is_secured:
+            try:
+                remove_refused(self._engine, self._blobs, blob.sha256)
+            except (OSError, BlobStoreError) as error:
+                _log.warning("a refused artifact stays for now: %s", error.__cause__ or error)
 
     def _bring(self, source: RemoteSource, sink: Sink, terms: Terms) -> None:
         match source:

@@ -13,6 +13,7 @@ from fastapi import APIRouter, BackgroundTasks, Depends, Path, Request
 from fastapi.responses import Response
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from runaudit_service.api.artifacts.refused import taken_back
 from runaudit_service.api.audits import representations, sources
 from runaudit_service.api.audits.glance import LOOKING, look
 from runaudit_service.api.audits.repository import AuditRecord
@@ -126,10 +127,12 @@ async def create_audit(
         path = None
         if order.data is not None and order.data.path is not None:
             path = await asyncio.to_thread(sources.data_path, order.data.path, shared.settings.data_root_dirs)
-        stored = {
-            cast("Role", "run" if name == "artifact" else name): Stored(await upload.writer.seal(), upload.file_name)
-            for name, upload in submission.files.items()
-        }
+        secured = await stack.enter_async_context(taken_back(shared))
+        stored: dict[Role, Stored] = {}
+        for name, upload in submission.files.items():
+            secured.append(await upload.writer.digest())
+            role = cast("Role", "run" if name == "artifact" else name)
+            stored[role] = Stored(await upload.writer.seal(), upload.file_name)
         if sources.names_what_is_here(order):
             # Before the transaction: a store that hangs must not keep the database's connections.
             await shared.blobs.reached()

@@ -16,7 +16,7 @@ import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from concurrent.futures import Executor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Final, Self
@@ -65,6 +65,16 @@ class BlobStoreError(RunauditError):
     title = "The artifact store does not answer"
 
 
+class BlobDamagedError(RunauditError):
+    """The store has other bytes under a blob's name than those that were put there."""
+
+    code = "artifact_damaged"
+    title = "The artifact is damaged"
+
+    def __init__(self, sha256: str) -> None:
+        super().__init__(f"The artifact {sha256} was damaged in the store. Hand it in again: that mends it.")
+
+
 @dataclass(frozen=True)
 class Blob:
     """Bytes in the store: their SHA-256 (64 lower-case hexadecimal digits) and their number."""
@@ -91,6 +101,8 @@ class BlobStore(ABC):
 
     look_again_seconds: ClassVar[float] = 0.0
     """how long whoever looks for many blobs time and again had better wait in between"""
+    has_what_is_secured: ClassVar[bool] = False
+    """whether a blob that was secured, and never placed, is here all the same: for `removal` to remove"""
 
     def __init__(self, spool: Path, reserve_bytes: int = 0) -> None:
         self.spool = spool
@@ -120,7 +132,8 @@ class BlobStore(ABC):
     def opened(self, sha256: str, should_stop: Callable[[], bool]) -> AbstractContextManager[Path]:
         """The blob as a file of this host, absolute and without links, to be read only, as long as the context lasts.
 
-        Raises BlobGoneError, BlobStoreError, StorageFullError, and CancelledError as soon as `should_stop` says so.
+        Raises BlobGoneError, BlobDamagedError, BlobStoreError, StorageFullError, and CancelledError as soon as
+        `should_stop` says so.
         """
 
     @abstractmethod
@@ -176,11 +189,14 @@ class BlobStore(ABC):
         """
         if not self.spool.is_dir():
             return 0
-        limit = time.time() - older_than_seconds
-        abandoned = [path for path in self.spool.iterdir() if path.stat().st_mtime < limit]
-        for path in abandoned:
-            path.unlink(missing_ok=True)
-        return len(abandoned)
+        limit, removed = time.time() - older_than_seconds, 0
+        for path in self.spool.iterdir():
+            # Others may be whole meanwhile, and gone to their place.
+            with suppress(FileNotFoundError):
+                if path.stat().st_mtime < limit:
+                    path.unlink()
+                    removed += 1
+        return removed
 
 
 class BlobWriter:

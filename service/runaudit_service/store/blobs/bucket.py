@@ -27,6 +27,7 @@ from runaudit.errors import CancelledError
 from runaudit_service.store.blobs.base import (
     ABANDONED_SECONDS,
     SHA256,
+    BlobDamagedError,
     BlobGoneError,
     BlobStore,
     BlobStoreError,
@@ -84,6 +85,7 @@ class BucketBlobs(BlobStore):
     """Blobs in the bucket of `address`, opened with `key` or, without one, as AWS' own tools find theirs."""
 
     look_again_seconds: ClassVar[float] = 60.0
+    has_what_is_secured: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -136,10 +138,9 @@ class BucketBlobs(BlobStore):
         return super().remove_abandoned(older_than_seconds) + self._copies.remove_half_made()
 
     def secure(self, spooled: Spooled) -> None:
-        """Send the blob, unless it is there. It may still be removed until someone has a title to it."""
+        """Send the blob, also where it seems to be there: its size does not tell that it is whole, and whoever hands in
+        again what was damaged mends it. It may still be removed until someone has a title to it."""
         blob = spooled.blob
-        if self.size(blob.sha256) == blob.bytes:
-            return
         part = max(PART_BYTES, -(-blob.bytes // _MOST_PARTS))
         with _told("could not take an artifact"):
             try:
@@ -156,7 +157,8 @@ class BucketBlobs(BlobStore):
                     raise
 
     def place(self, spooled: Spooled) -> None:
-        self.secure(spooled)
+        if self.size(spooled.blob.sha256) != spooled.blob.bytes:
+            self.secure(spooled)
 
     def check(self) -> None:
         name, content = f"check/{uuid.uuid4().hex}", b"runaudit doctor"
@@ -185,7 +187,7 @@ class BucketBlobs(BlobStore):
                 digest.update(chunk)
                 stream.write(chunk)
         if digest.hexdigest() != sha256:
-            raise BlobStoreError("The artifact store handed out other bytes than it was given.")
+            raise BlobDamagedError(sha256)
 
     def _chunks(self, sha256: str) -> Iterator[Bytes]:
         with _told("could not hand out an artifact"):
