@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from runaudit.errors import DatasetError
 from runaudit.evaluation.attempts import Attempts
 from runaudit.evaluation.blank_images import blank
-from runaudit.evaluation.bootstrap import bootstrap
 from runaudit.evaluation.clock import Clock
 from runaudit.evaluation.evaluate import Subject
 from runaudit.evaluation.facts import InterventionFacts, LeakageFacts, ShiftFacts
@@ -22,7 +21,7 @@ from runaudit.evaluation.image_properties import PROPERTIES, ImageProperties
 from runaudit.evaluation.images import Pixels, decode
 from runaudit.evaluation.labels import Labelled
 from runaudit.evaluation.leakage import COMPARED, find_leakage
-from runaudit.evaluation.paired import Scores, intervention, scores, scores_of_some
+from runaudit.evaluation.paired import Scores, intervention, same_images, scores, scores_of_some
 from runaudit.evaluation.pixel_change import PixelChange, blur_to, colour_change, noise_to, quality_to
 from runaudit.evaluation.reconcile import Depth
 from runaudit.evaluation.selection import grouped_like, labelled_part, matches_part, sampled
@@ -288,13 +287,7 @@ class _Pair:
             return None
         kept = np.isin(passed.matches.image, after.matches.image)
         before, changed = matches_part(passed.matches, kept), grouped_like(after.matches, passed.matches)
-        # Both passes order images by shape and then by path, so that the same draw takes the same images of both.
-        paired = np.array_equal(before.image, changed.image)
-        drawn = [
-            scores(one, kind, drawn=bootstrap(one, replicates=self.replicates, seed=draw, kind=kind))
-            for one, draw in ((before, self.seed), (changed, self.seed if paired else self.seed + 1))
-        ]
-        return intervention(name, description, "intervention", *drawn)
+        return same_images(name, description, before, changed, kind, replicates=self.replicates, seed=self.seed)
 
     def _kept(self, kept: NDArray[np.bool_]) -> Scores:
         kind = self.validation.passed.settings.protocol.average_precision

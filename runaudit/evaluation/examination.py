@@ -18,6 +18,7 @@ from runaudit.evaluation.label_review import LabelReview, review_labels
 from runaudit.evaluation.labels import Labelled, too_crowded
 from runaudit.evaluation.reconcile import Canonical, Depth, Reported, reconcile
 from runaudit.evaluation.selection import labelled_part, sampled
+from runaudit.evaluation.single_precision import single_precision
 from runaudit.evaluation.summary import Measured
 from runaudit.evaluation.touching_boxes import TooCrowdedError
 from runaudit.evaluation.validation_pass import PassSettings
@@ -125,6 +126,10 @@ def examine(
                 seed=seed,
                 attempts=attempts,
             )
+    precision = attempts.at(
+        "intervention float32",
+        lambda: single_precision(subject, run, weights, validation, depth=depth, replicates=replicates, seed=seed),
+    )
     absent = attempts.not_run
     if compared is not None and compared.shift is None:
         absent.setdefault("shift", ONE_SCENE)
@@ -137,6 +142,7 @@ def examine(
         interventions=(
             *(reviewed.interventions if reviewed is not None else ()),
             *(compared.interventions if compared is not None else ()),
+            *((precision,) if precision is not None else ()),
         ),
         leakage=compared.leakage if compared is not None else None,
         shift=compared.shift if compared is not None else None,

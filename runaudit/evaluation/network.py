@@ -33,7 +33,7 @@ LEAST_STRIDE: Final = 32
 
 @dataclass(frozen=True)
 class Network:
-    """A network ready for inference: fused, float32, in evaluation mode, on its device.
+    """A network ready for inference: fused, float32 (but for `in_half_precision`), in evaluation mode, on its device.
 
     `stride` is what image sides are padded to, in pixels; `channels` is 1 (grey) or 3 (RGB); `classes` is how many
     classes the head tells apart. `two_heads` is true if the network also had a head that needs no NMS, left unused.
@@ -81,6 +81,13 @@ def rebuild(checkpoint: CheckpointFacts, weights: Path, device: torch.device, *,
         one_to_one=one_to_one and two_heads,
         keypoint_shape=_keypoint_shape(module),
     )
+
+
+def in_half_precision(checkpoint: CheckpointFacts, weights: Path, device: torch.device) -> Network:
+    """A network of its own that computes in float16. Raises what `rebuild` raises."""
+    network = rebuild(checkpoint, weights, device)
+    network.module.half()
+    return network
 
 
 def _keypoint_shape(module: Any) -> tuple[int, int] | None:

@@ -81,6 +81,26 @@ def difference(before: Scores, after: Scores) -> tuple[float, float, Interval | 
     return first, second, difference_interval(interval(second_drawn - first_drawn), second - first, distinct)
 
 
+def same_images(
+    name: str,
+    description: str,
+    before: Matches,
+    after: Matches,
+    kind: AveragePrecision,
+    *,
+    replicates: int,
+    seed: int,
+) -> InterventionFacts | None:
+    """The facts of two passes over the same images, each with its groups; paired where images stand in one order."""
+    # Passes order images by shape and then by path, so that the same draw takes the same images of both.
+    paired = np.array_equal(before.image, after.image)
+    drawn = [
+        scores(one, kind, drawn=bootstrap(one, replicates=replicates, seed=draw, kind=kind))
+        for one, draw in ((before, seed), (after, seed if paired else seed + 1))
+    ]
+    return intervention(name, description, "intervention", *drawn)
+
+
 def intervention(name: str, description: str, grade: Grade, before: Scores, after: Scores) -> InterventionFacts | None:
     """The facts of a change, or None if no class has labels before and after it."""
     found = difference(before, after)

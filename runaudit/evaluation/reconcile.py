@@ -26,7 +26,7 @@ from runaudit.evaluation.facts import STRICT, ReconciliationFacts, Tolerance, Tr
 from runaudit.evaluation.inference import threads, worker_threads
 from runaudit.evaluation.labels import Labelled, labelled_images
 from runaudit.evaluation.matching import Boxes, Matches, true_positives, true_positives_by_best_label
-from runaudit.evaluation.network import Network, rebuild
+from runaudit.evaluation.network import Network, in_half_precision, rebuild
 from runaudit.evaluation.protocol import YOLOV5
 from runaudit.evaluation.relabelling import relabelled
 from runaudit.evaluation.rotated_boxes import similarity_of
@@ -257,9 +257,7 @@ def _network(canonical: Canonical, candidate: Candidate) -> Network | None:
         except CheckpointError:
             return None
     if candidate.settings.half and checkpoint is not None:
-        halved = rebuild(checkpoint, canonical.weights, network.device)
-        halved.module.half()
-        return halved
+        return in_half_precision(checkpoint, canonical.weights, network.device)
     return network
 
 

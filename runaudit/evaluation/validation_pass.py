@@ -35,8 +35,8 @@ class PassSettings:
     """What one pass is done with. `imgsz` is a multiple of 32, in pixels; `max_detections` are kept per image.
 
     `single_cls` makes every class 0 and NMS blind to classes. `rect` gives each batch the shape that its images need,
-    instead of a square. `half` computes in float16, on a GPU only. `change` alters the pixels. An intervention is a
-    pass with one of them changed.
+    instead of a square. `half` computes in float16, for which the network must be `in_half_precision`. `change` alters
+    the pixels. An intervention is a pass with one of them changed.
     """
 
     imgsz: int

@@ -8,7 +8,7 @@ import pytest
 
 from runaudit.diagnostics.metric_mismatch import differs, examine, reported_metrics
 from runaudit.evaluation.conventions import Figures
-from tests.diagnostics import cases
+from tests.diagnostics import cases, comparisons
 
 RUN = cases.run()
 REPORTED = cases.best_metric(RUN)
@@ -134,3 +134,40 @@ def test_a_checkpoint_without_a_usable_metric_reports_nothing(stored: dict[str, 
     result = examine(evidence)
     assert result.outcome == "not_run" and cases.ABSENT["curves"] in result.reason
     assert reported_metrics(evidence.run) == {}
+
+
+def halved(before: float, after: float, *, offset: float = 0.001, **arguments: object):
+    """A run measured in half precision as well."""
+    evidence = measured(offset)
+    change = comparisons.change("float32", before, after, 0.005)
+    return examine(replace(evidence, run=cases.run(arguments=arguments), interventions=(change,)))
+
+
+def test_what_half_precision_costs_a_run_that_asked_for_it_is_found_though_the_figures_agree():
+    result = halved(0.4, 0.5, half=True)
+    assert result.finding is not None and result.finding.severity == "major"
+    assert "costs 0.100 mAP50-95" in result.finding.title
+    assert (result.finding.impact.direction, result.finding.impact.grade) == ("lowers", "intervention")
+    assert result.finding.impact.value == pytest.approx(0.1)
+    assert result.finding.remedies[0].patch == {"half": False}
+    quantized = halved(0.4, 0.5, quantize="fp16").finding
+    assert quantized is not None and quantized.remedies[0].patch == {"quantize": None}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "arguments"),
+    [(0.5, 0.5006, {"half": True}), (0.498, 0.5, {"half": True}), (0.51, 0.5, {"half": True}), (0.4, 0.5, {})],
+)
+def test_half_precision_that_costs_nothing_or_was_not_asked_for_is_only_told(
+    before: float, after: float, arguments: dict[str, object]
+):
+    result = halved(before, after, **arguments)
+    assert result.outcome == "passed"
+    assert f"{before:.4f} in half precision and {after:.4f} in single" in result.reason
+
+
+def test_a_gap_is_told_beside_what_half_precision_costs():
+    finding = halved(0.4, 0.5, offset=-0.2, half=True).finding
+    assert finding is not None and "reported" in finding.title
+    told = {item.name: item for item in finding.evidence}
+    assert told["mAP50-95 in single precision less that in half"].value == pytest.approx(0.1)
