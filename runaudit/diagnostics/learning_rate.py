@@ -292,7 +292,7 @@ def _too_low(
             if unfitted
             else "The curve is level, so that it doesn't tell what that costs."
             if gain is None
-            else f"{metric_word(history)} still rose at the end."
+            else f"{metric_word(history, begins=True)} still rose at the end."
         ),
         evidence=(
             *_rate_evidence(history, schedule)[:1],

@@ -152,7 +152,7 @@ def _collapse(run: RunFacts, history: History, stability: Stability) -> CheckRes
     return found(
         CAUSE,
         "major",
-        f"{metric_word(history)} collapsed from {stability.best_metric:.3g} while the training loss exploded",
+        f"{stability.metric} collapsed from {stability.best_metric:.3g} while the training loss exploded",
         f"{stability.sentence()} No NaN was written: newer versions repeat such an epoch and mend the weights in "
         "silence.",
         evidence=stability.measurements(history),

@@ -63,8 +63,11 @@ def _of_yolov5(run: RunFacts) -> Origin:
 
 
 def _name(value: object) -> str | None:
-    """The last part of a path, of any system; None for what is no name."""
+    """The last part of a path, of any system; None for what is no name.
+
+    A Windows prompt hands on the quotes of `--weights ''`, which YOLOv5's guide writes for random weights.
+    """
     if not isinstance(value, str):
         return None
-    name = value.replace("\\", "/").rstrip("/").rpartition("/")[2].strip()
+    name = value.replace("\\", "/").rstrip("/").rpartition("/")[2].strip(" \"'")
     return name or None

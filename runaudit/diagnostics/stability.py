@@ -43,8 +43,8 @@ LIMITS = Thresholds()
 class Stability:
     """`loss_ratio` is the median of the last three training losses over the lowest (median of three); `metric_left` the
     median of the last three values of mAP over the best; None where the series is missing or too short.
-    `metric` is what the metric is called, `drop` is best minus last. `lost`: the run never learnt anything though it had
-    time to."""
+    `metric` is what a sentence calls the metric, `drop` is best minus last. `lost`: the run never learnt
+    anything though it had time to."""
 
     metric: str
     best_metric: float
@@ -123,7 +123,7 @@ def stability_of(history: History) -> Stability:
     spikes, spike_at = _spikes(history)
     oscillation, follows = _oscillation(history, best)
     return Stability(
-        metric=metric_word(history),
+        metric=metric_word(history, begins=True),
         best_metric=best,
         best_index=best_index,
         loss_ratio=ratio,

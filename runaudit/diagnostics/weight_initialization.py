@@ -18,8 +18,9 @@ from runaudit.diagnostics.learning import best_metric, chance_level, has_learnt
 from runaudit.diagnostics.lost_metric import Lost, lost_metric
 from runaudit.diagnostics.optimizer_steps import steps_of
 from runaudit.diagnostics.origin import Origin, origin_of
+from runaudit.diagnostics.published_weights import start_from_published
 from runaudit.diagnostics.thresholds import threshold
-from runaudit.runs.facts import CheckpointFacts, RunFacts, Task, WeightFacts
+from runaudit.runs.facts import CheckpointFacts, RunFacts, WeightFacts
 
 CAUSE: Final = "weight_initialization"
 
@@ -102,17 +103,17 @@ def _of_weights(
 ) -> CheckResult | None:
     """What the tensors themselves show to be wrong; None if nothing."""
     if health.untouched_batch_norms > LIMITS.untouched:
-        return _untouched(checkpoint, health)
+        return _untouched(evidence.run, checkpoint, health)
     if health.constant_count > LIMITS.constant:
-        return _constant(checkpoint, health)
+        return _constant(evidence.run, checkpoint, health)
     if health.initial_batch_norms >= LIMITS.initial * health.batch_norms:
         return _initial(evidence, checkpoint, health, origin, history)
     if health.channels and health.dead_channels >= LIMITS.dead * health.channels:
-        return _dead(checkpoint, health, lost_metric(evidence))
+        return _dead(evidence.run, checkpoint, health, lost_metric(evidence))
     return None
 
 
-def _untouched(checkpoint: CheckpointFacts, health: WeightFacts) -> CheckResult:
+def _untouched(run: RunFacts, checkpoint: CheckpointFacts, health: WeightFacts) -> CheckResult:
     every = health.untouched_batch_norms == health.batch_norms
     return found(
         CAUSE,
@@ -134,13 +135,13 @@ def _untouched(checkpoint: CheckpointFacts, health: WeightFacts) -> CheckResult:
             *_class_prior(checkpoint, health),
         ),
         impact=Impact("lowers", grade="observational"),
-        remedies=(_BEST, _pretrained(checkpoint.task)),
+        remedies=(_BEST, start_from_published(run)),
         effect=health.untouched_batch_norms / health.batch_norms,
         n=health.batch_norms,
     )
 
 
-def _constant(checkpoint: CheckpointFacts, health: WeightFacts) -> CheckResult:
+def _constant(run: RunFacts, checkpoint: CheckpointFacts, health: WeightFacts) -> CheckResult:
     return found(
         CAUSE,
         "major",
@@ -158,7 +159,7 @@ def _constant(checkpoint: CheckpointFacts, health: WeightFacts) -> CheckResult:
             *(Measurement("layer", name, source=checkpoint.source) for name in health.constant_layers[:5]),
         ),
         impact=Impact("lowers", grade="observational"),
-        remedies=(_pretrained(checkpoint.task),),
+        remedies=(start_from_published(run),),
         effect=float(health.constant_count),
         n=checkpoint.tensors,
     )
@@ -201,13 +202,13 @@ def _initial(
             *_class_prior(checkpoint, health),
         ),
         impact=Impact("lowers", grade="observational"),
-        remedies=(_pretrained(run.task), _WARM_UP) if not expected else (_RIGHT_CFG, _pretrained(run.task)),
+        remedies=(start_from_published(run), _WARM_UP) if not expected else (_RIGHT_CFG, start_from_published(run)),
         effect=health.initial_batch_norms / health.batch_norms,
         n=health.batch_norms,
     )
 
 
-def _dead(checkpoint: CheckpointFacts, health: WeightFacts, lost: Lost | None) -> CheckResult:
+def _dead(run: RunFacts, checkpoint: CheckpointFacts, health: WeightFacts, lost: Lost | None) -> CheckResult:
     """Graver where the model does much worse than when it was measured: the channels died since."""
     share = health.dead_channels / health.channels
     return found(
@@ -223,7 +224,7 @@ def _dead(checkpoint: CheckpointFacts, health: WeightFacts, lost: Lost | None) -
             *((lost.measurement,) if lost is not None else ()),
         ),
         impact=lost.impact if lost is not None else Impact("lowers", grade="observational"),
-        remedies=(_AS_MEASURED,) if lost is not None else (_pretrained(checkpoint.task), _WARM_UP),
+        remedies=(_AS_MEASURED,) if lost is not None else (start_from_published(run), _WARM_UP),
         effect=share,
         n=health.channels,
     )
@@ -293,7 +294,7 @@ def _from_nothing(evidence: Evidence, origin: Origin, history: History | None, r
             ),
         ),
         impact=Impact("lowers", grade="observational"),
-        remedies=(_pretrained(run.task), _WARM_UP),
+        remedies=(start_from_published(run), _WARM_UP),
         effect=None,
         n=run.epochs_run,
     )
@@ -379,30 +380,6 @@ def _class_prior(checkpoint: CheckpointFacts, health: WeightFacts) -> tuple[Meas
     pairs = zip(health.class_bias, initial, strict=True)
     moved = max(max(abs(low - start), abs(high - start)) for (low, high), start in pairs)
     return (Measurement("class biases moved by, at most", round(moved, 4), source=checkpoint.source),)
-
-
-_SUFFIXES: Final[dict[Task, str]] = {
-    "detect": "",
-    "segment": "-seg",
-    "pose": "-pose",
-    "obb": "-obb",
-    "classify": "-cls",
-}
-"""how the framework names its checkpoints of each task"""
-
-
-def _pretrained(task: Task | None) -> Remedy:
-    """Starting from the framework's small checkpoint of the run's own task."""
-    name = f"yolo11n{_SUFFIXES[task or 'detect']}.pt"
-    data = "folder" if task == "classify" else "data.yaml"
-    return Remedy(
-        "Start from pretrained weights",
-        "A checkpoint trained on a large data set needs a tenth of the images and epochs. Name the .pt file as the "
-        "model, not its yaml.",
-        {"model": name, "pretrained": True},
-        code=f"from ultralytics import YOLO\nYOLO('{name}').train(data='{data}', epochs=100)\n",
-        reference="https://docs.ultralytics.com/modes/train/",
-    )
 
 
 _RIGHT_CFG = Remedy(

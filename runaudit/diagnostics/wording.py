@@ -10,6 +10,8 @@ def counted(number: float, noun: str) -> str:
     return f"{number:g} {noun}" if number == 1 else f"{number:g} {noun}s"
 
 
-def metric_word(history: History) -> str:
-    """`accuracy` for a classifier, which has no mAP."""
-    return "accuracy" if history.metric_name == "top1" else "mAP"
+def metric_word(history: History, *, begins: bool = False) -> str:
+    """`accuracy` for a classifier, which has no mAP; as a sentence `begins`, or within one."""
+    if history.metric_name != "top1":
+        return "mAP"
+    return "Accuracy" if begins else "accuracy"

@@ -36,6 +36,31 @@ def test_a_decline_while_the_training_loss_rises_is_something_else():
     assert examine(cases.curves_only(run)).outcome == "passed"
 
 
+def test_half_of_map_is_lost_whatever_the_validation_loss_does():
+    losing = np.concatenate([np.ones(20), np.linspace(1.0, 0.2, 80)])
+    run = cases.run(cases.smooth() * losing, train=cases.falling() * FALL, val=cases.falling() * FALL)
+    result = examine(cases.curves_only(run))
+    assert result.finding is not None and "did not rise with it" in result.finding.explanation
+    less = cases.run(cases.smooth() * DECLINE, train=cases.falling() * FALL, val=cases.falling() * FALL)
+    assert examine(cases.curves_only(less)).outcome == "passed"
+
+
+def test_crumbs_have_nothing_to_decline_from():
+    run = cases.run(0.05 * cases.smooth() * DECLINE, train=cases.falling() * FALL, val=cases.falling() * RISE)
+    result = examine(cases.curves_only(run))
+    assert result.outcome == "inconclusive" and "never rose above 0.03" in result.reason
+
+
+def test_a_classifier_loses_accuracy_and_is_not_told_of_mosaic():
+    run = cases.run(cases.smooth() * DECLINE, train=cases.falling() * FALL, val=cases.falling() * RISE)
+    assert run.curves is not None
+    run = cases.with_curves(run, metrics={"top1": run.curves.metrics["map50_95"]})
+    finding = examine(cases.curves_only(run.model_copy(update={"task": "classify"}))).finding
+    assert finding is not None and finding.title.startswith("Accuracy declines")
+    assert not any("mosaic" in remedy.patch or "mixup" in remedy.patch for remedy in finding.remedies)
+    assert {"dropout": 0.2} in [remedy.patch for remedy in finding.remedies]
+
+
 def test_the_step_of_closed_mosaic_is_left_out():
     metric = cases.smooth()
     metric[-10:] *= 0.9

@@ -105,7 +105,7 @@ def test_a_start_from_nothing_that_learnt_nothing_is_major():
 
 @pytest.mark.parametrize(
     ("task", "weights"),
-    [("detect", "yolo11n.pt"), ("segment", "yolo11n-seg.pt"), ("pose", "yolo11n-pose.pt"), ("obb", "yolo11n-obb.pt")],
+    [("detect", "yolov8n.pt"), ("segment", "yolov8n-seg.pt"), ("pose", "yolov8n-pose.pt"), ("obb", "yolov8n-obb.pt")],
 )
 def test_pretrained_weights_are_of_the_runs_task(task: str, weights: str):
     evidence = started(NOTHING, model="yolov8n.yaml")
@@ -114,6 +114,25 @@ def test_pretrained_weights_are_of_the_runs_task(task: str, weights: str):
     remedy = result.finding.remedies[0]
     assert remedy.patch["model"] == weights
     assert remedy.code is not None and weights in remedy.code
+
+
+@pytest.mark.parametrize(
+    ("framework", "arguments", "patch"),
+    [
+        ("ultralytics", {"model": "yolo26s.yaml"}, {"model": "yolo26s.pt", "pretrained": True}),
+        ("ultralytics", {"model": "cfg/models/11/yolo11.yaml"}, {"model": "yolo11n.pt", "pretrained": True}),
+        ("ultralytics", {"model": "a/yolov9t.yaml"}, {"model": "yolov9t.pt", "pretrained": True}),
+        ("ultralytics", {"model": "mine.yaml"}, {"model": "yolo11n.pt", "pretrained": True}),
+        ("ultralytics", {"model": "yolov8-dehaze.yaml"}, {"model": "yolov8-dehaze.yaml", "pretrained": "yolov8n.pt"}),
+        ("yolov5", {"weights": "", "cfg": "models/yolov5m.yaml"}, {"weights": "yolov5m.pt"}),
+        ("yolov5", {"weights": "", "cfg": "models/mine.yaml"}, {}),
+        ("yolov9", {"weights": "", "cfg": "models/detect/gelan-c.yaml"}, {"weights": "gelan-c.pt"}),
+    ],
+)
+def test_pretrained_weights_are_of_the_runs_framework_and_family(framework: str, arguments: dict, patch: dict):
+    evidence = started(NOTHING, **arguments)
+    result = examine(replace(evidence, run=evidence.run.model_copy(update={"framework": framework})))
+    assert result.finding is not None and result.finding.remedies[0].patch == patch
 
 
 def test_a_start_from_nothing_that_learnt_is_no_fault():
@@ -178,6 +197,7 @@ def test_a_checkpoint_of_another_size_shows_in_the_fifth_epoch(metric: np.ndarra
         ("ultralytics", {"model": "last.pt", "resume": "runs/last.pt"}, "resumed"),
         ("ultralytics", {"model": None}, "unknown"),
         ("yolov5", {"weights": "", "cfg": "models/yolov5n.yaml"}, "scratch"),
+        ("yolov5", {"weights": "''", "cfg": "models/yolov5n.yaml"}, "scratch"),
         ("yolov5", {"weights": "yolov5n.pt", "cfg": ""}, "pretrained"),
         ("yolov5", {"weights": 3}, "unknown"),
     ],
