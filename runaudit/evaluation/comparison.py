@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from runaudit.errors import DatasetError
+from runaudit.evaluation.alone import CHANGED_IMAGES, Alone
 from runaudit.evaluation.attempts import Attempts
-from runaudit.evaluation.blank_images import blank
-from runaudit.evaluation.clock import Clock
 from runaudit.evaluation.evaluate import Subject
 from runaudit.evaluation.facts import InterventionFacts, LeakageFacts, ShiftFacts
 from runaudit.evaluation.image_groups import Split
@@ -21,26 +18,19 @@ from runaudit.evaluation.image_properties import PROPERTIES, ImageProperties
 from runaudit.evaluation.images import Pixels, decode
 from runaudit.evaluation.labels import Labelled
 from runaudit.evaluation.leakage import COMPARED, find_leakage
-from runaudit.evaluation.paired import Scores, intervention, same_images, scores, scores_of_some
+from runaudit.evaluation.paired import Scores, intervention, scores
 from runaudit.evaluation.pixel_change import PixelChange, blur_to, colour_change, noise_to, quality_to
 from runaudit.evaluation.reconcile import Depth
-from runaudit.evaluation.selection import grouped_like, labelled_part, matches_part, sampled
+from runaudit.evaluation.selection import sampled
 from runaudit.evaluation.shift import Shift, Side, find_shift
 from runaudit.evaluation.summary import Measured
-from runaudit.evaluation.validation_pass import PassSettings
 
-CHANGED_IMAGES: Final = {"standard": 300, "deep": 2000}
-"""The most images of a pass with changed pixels."""
-SWEPT: Final = (0.75, 1.25, 1.5)
-"""sizes of the input, as shares of the run's, that depth `deep` tries without training again"""
 COLOURS: Final = ("brightness", "contrast", "saturation", "green_red", "blue_yellow")
 TRIED_ON: Final = 24
 """images on which blur and noise are tried until they match; a median of 24 is off by a fifth of its spread"""
 TRIED_PIXELS: Final = 12_000_000
 """of all of them together, as long as LEAST_TRIED_ON are left"""
 LEAST_TRIED_ON: Final = 6
-LEAST_LEFT: Final = 20
-"""validation images that must be left for a mAP without leaked ones"""
 
 
 @dataclass(frozen=True)
@@ -75,7 +65,7 @@ def compare(
         attempts: told of what failed (`leakage`, `shift`, `intervention NAME`); the rest goes on.
     """
     root = Path(subject.index.root)
-    pair = _Pair(subject, validation, training, replicates, seed)
+    pair = _Pair(subject, validation, replicates, seed, training)
     of_validation, of_training = Split.of(validation.passed), Split.of(training.passed)
     leakage = attempts.at(
         "leakage",
@@ -97,25 +87,16 @@ def compare(
     tried = {
         "training_images": lambda: pair.training_images(kept),
         "without_leaked_images": lambda: pair.without_leaked(kept),
-        "without_blank_images": pair.without_blank,
         "images_like_training": lambda: pair.like_training(shift),
         "match_photometry": lambda: pair.like_training_pixels(shift, depth),
         "training_images_like_validation": lambda: pair.like_validation_pixels(shift, depth),
     }
-    for imgsz in swept_sizes(validation.passed.settings.imgsz) if depth == "deep" else ():
-        tried[f"imgsz_{imgsz}"] = partial(pair.at_size, imgsz)
     found = [attempts.at(f"intervention {name}", change) for name, change in tried.items()]
     return Comparison(
         leakage.facts if leakage is not None else None,
         shift.facts if shift is not None else None,
         tuple(one for one in found if one is not None),
     )
-
-
-def swept_sizes(imgsz: int) -> tuple[int, ...]:
-    """The other sizes to try, multiples of 32 pixels, rising."""
-    sizes = {max(32, round(share * imgsz / 32) * 32) for share in SWEPT}
-    return tuple(sorted(sizes - {imgsz}))
 
 
 def _side(measured: Measured, split: Split) -> Side:
@@ -129,19 +110,10 @@ def _properties(measured: Measured) -> ImageProperties:
 
 
 @dataclass(frozen=True)
-class _Pair:
+class _Pair(Alone):
     """Both passes, and the interventions on them."""
 
-    subject: Subject
-    validation: Measured
     training: Measured
-    replicates: int
-    seed: int
-
-    @property
-    def validated(self) -> Scores:
-        kind = self.validation.passed.settings.protocol.average_precision
-        return scores(self.validation.matches, kind, drawn=self.validation.replicates)
 
     @property
     def trained(self) -> Scores:
@@ -150,39 +122,26 @@ class _Pair:
 
     def training_images(self, kept: NDArray[np.bool_]) -> InterventionFacts | None:
         """Against validation images of which no copy stands in training (`kept`): leaked ones would hide a gap."""
-        without = not kept.all() and self._enough(kept)
+        without = not kept.all() and self.enough(kept)
         return intervention(
             "training_images",
             "The same validation on images that the model was trained on"
             + (", against validation images that did not leak." if without else "."),
             "observational",
-            self._kept(kept) if without else self.validated,
+            self.kept(kept) if without else self.validated,
             self.trained,
         )
 
     def without_leaked(self, kept: NDArray[np.bool_]) -> InterventionFacts | None:
         """Of images of which no copy stands in training (`kept`); None if that is all or less than LEAST_LEFT."""
-        if kept.all() or not self._enough(kept):
+        if kept.all() or not self.enough(kept):
             return None
         return intervention(
             "without_leaked_images",
             f"{int((~kept).sum())} validation images of which copies stand in training were left out.",
             "intervention",
             self.validated,
-            self._kept(kept),
-        )
-
-    def without_blank(self) -> InterventionFacts | None:
-        """Of images that show something; None if all do or less than LEAST_LEFT are left."""
-        kept = ~blank(self.validation.passed)
-        if kept.all() or not self._enough(kept):
-            return None
-        return intervention(
-            "without_blank_images",
-            f"{int((~kept).sum())} validation images of one colour were left out.",
-            "intervention",
-            self.validated,
-            self._kept(kept),
+            self.kept(kept),
         )
 
     def like_training(self, shift: Shift | None) -> InterventionFacts | None:
@@ -191,14 +150,14 @@ class _Pair:
             return None
         known = shift.scores[~np.isnan(shift.scores)]
         kept = shift.scores <= np.median(known)
-        if not self._enough(kept):
+        if not self.enough(kept):
             return None
         return intervention(
             "images_like_training",
             "Only the half of the validation images that looks most like training, by the classifier's score.",
             "observational",
             self.validated,
-            self._kept(kept),
+            self.kept(kept),
         )
 
     def like_training_pixels(self, shift: Shift | None, depth: Depth) -> InterventionFacts | None:
@@ -261,41 +220,7 @@ class _Pair:
         """A pass over at most `most` of the images with changed pixels, against the same images as they are."""
         if change == PixelChange():
             return None
-        return self._again(measured, replace(measured.passed.settings, change=change), most, name, description)
-
-    def at_size(self, imgsz: int) -> InterventionFacts | None:
-        """A pass with the images shown to the network at another size, without training again."""
-        settings = self.validation.passed.settings
-        return self._again(
-            self.validation,
-            replace(settings, imgsz=imgsz),
-            CHANGED_IMAGES["deep"],
-            f"imgsz_{imgsz}",
-            f"Validation images were shown to the network at {imgsz} pixels instead of {settings.imgsz}.",
-        )
-
-    def _again(
-        self, measured: Measured, settings: PassSettings, most: int, name: str, description: str
-    ) -> InterventionFacts | None:
-        """A pass with other settings over at most `most` of the images, against the same images as they were passed."""
-        passed = measured.passed
-        kind = passed.settings.protocol.average_precision
-        part = labelled_part(passed.labelled, sampled(len(passed.labelled.entries), most, self.seed))
-        try:
-            after = self.subject.passed(part, settings, clock=Clock())
-        except DatasetError:
-            return None
-        kept = np.isin(passed.matches.image, after.matches.image)
-        before, changed = matches_part(passed.matches, kept), grouped_like(after.matches, passed.matches)
-        return same_images(name, description, before, changed, kind, replicates=self.replicates, seed=self.seed)
-
-    def _kept(self, kept: NDArray[np.bool_]) -> Scores:
-        kind = self.validation.passed.settings.protocol.average_precision
-        return scores_of_some(self.validation.matches, kept, kind, replicates=self.replicates, seed=self.seed)
-
-    def _enough(self, kept: NDArray[np.bool_]) -> bool:
-        labelled = np.unique(self.validation.matches.gt_image)
-        return int(kept[labelled].sum()) >= LEAST_LEFT
+        return self.again(measured, replace(measured.passed.settings, change=change), most, name, description)
 
 
 def _shifted(shift: Shift | None) -> set[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from runaudit.errors import DatasetError
+from runaudit.evaluation.alone import alone
 from runaudit.evaluation.attempts import Attempts
 from runaudit.evaluation.bootstrap import REPLICATES
 from runaudit.evaluation.clock import Clock
@@ -113,6 +114,8 @@ def examine(
     reviewed = attempts.at("labels", lambda: _labels_reviewed(subject, validation, attempts, seed=seed))
     if reviewed is not None:
         facts = facts.model_copy(update={"label_quality": reviewed.facts})
+    with clock.stage("compare"):
+        by_itself = alone(subject, validation, depth=depth, replicates=replicates, seed=seed, attempts=attempts)
     compared = None
     if training is not None and everything is not None:
         with clock.stage("compare"):
@@ -142,6 +145,7 @@ def examine(
         interventions=(
             *(reviewed.interventions if reviewed is not None else ()),
             *(compared.interventions if compared is not None else ()),
+            *by_itself,
             *((precision,) if precision is not None else ()),
         ),
         leakage=compared.leakage if compared is not None else None,

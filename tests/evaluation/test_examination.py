@@ -21,7 +21,7 @@ from runaudit.diagnostics import (
     underfitting,
 )
 from runaudit.diagnostics.evidence import Check, CheckResult, Evidence
-from runaudit.evaluation.comparison import swept_sizes
+from runaudit.evaluation.alone import swept_sizes
 from runaudit.evaluation.examination import NO_TRAINING_SPLIT, examine
 from runaudit.evaluation.facts import ExaminationFacts
 from runaudit.evaluation.reconcile import Depth
@@ -209,6 +209,22 @@ def test_without_a_training_split_nothing_is_compared(examined: Callable[..., Ex
     assert found.facts.absent == {"training": NO_TRAINING_SPLIT}
     for check in (data_leakage.CHECK, distribution_shift.CHECK, underfitting.CHECK):
         assert (found.asks(check).outcome, found.asks(check).reason) == ("not_run", NO_TRAINING_SPLIT)
+
+
+def test_without_a_training_split_validation_alone_is_still_changed(examined: Callable[..., Examined]) -> None:
+    """Blank images are left out, and at depth deep other sizes and half precision are tried: none needs training."""
+
+    def plant(data: Path) -> None:
+        text = (data / "data.yaml").read_text()
+        (data / "data.yaml").write_text(text.replace("train: images/train\n", ""))
+        for number, path in enumerate(of_split(data, "val")[:20]):
+            cv2.imwrite(str(path), np.full((120, 160, 3), 7 * number, dtype=np.uint8))
+
+    found = examined(plant, depth="deep")
+    assert found.facts.training is None
+    done = {one.name: one for one in found.facts.interventions}
+    assert done.keys() >= {"without_blank_images", "imgsz_128", "imgsz_192", "imgsz_256", "float32"}
+    assert done["without_blank_images"].images == IMAGES - 20
 
 
 def test_what_runs_out_of_memory_is_left_out_and_the_rest_goes_on(
