@@ -103,3 +103,16 @@ def test_projects_have_a_limit(api: Api, owner: Owner, engine: Engine) -> None:
         session.commit()
     response = api.post("/v1/projects", json={"name": "one more"})
     assert (response.status_code, code_of(response)) == (409, "too_many_projects")
+
+
+def test_what_names_the_project_is_another_version_once_that_is_renamed(api: Api) -> None:
+    project = make(api)
+    place = api.submit(project=project["name"]).headers["Location"]
+    tag = api.get(place).headers["ETag"]
+    assert api.get(place, headers={"If-None-Match": tag}).status_code == 304
+    api.request("PATCH", f"/v1/projects/{project['id']}", json={"name": "lights"})
+    renamed = api.get(place, headers={"If-None-Match": tag})
+    assert (renamed.status_code, renamed.json()["project"]) == (200, "lights")
+    assert api.get(place, headers={"If-None-Match": renamed.headers["ETag"]}).status_code == 304
+    changed = api.request("PATCH", place, json={"labels": {}}, headers={"If-Match": renamed.headers["ETag"]})
+    assert (changed.status_code, changed.headers["ETag"]) == (200, renamed.headers["ETag"])

@@ -73,13 +73,13 @@ async def change_audit(
         if found is None:
             raise NotFoundError(f"There is no audit {audit_id}.", code="audit_not_found")
         record = found[0]
-        if if_match is not None and not representations.matches(if_match, record.audit.version):
+        if if_match is not None and not representations.matches(if_match, record.audit.version, record.project):
             raise PreconditionError("The audit is not the version of If-Match any more. Get it again.")
         await _apply(audits, record, change)
     body = representations.body_of(record).model_dump_json()
     return Response(
         body,
-        headers=representations.headers_of(record.audit.version, record.audit.state),
+        headers=representations.headers_of(record.audit.version, record.project, record.audit.state),
         media_type="application/json",
     )
 

@@ -174,7 +174,7 @@ async def create_audit(
 async def get_audit(request: Request) -> Response:
     """State, progress and, at the end, the verdict. Poll it with If-None-Match, or wait with `?wait=`."""
     seen = await look(request)
-    if representations.matches(request.headers.get("if-none-match"), seen.version):
+    if representations.matches(request.headers.get("if-none-match"), seen.version, seen.project):
         return Response(status_code=304, headers=seen.headers)
     if seen.whole is None:
         seen = await seen.again()
@@ -260,7 +260,7 @@ def _service(shared: Resources, session: AsyncSession, caller: Caller) -> AuditS
 
 def _answer(submitted: Submitted) -> Answer:
     record: AuditRecord = submitted.record
-    headers = representations.headers_of(record.audit.version, record.audit.state) | {
+    headers = representations.headers_of(record.audit.version, record.project, record.audit.state) | {
         "Location": f"/v1/audits/{record.audit.id}"
     }
     status = 200 if submitted.queue is None else 202

@@ -21,8 +21,12 @@ from runaudit_service.store.models import TERMINAL_STATES
 MAX_WAIT_SECONDS: Final = 60
 _WAIT: Final = TypeAdapter[float](Annotated[float, Field(ge=0, le=MAX_WAIT_SECONDS)])
 _OWN: Final = "audits.id = %(audit_id)s AND audits.tenant_id = acting.tenant_id"
-_VERSION_COLUMNS: Final = ("version", "state")
-_VERSION: Final[LiteralString] = f"SELECT audits.version, audits.state FROM audits WHERE {_OWN}"  # noqa: S608 - constants
+_VERSION_COLUMNS: Final = ("version", "state", "project")
+_VERSION: Final[LiteralString] = f"""
+    SELECT audits.version, audits.state, projects.name AS project
+    FROM audits JOIN projects ON projects.id = audits.project_id
+    WHERE {_OWN}
+"""  # noqa: S608 - constants
 # As `AuditRepository.get` reads it; the columns of COLUMNS are the body's. `run` before `data`, as people read it.
 _WHOLE_COLUMNS: Final = ("version", *COLUMNS, "project", "artifacts")
 _WHOLE: Final[LiteralString] = f"""
@@ -49,12 +53,13 @@ class Glance:
     audit_id: uuid.UUID
     version: int
     state: str
+    project: str
     whole: Mapping[str, Any] | None
 
     @property
     def headers(self) -> dict[str, str]:
         """Those of the answer, whether it has a body or not."""
-        return representations.headers_of(self.version, self.state)
+        return representations.headers_of(self.version, self.project, self.state)
 
     @property
     def has_ended(self) -> bool:
@@ -129,7 +134,7 @@ def _glance(shared: Resources, caller: Caller, audit_id: uuid.UUID, seen: tuple[
     row = dict(zip(_WHOLE_COLUMNS if whole else _VERSION_COLUMNS, seen, strict=True))
     if row["version"] is None:
         raise NotFoundError(f"There is no audit {audit_id}.", code="audit_not_found")
-    return Glance(shared, caller, audit_id, row["version"], row["state"], row if whole else None)
+    return Glance(shared, caller, audit_id, row["version"], row["state"], row["project"], row if whole else None)
 
 
 def _uuid(written: str) -> uuid.UUID | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from typing import Final, Literal, get_args
 
 from runaudit.reports import renderings
@@ -31,25 +32,25 @@ def body_of(record: AuditRecord) -> AuditBody:
     return audit_body(row, record.project, artifacts)
 
 
-def headers_of(version: int, state: str) -> dict[str, str]:
+def headers_of(version: int, project: str, state: str) -> dict[str, str]:
     """ETag, and when to ask again while the audit goes on."""
-    headers = {"ETag": entity_tag(version), "Cache-Control": "private, no-cache"}
+    headers = {"ETag": entity_tag(version, project), "Cache-Control": "private, no-cache"}
     if state not in TERMINAL_STATES:
         headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
     return headers
 
 
-def entity_tag(version: int) -> str:
-    """The strong tag of a version of an audit."""
-    return f'"{version}"'
+def entity_tag(version: int, project: str) -> str:
+    """The strong tag of a version of an audit, which tells its project's name: all of them change as that does."""
+    return f'"{version}-{zlib.crc32(project.encode()):08x}"'
 
 
-def matches(if_none_match: str | None, version: int) -> bool:
+def matches(if_none_match: str | None, version: int, project: str) -> bool:
     """Whether the client has this version already (If-None-Match compares weakly, RFC 9110 section 13.1.2)."""
     if if_none_match is None:
         return False
     tags = {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}
-    return "*" in tags or entity_tag(version) in tags
+    return "*" in tags or entity_tag(version, project) in tags
 
 
 def report_format(wanted: str | None, accept: str | None) -> ReportFormat:
