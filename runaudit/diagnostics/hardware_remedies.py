@@ -26,7 +26,7 @@ for index, (images, targets) in enumerate(loader):
 """
 
 _BFLOAT_CODE = """\
-with torch.autocast("cuda", dtype=torch.bfloat16):  # the range of float32; needs an Ampere GPU or newer
+with torch.autocast("cuda", dtype=torch.bfloat16):  # range of float32; Ampere or newer
     loss = criterion(model(images), targets)
 loss.backward()  # no GradScaler
 """
