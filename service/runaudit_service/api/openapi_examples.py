@@ -349,6 +349,7 @@ def _audit_at(audit: dict[str, Any], event: str) -> dict[str, Any]:
             "status": 422,
             "detail": "The archive holds no run folder.",
             "code": "run_not_found",
+            "request_id": "019abf3e6d5f7c1e8b1a2f6f0a3f9b11",
         }
     changed = {
         "state": state,

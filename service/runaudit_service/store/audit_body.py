@@ -14,6 +14,7 @@ from pydantic import (
     ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
+    WithJsonSchema,
     model_serializer,
 )
 
@@ -113,7 +114,9 @@ class AuditBody(BaseModel):
     attempt: int = Field(description="how often a worker has begun it")
     labels: dict[str, str]
     artifacts: list[ArtifactRef]
-    error: dict[str, Any] | None = Field(description="a problem document, of a failed audit")
+    error: Annotated[
+        dict[str, Any] | None, WithJsonSchema({"anyOf": [{"$ref": "#/components/schemas/Problem"}, {"type": "null"}]})
+    ] = Field(description="of a failed audit, with the `request_id` of the request that asked for it")
     rerun_of: uuid.UUID | None
     links: Links
 

@@ -249,7 +249,7 @@ def _settle(chosen: str) -> TextClause:
         f"""
         WITH chosen AS ({chosen}),
         decided AS (
-            SELECT chosen.id, chosen.audit_id, chosen.kind, CASE
+            SELECT chosen.id, chosen.audit_id, chosen.kind, chosen.request_id, CASE
                 WHEN audits.cancel_requested_at IS NOT NULL THEN 'cancelled'
                 WHEN chosen.attempt - :refund >= chosen.max_attempts THEN 'failed'
                 WHEN chosen.deadline_at IS NOT NULL AND chosen.deadline_at <= now() THEN 'failed'
@@ -272,7 +272,8 @@ def _settle(chosen: str) -> TextClause:
                 attempt = audits.attempt - CASE decided.kind WHEN 'fetch' THEN 0 ELSE :refund END,
                 progress_stage = waiting.state, progress_done = 0, progress_total = 0,
                 ended_at = CASE decided.state WHEN 'queued' THEN NULL ELSE now() END,
-                error = CASE decided.state WHEN 'failed' THEN CAST(:problem AS jsonb) END
+                error = CASE decided.state WHEN 'failed' THEN CAST(:problem AS jsonb)
+                    || jsonb_strip_nulls(jsonb_build_object('request_id', decided.request_id)) END
             FROM decided, LATERAL (
                 SELECT CASE WHEN decided.state = 'queued' AND decided.kind = 'fetch' THEN 'fetching'
                     ELSE decided.state END AS state
@@ -412,7 +413,9 @@ def due_counts(engine: Engine) -> dict[str, Due]:
 def _end(
     connection: Connection, claim: Claim, state: str, *, problem: Problem | None = None, result: Result | None = None
 ) -> bool:
-    error = None if problem is None else _stored(problem)
+    # A problem names the request that it belongs to: here the one that asked for the audit.
+    named = {} if claim.request_id is None else {"request_id": claim.request_id}
+    error = None if problem is None else _stored(problem | named)
     job = {"job_id": claim.job_id, "fence": claim.fence, "state": state, "error": error}
     if connection.execute(_END_JOB, job).one_or_none() is None:
         return False

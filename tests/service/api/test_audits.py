@@ -9,17 +9,18 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from fastapi import FastAPI
-from sqlalchemy import Engine, select, text
+from sqlalchemy import Engine, select, text, update
 from sqlalchemy.orm import Session
 
 from runaudit.client.retry import Retry
+from runaudit.errors import RunauditError
 from runaudit_service.api import errors, idempotency
 from runaudit_service.store import queue
 from runaudit_service.store.bell import Bell
@@ -327,6 +328,32 @@ def test_a_failed_audit_has_its_error_for_a_report(api: Api, engine: Engine) -> 
     response = api.get(f"/v1/audits/{audit_id}/report")
     assert (response.status_code, code_of(response)) == (409, "results_unreadable")
     assert "No epoch can be read." in response.json()["detail"]
+
+
+@pytest.mark.parametrize("lost", ["failed", "given up", "reaped"])
+def test_a_failed_audit_s_problem_names_the_request_that_asked_for_it(api: Api, engine: Engine, lost: str) -> None:
+    """As any problem does: it is what the logs of API and worker are searched by."""
+    asked = {"X-Request-ID": f"asked-{lost.replace(' ', '-')}"}
+    parts = {"artifact": ("run.zip", uuid.uuid4().bytes)}
+    place = api.post("/v1/audits", files=parts, headers=asked).headers["Location"]
+    problem = RunauditError("The worker is no more.").problem()
+    with Session(engine) as session:
+        session.execute(update(Job).where(Job.audit_id == place.rpartition("/")[2]).values(max_attempts=1))
+        session.commit()
+    held = claim(engine, place.rpartition("/")[2])
+    if lost == "failed":
+        assert queue.fail(engine, held, problem)
+    elif lost == "given up":
+        assert queue.retry_later(engine, held, problem, 0).failed == 1
+    else:
+        with Session(engine) as session:
+            over = update(Job).where(Job.id == held.job_id).values(lease_expires_at=datetime.now(UTC) - timedelta(1))
+            session.execute(over)
+            session.commit()
+        assert queue.reap(engine, problem).failed == 1
+    error = api.get(place).json()["error"]
+    assert error == problem | {"request_id": asked["X-Request-ID"]}
+    errors.Problem.model_validate(error)
 
 
 def test_a_waiting_audit_is_cancelled_at_once(api: Api, engine: Engine) -> None:
