@@ -424,7 +424,7 @@ for path in sorted(Path('dataset/labels').rglob('*.txt')):
             kept.append((cls, box, line))
     path.write_text(''.join(f'{line}\\n' for _, _, line in kept))
 """
-_REVIEW: Final = "The report's review queue names image, box and suggestion, the likeliest first."
+_REVIEW: Final = "The report's review queue names image, box and suggestion, those first on which most mAP hangs."
 _DRAW_ALIKE: Final = Remedy(
     "Label training and validation by one rule",
     "Tight around what is visible, or around the whole object: either will do, if it is the same in both.",

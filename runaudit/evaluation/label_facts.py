@@ -20,7 +20,8 @@ class SuspectFacts(Facts):
 
     `image` is its file. `class_id` and `box` (x1, y1, x2, y2 in pixels of the image) are the label's, None for an
     overlooked object; `suggested_class` and `suggested_box` what the model sees instead, None where a label should go.
-    `score` in [0, 1] is the estimated probability that the label, not the model, is wrong.
+    `score` in [0, 1] is the estimated probability that the label, not the model, is wrong. `at_stake` is that times the
+    mAP50-95 that putting it right moves, None where that was not computed.
     """
 
     kind: SuspectKind
@@ -30,6 +31,7 @@ class SuspectFacts(Facts):
     suggested_class: int | None = None
     suggested_box: Box | None = None
     score: float
+    at_stake: float | None = None
 
 
 class LabelErrorRate(Facts):
@@ -99,8 +101,8 @@ class ClassConfusion(Facts):
 class LabelQualityFacts(Facts):
     """All that detections tell of the labels of one split.
 
-    `suspects` are the likeliest, at most `label_review.MOST_SUSPECTS`; `total_suspects` counts those with a score of
-    0.5 or more. `too_little` says why the model can't judge labels, where it can't.
+    `suspects` are the likeliest, at most `label_review.MOST_SUSPECTS`, by falling `at_stake`; `total_suspects` counts
+    those with a score of 0.5 or more. `too_little` says why the model can't judge labels, where it can't.
     """
 
     rates: tuple[LabelErrorRate, ...] = ()

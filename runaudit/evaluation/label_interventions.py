@@ -243,4 +243,4 @@ def _probable(suspects: Suspects) -> Suspects:
     keep = label < 0
     keep[first] = True
     rows = rows[keep]
-    return Suspects(suspects.kind[rows], suspects.label[rows], suspects.detection[rows], suspects.score[rows])
+    return suspects.taking(rows)

@@ -44,8 +44,11 @@ class Suspects:
 
     def best_first(self) -> Suspects:
         """By falling score, of equal ones in the order of KINDS and of the labels."""
-        order = np.lexsort((self.detection, self.label, self.kind, -self.score))
-        return Suspects(self.kind[order], self.label[order], self.detection[order], self.score[order])
+        return self.taking(np.lexsort((self.detection, self.label, self.kind, -self.score)))
+
+    def taking(self, rows: NDArray[Any]) -> Suspects:
+        """Some of them, or all in another order."""
+        return Suspects(self.kind[rows], self.label[rows], self.detection[rows], self.score[rows])
 
 
 @dataclass(frozen=True)

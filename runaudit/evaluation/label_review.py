@@ -36,6 +36,7 @@ from runaudit.evaluation.matching import Matches
 from runaudit.evaluation.protocol import Protocol
 from runaudit.evaluation.relabelling import relabelled
 from runaudit.evaluation.second_opinions import second_opinions
+from runaudit.evaluation.suspect_stakes import stakes
 from runaudit.evaluation.thresholds import DEFAULT
 from runaudit.runs.facts import ImageIndex
 
@@ -172,9 +173,12 @@ def _rate(matches: Matches, quality: LabelQuality, number: int) -> LabelErrorRat
 
 
 def _suspects(matches: Matches, suspects: Suspects, files: list[str]) -> tuple[SuspectFacts, ...]:
+    """The likeliest, those first on which most mAP hangs."""
     shown = np.flatnonzero(suspects.score >= LEAST_SCORE)[:MOST_SUSPECTS]
+    at_stake = stakes(matches, suspects.taking(shown))
     entries = []
-    for row in shown:
+    for place in np.argsort(-at_stake, kind="stable"):
+        row = shown[place]
         label, detection = int(suspects.label[row]), int(suspects.detection[row])
         image = matches.gt_image[label] if label >= 0 else matches.det_image[detection]
         entries.append(
@@ -186,6 +190,7 @@ def _suspects(matches: Matches, suspects: Suspects, files: list[str]) -> tuple[S
                 suggested_class=int(matches.det_cls[detection]) if detection >= 0 else None,
                 suggested_box=_box(matches.det_box[detection]) if detection >= 0 else None,
                 score=round(float(suspects.score[row]), 4),
+                at_stake=round(float(at_stake[place]), 6),
             )
         )
     return tuple(entries)

@@ -264,7 +264,15 @@ def _labels(review: LabelReview) -> Markup:
         for rate in review.rates
     ]
     suspects = [
-        (entry.image, entry.kind, entry.label or "-", entry.suggested or "-", number(entry.score), _box(entry.box))
+        (
+            entry.image,
+            entry.kind,
+            entry.label or "-",
+            entry.suggested or "-",
+            number(entry.score),
+            number(entry.at_stake),
+            _box(entry.box),
+        )
         for entry in review.suspects
     ]
     habits = [
@@ -286,7 +294,11 @@ def _labels(review: LabelReview) -> Markup:
         ),
         folded(
             f"{review.total_suspects} suspect labels",
-            table("Labels to look at", ("image", "error", "label", "the model sees", "score", "box"), suspects),
+            table(
+                "Labels to look at",
+                ("image", "error", "label", "the model sees", "score", "mAP at stake", "box"),
+                suspects,
+            ),
             element("p", f"{more} more are not listed.") if more > 0 else "",
         ),
         table("Label over detection", ("class", "boxes", "width", "height", "right", "down"), habits),

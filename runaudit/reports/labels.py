@@ -38,6 +38,7 @@ def review(quality: LabelQualityFacts | None, names: Names) -> schema.LabelRevie
                 suggested=_name(suspect.suggested_class, names),
                 suggested_box=list(suspect.suggested_box) if suspect.suggested_box is not None else None,
                 score=suspect.score,
+                at_stake=finite(suspect.at_stake),
             )
             for suspect in quality.suspects
         ],

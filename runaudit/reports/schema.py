@@ -266,6 +266,7 @@ class Suspect(ReportModel):
     suggested: str | None = Field(default=None, description="the class that the model sees")
     suggested_box: list[Number] | None = None
     score: Number = Field(description="estimated probability that the label is wrong, not the model")
+    at_stake: Number | None = Field(default=None, description="score times the mAP50-95 that putting it right moves")
 
 
 class BoxHabit(ReportModel):
@@ -295,10 +296,10 @@ class ClassPermutation(ReportModel):
 
 
 class LabelReview(ReportModel):
-    """What the detections say of the validation labels; `suspects` is the review queue, the likeliest first."""
+    """What the detections say of the validation labels; `suspects` is the review queue, by the mAP at stake."""
 
     rates: list[LabelErrorRate] = []
-    suspects: list[Suspect] = Field(default=[], description="the likeliest, at most 200")
+    suspects: list[Suspect] = Field(default=[], description="the likeliest, at most 200, by falling at_stake")
     total_suspects: int = Field(default=0, description="with a score of 0.5 or more, those not listed included")
     habits: list[BoxHabit] = []
     permutation: ClassPermutation | None = None

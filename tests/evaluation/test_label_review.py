@@ -94,6 +94,9 @@ def test_suspects_name_image_and_boxes_in_its_pixels(seen: Seen):
     wrong, _ = planted(seen.matches, seen.sizes, "swap", 0.15)
     facts = seen.review(wrong).facts
     assert facts.total_suspects > 50
+    stakes = [suspect.at_stake for suspect in facts.suspects]
+    assert all(stake is not None and stake > 0 for stake in stakes[:20])
+    assert stakes == sorted(stakes, key=lambda stake: -(stake or 0)), "the queue begins where most mAP hangs"
     for suspect in facts.suspects[:20]:
         assert suspect.kind == "swapped" and suspect.score > 0.5
         image = next(number for number, entry in enumerate(seen.index.images) if entry.file == suspect.image)

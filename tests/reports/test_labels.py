@@ -22,7 +22,13 @@ def test_suspects_rates_and_mapping_are_told_by_name():
             "rates": (cases.error_rate("swapped", 0.1, classes={1: 40}),),
             "suspects": (
                 SuspectFacts(
-                    kind="swapped", image="a\udc80.jpg", class_id=1, box=(1, 2, 3, 4), suggested_class=0, score=0.9
+                    kind="swapped",
+                    image="a\udc80.jpg",
+                    class_id=1,
+                    box=(1, 2, 3, 4),
+                    suggested_class=0,
+                    score=0.9,
+                    at_stake=0.01,
                 ),
                 SuspectFacts(
                     kind="overlooked", image="b.jpg", suggested_class=7, suggested_box=(0, 0, 9, 9), score=0.8
@@ -44,6 +50,7 @@ def test_suspects_rates_and_mapping_are_told_by_name():
     assert found.rates[0].classes == {"dog": 40}
     first, second = found.suspects
     assert (first.label, first.suggested, first.box) == ("dog", "cat", [1, 2, 3, 4])
+    assert (first.at_stake, second.at_stake) == (0.01, None)
     assert first.image.encode() and (second.label, second.suggested) == (None, "7")
     assert [habit.label for habit in found.habits] == [None, "cat"]
     assert found.permutation is not None and found.permutation.mapping == {"0": 1, "1": 0}
