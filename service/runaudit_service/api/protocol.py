@@ -3,7 +3,8 @@
 uvicorn takes headers of any size, for any time, from whoever connects, before the application hears of a request. What
 is limited here no key protects: the time until a request's head is whole, the bytes that belong to no body (head,
 chunk sizes and extensions, trailers), and the time that what follows an answer takes: uvicorn's own limit for idle
-connections ends with the first byte, be it of a body that was answered unread, or a line end before a head.
+connections ends with the first byte, be it of a body that was answered unread, or a line end before a head. Limited,
+too, is the time that an answer waits for a client that does not read it.
 """
 
 from __future__ import annotations
@@ -24,11 +25,13 @@ class PatientProtocol(HttpToolsProtocol):
     """uvicorn's protocol, which closes connections that send too much or nothing whole."""
 
     head_seconds = 30.0
-    """from the connection or the answer before, until a head is whole; in so long, MOST_BYTES of an unread body"""
+    """from the connection or the answer before, until a head is whole; and in which MOST_BYTES have to go either way of
+    what is left of a body that was answered unread, or of an answer"""
     _waiting: asyncio.TimerHandle | None = None
     _received = 0
     _of_body = 0
     _of_body_then = 0
+    _unread: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         super().connection_made(transport)
@@ -36,7 +39,16 @@ class PatientProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end_wait()
+        self._await_no_reader()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._await_reader()
+
+    def resume_writing(self) -> None:
+        self._await_no_reader()
+        super().resume_writing()
 
     def data_received(self, data: bytes) -> None:
         self._received += len(data)
@@ -82,6 +94,24 @@ class PatientProtocol(HttpToolsProtocol):
             self._await_head()
         else:
             self.transport.close()
+            # What was answered may still wait for its reader.
+            self._await_reader()
+
+    def _await_reader(self) -> None:
+        self._await_no_reader()
+        left = self.transport.get_write_buffer_size()
+        self._unread = self.loop.call_later(self.head_seconds, self._give_reader_up, left)
+
+    def _give_reader_up(self, left_then: int) -> None:
+        if left_then - self.transport.get_write_buffer_size() >= MOST_BYTES:
+            self._await_reader()
+        else:
+            self.transport.abort()
+
+    def _await_no_reader(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
 
     def _end_wait(self) -> None:
         if self._waiting is not None:

@@ -273,6 +273,37 @@ def test_no_connection_is_kept_for_ever_by_what_follows_its_answer(
                 assert closed_within(connection, 12, drop), begun
 
 
+def test_who_does_not_read_its_answers_is_let_go(fresh_postgres_url: str, valkey_url: str, tmp_path: Path) -> None:
+    with live(fresh_postgres_url, valkey_url, tmp_path, RUNAUDIT_BODY_IDLE_SECONDS="1") as api:
+        size = len(httpx.get(f"{api.url}/openapi.json").content)
+        with connected(api) as deaf:
+            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            # Far more than the system's buffers take.
+            deaf.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * (20 * MEBIBYTE // size))
+
+            def is_let_go() -> bool:
+                try:
+                    deaf.send(b"\r\n")
+                except ConnectionError:
+                    return True
+                return False
+
+            assert eventually(is_let_go)
+
+
+def test_who_reads_slowly_is_served(fresh_postgres_url: str, valkey_url: str, tmp_path: Path) -> None:
+    with live(fresh_postgres_url, valkey_url, tmp_path, RUNAUDIT_BODY_IDLE_SECONDS="1") as api:
+        size = len(httpx.get(f"{api.url}/openapi.json").content)
+        wanted = 16 * MEBIBYTE // size
+        with connected(api) as slow:
+            slow.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * wanted)
+            come = 0
+            while come < wanted * size:
+                come += (piece := len(slow.recv(MEBIBYTE)))
+                assert piece, f"closed after {come} of {wanted * size} bytes"
+                time.sleep(piece / (2 * MEBIBYTE))
+
+
 def test_who_was_refused_early_may_send_the_rest_and_go_on(
     fresh_postgres_url: str, valkey_url: str, tmp_path: Path
 ) -> None:
