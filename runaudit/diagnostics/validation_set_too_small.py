@@ -312,6 +312,7 @@ CHECK = Check(
         "a film of fewer than four scenes, of which too many pairs of frames look alike to tell.",
         "Images that happen to look alike and follow each other by name, about one of 50, are joined; that leaves "
         "fewer units to draw and changes no width.",
+        "The images of a classifier are taken for independent, but for copies: no pass looks for their scenes.",
         "A mAP near 0 or 1 has a narrow interval at any size; the count of instances guards against it.",
         "Images of other objects may all have the same labels and be given the same confidence: they count as one.",
     ),
