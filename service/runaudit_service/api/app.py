@@ -35,6 +35,7 @@ from runaudit_service.api.projects import endpoints as projects
 from runaudit_service.api.resources import Resources
 from runaudit_service.api.tidying import keep_tidy
 from runaudit_service.api.uploads import endpoints as uploads
+from runaudit_service.api.webhooks import callback_endpoints as callbacks
 from runaudit_service.api.webhooks import endpoints as webhooks
 from runaudit_service.store.bell import Bell
 from runaudit_service.store.blobs import open_blobs
@@ -113,6 +114,7 @@ def create_app(settings: Settings) -> FastAPI:
         projects,
         hooks,
         webhooks,
+        callbacks,
         health,
     ):
         app.include_router(module.router)

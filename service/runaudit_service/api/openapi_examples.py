@@ -138,6 +138,8 @@ _OF_CALLS: Final[dict[str, tuple[str, ...]]] = {
     "list_webhook_deliveries": ("webhook_not_found", "page_token_invalid"),
     "redeliver": ("webhook_not_found", "delivery_not_found", "delivery_being_sent", "webhook_disabled"),
     "redeliver_since": ("webhook_not_found", "webhook_disabled"),
+    "list_callback_deliveries": ("audit_not_found",),
+    "redeliver_callback": ("delivery_not_found", "delivery_being_sent"),
 }
 # Common ones that a call never answers with.
 _NEVER: Final = {
@@ -279,7 +281,10 @@ ANSWERS: Final[dict[tuple[str, str], Any]] = {
     ("get_metrics", "text/plain"): 'runaudit_queue_jobs{queue="gpu",state="queued"} 3.0\n',
 }
 """by operation and media type, of 2xx"""
-_LISTS: Final = {"list_audits": "AuditBody", "list_webhooks": "WebhookBody", "list_webhook_deliveries": "DeliveryBody"}
+_LISTS: Final = {
+    **{"list_audits": "AuditBody", "list_webhooks": "WebhookBody"},
+    **dict.fromkeys(("list_webhook_deliveries", "list_callback_deliveries"), "DeliveryBody"),
+}
 
 
 def add_examples(document: dict[str, Any]) -> None:

@@ -44,6 +44,8 @@ NEEDS: Final[dict[tuple[str, str], str]] = {
     ("GET", "/v1/audits/{audit_id}/figures/{name}"): "audits:read",
     ("POST", "/v1/audits/{audit_id}/cancel"): "audits:write",
     ("POST", "/v1/audits/{audit_id}/rerun"): "audits:write",
+    ("GET", "/v1/audits/{audit_id}/deliveries"): "webhooks:write",
+    ("POST", "/v1/audits/{audit_id}/deliveries/{delivery_id}/redeliver"): "webhooks:write",
     ("POST", "/v1/uploads"): "audits:write",
     ("HEAD", "/v1/uploads/{upload_id}"): "audits:write",
     ("PATCH", "/v1/uploads/{upload_id}"): "audits:write",

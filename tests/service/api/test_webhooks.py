@@ -249,6 +249,39 @@ def test_the_same_run_again_calls_its_new_callback_too(api: Api, engine: Engine,
     assert found == [(first, "audit.started"), (first, "audit.succeeded"), (second, "audit.succeeded")]
 
 
+def test_what_a_callback_was_told_is_seen_and_told_again(
+    api: Api, engine: Engine, postgres_url: str, receiver: Receiver
+) -> None:
+    """Nobody made an endpoint for it, so that the log is that of the audit."""
+    receiver.replies["/back"] = Reply(410, body=b"moved")
+    audit = api.submit(b"called back", callback_url=receiver.url("/back")).json()
+    other = api.submit(b"another", callback_url=receiver.url("/other")).json()
+    log, of_other = (f"/v1/audits/{one['id']}/deliveries" for one in (audit, other))
+    create(api, receiver.url("/hook"), ("audit.queued",))
+
+    def told() -> dict[str, Any]:
+        (one,) = api.get(log).json()["items"]
+        return dict(one)
+
+    with sending(engine, postgres_url):
+        wait_until(lambda: told()["state"] == "failed", seconds=10)
+        failed = told()
+        assert (failed["url"], failed["type"], failed["audit_id"]) == (
+            receiver.url("/back"),
+            "audit.queued",
+            audit["id"],
+        )
+        assert [(one["status"], one["response"]) for one in failed["attempts"]] == [(410, "moved")]
+        receiver.replies["/back"] = Reply(204)
+        again = api.post(f"{log}/{failed['id']}/redeliver")
+        assert (again.status_code, again.json()["state"]) == (202, "pending")
+        wait_until(lambda: told()["state"] == "succeeded", seconds=10)
+    assert {one.headers["webhook-id"] for one in receiver.at("/back")} == {failed["message_id"]}
+    assert len(receiver.at("/back")) == 2
+    assert code_of(api.post(f"{of_other}/{failed['id']}/redeliver")) == "delivery_not_found"
+    assert code_of(api.post(f"{log}/{audit['id']}/redeliver")) == "delivery_not_found"
+
+
 def test_a_ping_and_what_came_of_it(api: Api, engine: Engine, postgres_url: str, receiver: Receiver) -> None:
     receiver.replies["/hook"] = Reply(418, body=b"I am a teapot")
     made = create(api, receiver.url("/hook"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Path, Query, Request
@@ -15,8 +14,8 @@ from runaudit_service.api.bodies import documented, read_json
 from runaudit_service.api.errors import NotFoundError, responses
 from runaudit_service.api.resources import Resources, Shared
 from runaudit_service.api.webhooks.repository import WebhookRepository
+from runaudit_service.api.webhooks.representations import delivery_body
 from runaudit_service.api.webhooks.schemas import (
-    AttemptBody,
     DeliveryBody,
     DeliveryFilter,
     DeliveryList,
@@ -29,7 +28,6 @@ from runaudit_service.api.webhooks.schemas import (
     WebhookRequest,
 )
 from runaudit_service.api.webhooks.service import Webhook, WebhookService, no_webhook
-from runaudit_service.store.webhooks import WebhookAttempt, WebhookDelivery
 
 router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"])
 
@@ -118,7 +116,7 @@ async def ping_webhook(caller: Owner, webhook_id: WebhookId, shared: Shared) -> 
     """Sends an event of the type `ping`, once. Its delivery tells what came back."""
     async with shared.database.transaction() as session:
         delivery = await _service(shared, session, caller).ping(webhook_id)
-    return _delivery_body(delivery, [])
+    return delivery_body(delivery, [])
 
 
 @router.post(
@@ -158,7 +156,7 @@ async def list_webhook_deliveries(
     if len(found) > size:
         last = found[size - 1]
         token = pagination.encode(pagination.Position(last.created_at, last.id), filters, caller.cursor_secret)
-    items = [_delivery_body(delivery, attempts.get(delivery.id, [])) for delivery in found[:size]]
+    items = [delivery_body(delivery, attempts.get(delivery.id, [])) for delivery in found[:size]]
     return DeliveryList(items=items, next_page_token=token)
 
 
@@ -174,7 +172,7 @@ async def redeliver(caller: Owner, webhook_id: WebhookId, delivery_id: DeliveryI
     async with shared.database.transaction() as session:
         delivery = await _service(shared, session, caller).redeliver(webhook_id, delivery_id)
         attempts = await WebhookRepository(session, caller.tenant_id).attempts([delivery_id])
-    return _delivery_body(delivery, attempts.get(delivery_id, []))
+    return delivery_body(delivery, attempts.get(delivery_id, []))
 
 
 @router.post(
@@ -209,14 +207,3 @@ def _fields(webhook: Webhook) -> dict[str, Any]:
     endpoint = webhook.endpoint
     own = {name: getattr(endpoint, name) for name in WebhookBody.model_fields if hasattr(endpoint, name)}
     return own | {"project": webhook.project, "enabled": endpoint.disabled_at is None}
-
-
-def _delivery_body(delivery: WebhookDelivery, attempts: Sequence[WebhookAttempt]) -> DeliveryBody:
-    own = {name: getattr(delivery, name) for name in DeliveryBody.model_fields if name not in ("attempt", "attempts")}
-    if delivery.state == "sending":
-        # That is the end of the lease, which is nobody's business.
-        own["next_attempt_at"] = None
-    told = [
-        AttemptBody.model_validate({name: getattr(one, name) for name in AttemptBody.model_fields}) for one in attempts
-    ]
-    return DeliveryBody.model_validate(own | {"attempt": delivery.attempts, "attempts": told})

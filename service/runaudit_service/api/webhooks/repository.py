@@ -12,10 +12,10 @@ from sqlalchemy import and_, func, or_, select, text, tuple_, update
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from runaudit_service.api.pagination import Position
+from runaudit_service.api.pagination import MAX_PAGE_SIZE, Position
 from runaudit_service.api.webhooks.schemas import DeliveryFilter
 from runaudit_service.store.deliveries import SKIP_WAITING
-from runaudit_service.store.models import Project, Tenant
+from runaudit_service.store.models import Event, Project, Tenant
 from runaudit_service.store.webhooks import CHANNEL, WebhookAttempt, WebhookDelivery, WebhookEndpoint
 
 SHOWN_ATTEMPTS: Final = 20
@@ -100,6 +100,17 @@ class WebhookRepository:
         newest_first = query.order_by(WebhookDelivery.created_at.desc(), WebhookDelivery.id.desc())
         return (await self._session.scalars(newest_first.limit(size))).all()
 
+    async def callback_deliveries(self, audit_id: uuid.UUID) -> Sequence[WebhookDelivery]:
+        """What the audit's callbacks were told, newest first, as many as a page holds at most."""
+        newest_first = (WebhookDelivery.created_at.desc(), WebhookDelivery.id.desc())
+        query = select(WebhookDelivery).where(*self._of_callbacks(audit_id)).order_by(*newest_first)
+        return (await self._session.scalars(query.limit(MAX_PAGE_SIZE))).all()
+
+    async def callback_delivery(self, audit_id: uuid.UUID, delivery_id: uuid.UUID) -> WebhookDelivery | None:
+        """A delivery of one of the audit's callbacks, locked."""
+        query = select(WebhookDelivery).where(*self._of_callbacks(audit_id), WebhookDelivery.id == delivery_id)
+        return (await self._session.scalars(query.with_for_update())).one_or_none()
+
     async def attempts(self, delivery_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, list[WebhookAttempt]]:
         """The newest SHOWN_ATTEMPTS of each delivery, oldest first."""
         place = func.row_number().over(partition_by=WebhookAttempt.delivery_id, order_by=WebhookAttempt.id.desc())
@@ -149,6 +160,15 @@ class WebhookRepository:
             select(WebhookEndpoint, Project.name)
             .outerjoin(Project, Project.id == WebhookEndpoint.project_id)
             .where(WebhookEndpoint.tenant_id == self._tenant_id)
+        )
+
+    def _of_callbacks(self, audit_id: uuid.UUID) -> tuple[Any, ...]:
+        """By the events of the audit, for which callbacks' deliveries have an index."""
+        events = select(Event.id).where(Event.audit_id == audit_id, Event.tenant_id == self._tenant_id)
+        return (
+            WebhookDelivery.tenant_id == self._tenant_id,
+            WebhookDelivery.endpoint_id.is_(None),
+            WebhookDelivery.event_id.in_(events),
         )
 
     def _of(self, webhook_id: uuid.UUID) -> tuple[Any, ...]:

@@ -126,7 +126,7 @@ class AttemptBody(BaseModel):
 
 
 class DeliveryBody(BaseModel):
-    """One message for one endpoint, and how it went so far."""
+    """One message for one endpoint or callback, and how it went so far."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -136,6 +136,7 @@ class DeliveryBody(BaseModel):
                     "message_id": "msg_0f4e2a7c9b1d4e5f8a6b7c8d9e0f1a2b",
                     "type": "audit.succeeded",
                     "audit_id": "019abf3e-6d5f-7c1e-8b1a-2f6f0a3f9b10",
+                    "url": None,
                     "state": "pending",
                     "attempt": 1,
                     "created_at": "2026-11-24T08:15:31.000000Z",
@@ -160,6 +161,7 @@ class DeliveryBody(BaseModel):
     message_id: str = Field(description="the header webhook-id, the same in every attempt")
     type: EventType
     audit_id: uuid.UUID | None = Field(description="null for a ping")
+    url: str | None = Field(description="of a callback; null for an endpoint, which has its own")
     state: DeliveryState = Field(
         description="`skipped`: the endpoint was disabled; `failed`: the last attempt of the schedule failed"
     )

@@ -108,18 +108,24 @@ class WebhookService:
     async def redeliver(self, webhook_id: uuid.UUID, delivery_id: uuid.UUID) -> WebhookDelivery:
         """Send it again, whatever came of it before. Raises NotFoundError and ConflictError."""
         await self._enabled(webhook_id)
-        delivery = await self._webhooks.delivery(webhook_id, delivery_id)
+        return await self._again(delivery_id, await self._webhooks.delivery(webhook_id, delivery_id))
+
+    async def redeliver_callback(self, audit_id: uuid.UUID, delivery_id: uuid.UUID) -> WebhookDelivery:
+        """The same for a callback of an audit. Raises NotFoundError and ConflictError."""
+        return await self._again(delivery_id, await self._webhooks.callback_delivery(audit_id, delivery_id))
+
+    async def redeliver_since(self, webhook_id: uuid.UUID, since: datetime) -> int:
+        """Send all again that failed or was skipped since. Raises NotFoundError and ConflictError."""
+        await self._enabled(webhook_id)
+        return await self._webhooks.send_again_since(webhook_id, since)
+
+    async def _again(self, delivery_id: uuid.UUID, delivery: WebhookDelivery | None) -> WebhookDelivery:
         if delivery is None:
             raise NotFoundError(f"There is no delivery {delivery_id}.", code="delivery_not_found")
         if delivery.state == "sending":
             raise ConflictError("The delivery is being sent at this moment.", code="delivery_being_sent")
         await self._webhooks.send_again(delivery)
         return delivery
-
-    async def redeliver_since(self, webhook_id: uuid.UUID, since: datetime) -> int:
-        """Send all again that failed or was skipped since. Raises NotFoundError and ConflictError."""
-        await self._enabled(webhook_id)
-        return await self._webhooks.send_again_since(webhook_id, since)
 
     async def _get(self, webhook_id: uuid.UUID) -> Webhook:
         found = await self._webhooks.get(webhook_id, lock=True)
