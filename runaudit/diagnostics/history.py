@@ -27,7 +27,8 @@ class History:
 
     `metric` is the primary metric in [0, 1]. `train` and `val` are sums of the losses that carry information: a
     component that is 0 throughout is so by design (one class, a dual head), and one that can go negative (the
-    likelihood of YOLO26's pose head) has no meaningful ratio; rows with a non-finite component are NaN.
+    likelihood of YOLO26's pose head) has no meaningful ratio; rows with a non-finite component are NaN, as are `metric`
+    and `val` of an epoch that was not validated.
     `rate` is the learning rate of the weights: the lowest of the groups, since a bias group starts far above it in
     warm-up and boosted heads lie above it throughout (yolo.md A2). A series that the run lacks is all NaN.
     """
@@ -78,14 +79,15 @@ def history_of(run: RunFacts) -> History | None:
     seams = np.zeros(epochs.size, dtype=np.bool_)
     seams[1:] = (np.diff(epochs) != 1) | (np.diff(rows) != 1)
     planned = run.epochs_planned
+    measured = _measured(run, curves, rows)
     return History(
         curves=curves,
         rows=rows,
         epochs=epochs,
         metric_name=metric_name,
-        metric=_share(curves.metrics.get(metric_name or ""), rows),
+        metric=np.where(measured, _share(curves.metrics.get(metric_name or ""), rows), np.nan),
         train=_total(curves.train_losses, rows),
-        val=_total(curves.val_losses, rows),
+        val=np.where(measured, _total(curves.val_losses, rows), np.nan),
         rate=_lowest(curves.learning_rates, rows),
         repeated=len(curves.epochs) - len(numbers),
         seams=seams,
@@ -94,12 +96,28 @@ def history_of(run: RunFacts) -> History | None:
     )
 
 
+def _measured(run: RunFacts, curves: Curves, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Rows that were validated at all: with val=False (YOLOv5's --noval) all but the last hold zeros in every column.
+
+    Zeros alone are no proof: a dual head's validation losses are 0 by design, and mAP begins at 0.
+    """
+    losses = [finite_column(column)[rows] for column in curves.val_losses.values()]
+    metrics = [finite_column(column)[rows] for column in curves.metrics.values()]
+    if not losses or not metrics:
+        return np.ones(rows.size, dtype=np.bool_)
+    empty = (np.stack(losses) == 0.0).all(axis=0) & (np.stack(metrics) == 0.0).all(axis=0)
+    switched_off = run.argument("val") is False or run.argument("noval") is True
+    has_losses = bool((np.stack(losses) > 0.0).any())
+    return ~empty if switched_off or has_losses else np.ones(rows.size, dtype=np.bool_)
+
+
 def judged_by(history: History, name: str) -> History | None:
     """The same history by another metric of the curves; None where they don't have it."""
     column = history.curves.metrics.get(name)
     if column is None:
         return None
-    return replace(history, metric_name=name, metric=_share(column, history.rows))
+    shares = np.where(np.isfinite(history.metric), _share(column, history.rows), np.nan)
+    return replace(history, metric_name=name, metric=shares)
 
 
 def warmup_epochs(run: RunFacts) -> float:

@@ -137,6 +137,20 @@ def test_a_rate_that_was_asked_for_and_not_used_is_not_too_low():
     assert "0.1 times the usual one" in examine(cases.curves_only(used)).finding.title
 
 
+def test_epochs_that_were_not_validated_are_not_epochs_without_map():
+    """val=False writes zeros for all but the last: what a rate did to mAP is not in such a file."""
+    metric, val = np.zeros(30), np.zeros(30)
+    metric[-1], val[-1] = 0.5, 1.0
+    rate = cases.linear_rate(30, lr0=0.1)
+    unseen = cases.run(metric, val=val, rate=rate, arguments={"lr0": 0.1, "val": False})
+    assert examine(cases.curves_only(unseen)).outcome == "warned"
+    assert np.isnan(history_of(unseen).metric[:-1]).all()
+    never = cases.run(np.zeros(30), val=np.zeros(30), arguments={"val": False})
+    assert np.isnan(history_of(never).metric).all()
+    dual_head = cases.run(np.zeros(30), val=np.zeros(30))
+    assert (history_of(dual_head).metric == 0).all(), "a loss that is 0 by design says nothing of mAP"
+
+
 def test_an_ignored_lr0_is_said_only_if_somebody_chose_it():
     chosen = cases.run(rate=cases.linear_rate(lr0=0.00167), arguments={"optimizer": "auto", "lr0": 0.02})
     default = cases.run(rate=cases.linear_rate(lr0=0.00167), arguments={"optimizer": "auto", "lr0": 0.01})

@@ -45,6 +45,14 @@ def test_half_of_map_is_lost_whatever_the_validation_loss_does():
     assert examine(cases.curves_only(less)).outcome == "passed"
 
 
+def test_a_best_row_in_warmup_is_one_to_decline_from():
+    """A fine-tuned classifier whose first epochs are its best: all that followed was loss."""
+    metric = 0.85 + 0.002 * np.random.default_rng(4).standard_normal(cases.EPOCHS)
+    metric[:5] = (0.96, 0.95, 0.94, 0.92, 0.9)
+    run = cases.run(metric, train=cases.falling() * FALL, val=cases.falling() * RISE)
+    assert examine(cases.curves_only(run)).outcome == "warned"
+
+
 def test_crumbs_have_nothing_to_decline_from():
     run = cases.run(0.05 * cases.smooth() * DECLINE, train=cases.falling() * FALL, val=cases.falling() * RISE)
     result = examine(cases.curves_only(run))
