@@ -96,7 +96,7 @@ class Workshop:
             self._blobs.keep_copies_only()
             if self._data_cache is not None:
                 self._data_cache.keep_only(self._blobs.holds)
-        except BlobStoreError as error:
+        except (BlobStoreError, OSError) as error:
             _log.warning("copies of deleted artifacts stay for now: %s", error.__cause__ or error)
 
     def stop_now(self) -> None:

@@ -428,3 +428,23 @@ def test_a_small_disk_of_the_spool_is_a_full_store(bucket_server: BucketServer, 
         store.require_room(1)
     with pytest.raises(StorageFullError):
         asyncio.run(put(store, b"content"))
+
+
+def test_two_processes_may_make_room_at_the_same_moment(
+    bucket_server: BucketServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One removes a copy that the other has just listed: what the other audits does not fail of it."""
+    store = open_blobs(bucket_settings(bucket_server.url(tmp_path.name), tmp_path, blob_cache_bytes=5))
+    sha256 = asyncio.run(put(store, b"content")).sha256
+    other = tmp_path / "copies" / "copies" / ("ab" * 32)
+    other.parent.mkdir(parents=True)
+    listed = Path.iterdir
+
+    def changing(folder: Path) -> list[Path]:
+        other.touch()
+        found = list(listed(folder))
+        other.unlink()
+        return found
+
+    monkeypatch.setattr(Path, "iterdir", changing)
+    assert read(store, sha256) == b"content"

@@ -58,7 +58,11 @@ class Copies:
 
     def shrink(self, limit_bytes: int | None = None) -> None:
         """Remove the copies that were not used for longest until the rest is within the limit, but none in use."""
-        sizes = {path.name: path.stat().st_size for path in self._all()}
+        sizes: dict[str, int] = {}
+        for path in self._all():
+            # Another process may remove one at this moment.
+            with suppress(FileNotFoundError):
+                sizes[path.name] = path.stat().st_size
         excess = sum(sizes.values()) - (self._limit if limit_bytes is None else limit_bytes)
         for sha256 in sorted(sizes, key=self._last_used):
             if excess <= 0:
