@@ -16,11 +16,13 @@ from runaudit_service.store.blobs import BlobStoreError, open_blobs
 from runaudit_service.store.settings import Settings, mistakes
 
 PASSWORD_IN_URL = re.compile(r"(?<=://)([^/@:\s]*):[^/\s]*@")
+PASSWORD_IN_QUERY = re.compile(r"(?<=[?&])((?:ssl)?password=)[^&\s]*")
+"""libpq and redis take one there too"""
 
 
 def masked(text: str) -> str:
     """`text` without the password of any URL in it. A password may hold `@`: all up to the last one is taken."""
-    return PASSWORD_IN_URL.sub(r"\1:***@", text)
+    return PASSWORD_IN_QUERY.sub(r"\1***", PASSWORD_IN_URL.sub(r"\1:***@", text))
 
 
 def listing() -> list[dict[str, Any]]:

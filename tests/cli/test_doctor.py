@@ -106,6 +106,8 @@ def test_a_module_in_the_working_folder_is_never_imported(tmp_path: Path) -> Non
         ("postgresql://u@h/d", "postgresql://u@h/d"),
         ("redis://h:6379/0", "redis://h:6379/0"),
         ("redis://:p:q@h", "redis://:***@h"),
+        ("postgresql:///d?host=h&password=p:q&user=u", "postgresql:///d?host=h&password=***&user=u"),
+        ("postgresql://h/d?sslpassword=p", "postgresql://h/d?sslpassword=***"),
         ("/a/folder", "/a/folder"),
         ("", ""),
     ],
