@@ -20,7 +20,7 @@ from runaudit.diagnostics.robust import PowerLaw, fit_power_law
 from runaudit.diagnostics.schedule import schedule_of
 from runaudit.diagnostics.stability import stability_of
 from runaudit.diagnostics.thresholds import threshold
-from runaudit.diagnostics.wording import counted
+from runaudit.diagnostics.wording import counted, metric_word
 
 CAUSE: Final = "batch_size"
 
@@ -126,7 +126,11 @@ def _too_small(evidence: Evidence, history: History | None, batch: Batch | None)
         f"Batch norm saw {counted(batch.normalised, 'image')} at a time{devices}",
         "Its statistics of so few images are noise, which the running averages of validation don't share. Accumulation "
         f"adds up gradients, {batch.accumulated} batches here, and does not help against that. "
-        + (f"mAP's noise is {noise:.1%} of its best." if noise is not None else "How noisy mAP is can't be told."),
+        + (
+            f"{metric_word(history, begins=True)}'s noise is {noise:.1%} of its best."
+            if noise is not None and history is not None
+            else "How noisy mAP is can't be told."
+        ),
         (
             Measurement(
                 "images that batch norm sees", round(batch.normalised, 2), LIMITS.normalised, source=batch.place

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from runaudit.diagnostics.answers import found, not_run, passed, why_absent
-from runaudit.diagnostics.evidence import Check, CheckResult, Evidence, Impact, Measurement, Remedy
+from runaudit.diagnostics.evidence import Check, CheckResult, Evidence, Impact, Measurement, Remedy, Severity
 from runaudit.diagnostics.hardware_remedies import without_half_precision
 from runaudit.diagnostics.history import History, history_of
 from runaudit.diagnostics.remedies import lower_rate
@@ -17,7 +17,7 @@ from runaudit.diagnostics.stability import LIMITS as STABILITY
 from runaudit.diagnostics.stability import Stability, stability_of
 from runaudit.diagnostics.stability import Thresholds as StabilityThresholds
 from runaudit.diagnostics.thresholds import threshold
-from runaudit.diagnostics.wording import metric_word
+from runaudit.diagnostics.wording import counted, metric_word
 from runaudit.runs.facts import CheckpointFacts, Column, RunFacts
 
 CAUSE: Final = "numerical_divergence"
@@ -113,10 +113,16 @@ def _training(run: RunFacts, history: History, stability: Stability, rows: dict[
     before = float(np.nanmax(earlier)) if np.isfinite(earlier).any() else 0.0
     best = history.epochs[stability.best_index if stability.best_index is not None else -1]
     word = metric_word(history)
+    # What went on to its best afterwards lost no more than those epochs.
+    passing = not lasting and stability.best_index is not None and stability.best_index > affected[-1]
+    severity: Severity = "critical" if useless else "minor" if passing else "major"
+    place = f"epoch {history.epochs[first]:g}"
     return found(
         CAUSE,
-        "critical" if useless else "major",
-        f"The training loss is NaN or infinite from epoch {history.epochs[first]:g}",
+        severity,
+        f"The training loss is NaN or infinite from {place}"
+        if lasting
+        else f"The training loss was NaN or infinite in {counted(len(affected), 'epoch')}, first in {place}",
         f"{', '.join(sorted(rows))} in {len(affected)} of {history.size} epochs"
         + (", to the end. " if lasting else "; it recovered. ")
         + (

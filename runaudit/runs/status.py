@@ -111,7 +111,8 @@ def _beyond_plan(curves: Curves, plan: Plan) -> list[Note]:
     if plan.epochs is None or plan.hours is not None or last <= plan.epochs:
         return []
     line = next(line for epoch, line in zip(curves.epochs, curves.lines, strict=True) if epoch > plan.epochs)
-    detail = f"{plan.epochs} epochs were planned, but there is a row of epoch {last}. Do the files belong together?"
+    planned = "1 epoch was" if plan.epochs == 1 else f"{plan.epochs} epochs were"
+    detail = f"{planned} planned, but there is a row of epoch {last}. Do the files belong together?"
     return [Note(code="epochs_beyond_plan", detail=detail, place=f"{curves.source}:{line}")]
 
 

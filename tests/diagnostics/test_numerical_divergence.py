@@ -50,9 +50,17 @@ def test_a_run_that_finds_objects_has_labels_whatever_its_class_loss():
 def test_what_was_best_before_a_nan_that_passed_is_not_what_came_after():
     rising = np.linspace(0.1, 0.5, 100)
     run = cases.spoil(cases.run(rising), "train_losses", "box", dict.fromkeys(range(40, 43), float("nan")))
-    explanation = examine(cases.curves_only(run)).finding.explanation
+    finding = examine(cases.curves_only(run)).finding
+    explanation = finding.explanation
+    assert finding.severity == "minor" and "in 3 epochs, first in epoch 41" in finding.title
     assert "3 of 100 epochs; it recovered" in explanation
     assert "best row before it has 0.258" in explanation and "epoch 100, 0.5" in explanation
+
+
+def test_what_never_reached_its_best_again_after_a_nan_is_major():
+    declining = np.linspace(0.5, 0.3, 100)
+    run = cases.spoil(cases.run(declining), "train_losses", "box", dict.fromkeys(range(40, 43), float("nan")))
+    assert examine(cases.curves_only(run)).outcome == "failed"
 
 
 @pytest.mark.parametrize(("framework", "patch"), [("ultralytics", {"amp": False}), ("yolov5", {}), ("yolov9", {})])
