@@ -140,6 +140,8 @@ class BucketBlobs(BlobStore):
     def secure(self, spooled: Spooled) -> None:
         """Send the blob, also where it seems to be there: its size does not tell that it is whole, and whoever hands in
         again what was damaged mends it. It may still be removed until someone has a title to it."""
+        # Sending is tried for far longer than anyone should wait to hear that the store is away.
+        self.require_answer()
         blob = spooled.blob
         part = max(PART_BYTES, -(-blob.bytes // _MOST_PARTS))
         with _told("could not take an artifact"):
