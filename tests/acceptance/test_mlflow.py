@@ -6,6 +6,7 @@ RUNAUDIT_MLFLOW names the command `mlflow` (3.3 or newer) of an environment of i
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -33,10 +34,15 @@ def mlflow_server(folder: Path) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [MLFLOW, "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command = [MLFLOW, "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "2"]
     command += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", str(folder / "a")]
     # MLflow sends to public https addresses alone, unless it is told otherwise.
     allowed = {"MLFLOW_WEBHOOK_ALLOWED_SCHEMES": "http,https", "MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS": "true"}
+    # Without it one of its processes can't read the secret that another wrote (docs/mlops.md).
+    page = (Path(__file__).parents[2] / "docs" / "mlops.md").read_text()
+    (making,) = re.findall(r"^export MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY=\$\((.*)\) ", page, re.MULTILINE)
+    made = subprocess.run(["bash", "-c", making], capture_output=True, text=True, check=True)
+    allowed["MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY"] = made.stdout.strip()
     with (folder / "mlflow.log").open("wb") as log:
         server = subprocess.Popen(
             command, cwd=folder, env=os.environ | allowed, stdout=log, stderr=log, start_new_session=True
