@@ -12,8 +12,9 @@ from runaudit_service.store import log_context
 
 LogFormat = Literal["json", "text"]
 
-# What every record has; anything beside it was given by `extra=`, and is told.
-_PLAIN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+# What every record has; anything beside it was given by `extra=`, and is told. `color_message` is uvicorn's message
+# once more, unfilled and for a terminal.
+_PLAIN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 # A line for each bell says nothing that the lines about audits do not; httpx tells of each request twice.
 _QUIET: Final = ("celery.worker.strategy", "celery.app.trace", "httpx", "httpcore")
 

@@ -35,6 +35,8 @@ def test_a_line_tells_what_is_worked_on() -> None:
     assert (told["request_id"], told["audit_id"]) == ("r-1", str(audit))
     assert "job_id" not in told and told["time"].endswith("+00:00")
     assert "audit_id" not in line(record("after it"))
+    coloured = record("Finished server process [%d]", 7, color_message="Finished server process [\x1b[36m%d\x1b[0m]")
+    assert "\\u001b" not in JsonFormatter().format(coloured) and "color_message" not in line(coloured)
     log_context.begin(request_id="r-2")
     assert line(record("another"))["request_id"] == "r-2"
 
