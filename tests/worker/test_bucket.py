@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from hashlib import sha256
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from pydantic import SecretStr
 from sqlalchemy import text
 
 from runaudit_service.store.bell import Bell
+from runaudit_service.store.blobs import open_blobs
 from runaudit_service.store.settings import Settings
 from runaudit_worker.workshop import BLOB_STORE_PAUSE_SECONDS, Workshop
 from tests.bucket_server import ACCESS_KEY, SECRET_KEY, BucketServer
@@ -132,8 +134,14 @@ def test_an_audit_of_a_damaged_artifact_ends(workplace: Workplace, bucket_server
     workshop = Workshop(workplace.engine, bell, settings)
     content = curves_run()
     submitted = rows.submit(workplace.engine, run_sha256=sha256(content).hexdigest(), max_attempts=2)
+
+    async def hand_in() -> None:
+        async with open_blobs(settings).writer(len(content)) as writer:
+            await writer.write(content)
+            await writer.commit()
+
+    asyncio.run(hand_in())
     place = bucket_server.root / "blobs" / tmp_path.name / job_digest(content)
-    place.parent.mkdir(parents=True)
     place.write_bytes(content[:-1] + b"?")
 
     def has_ended() -> bool:
