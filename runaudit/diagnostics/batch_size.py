@@ -14,7 +14,7 @@ from runaudit.diagnostics.evidence import Check, CheckResult, Evidence, Impact, 
 from runaudit.diagnostics.history import History, history_of
 from runaudit.diagnostics.learning_rate import LIMITS as RATE
 from runaudit.diagnostics.more_epochs import Gain, gain_of_more
-from runaudit.diagnostics.optimizer_steps import NOMINAL, Batch, average_lag, batch_of, unchanged_epochs
+from runaudit.diagnostics.optimizer_steps import NOMINAL, UNCHANGED, Batch, average_lag, batch_of, unchanged_epochs
 from runaudit.diagnostics.parts import Part, joined, present
 from runaudit.diagnostics.robust import PowerLaw, fit_power_law
 from runaudit.diagnostics.schedule import schedule_of
@@ -47,7 +47,7 @@ class Thresholds:
         300, "Steps below which runs were seen to validate near 0 (yolo.md A4), of whatever batch."
     )
     unchanged: float = threshold(
-        0.1,
+        UNCHANGED,
         "Share of epochs that validate exactly as the one before. Of the corpus' runs, read and not fitted to, 11 have "
         "more than half (1 to 10 training images, or named so in its index) and 2 have a single such epoch, under 2 %; "
         "of 300 simulated healthy runs none has any (benchmarks/batch_false_alarms.py).",

@@ -14,7 +14,7 @@ from runaudit.diagnostics.history import FURTHER_METRICS, History, history_of, j
 from runaudit.diagnostics.more_epochs import LIMITS as MORE_EPOCHS
 from runaudit.diagnostics.more_epochs import Thresholds as MoreEpochs
 from runaudit.diagnostics.more_epochs import gain_of_few, gain_of_more, gain_of_the_rest, last_doubling
-from runaudit.diagnostics.optimizer_steps import steps_of
+from runaudit.diagnostics.optimizer_steps import steps_of, steps_seen
 from runaudit.diagnostics.origin import origin_of
 from runaudit.diagnostics.remedies import longer_schedule, resume_interrupted
 from runaudit.diagnostics.robust import PowerLaw, Series, fit_power_law, noise_sigma
@@ -77,15 +77,21 @@ def examine(evidence: Evidence) -> CheckResult:  # noqa: PLR0911 - one answer a 
     history = history_of(run)
     if history is None:
         return not_run(CAUSE, why_absent(evidence, "curves"))
+    measured = bool(np.isfinite(history.metric).any())
+    steps = steps_of(evidence)
+    if steps is None:
+        steps = steps_seen(history)
+    unlearnt_in_few = measured and steps is not None and steps < LIMITS.steps and _best(history) < LIMITS.unlearnt
     if run.status == "interrupted" and history.epochs[-1] < (run.epochs_planned or 0):
-        return _interrupted(run, history)
+        # Where the whole schedule would have been too few steps as well, going on is not what it lacks.
+        whole = (steps or 0) * (run.epochs_planned or 0) / history.epochs[-1]
+        if not (unlearnt_in_few and steps is not None and whole < LIMITS.steps and _most_is_done(run, history)):
+            return _interrupted(run, history)
     if history.epochs[-1] <= warmup_epochs(run):
         return _within_warmup(run, history)
     if _still_warming(history):
         return _warmed_throughout(run, history)
-    steps = steps_of(evidence)
-    measured = bool(np.isfinite(history.metric).any())
-    if measured and steps is not None and steps < LIMITS.steps and _best(history) < LIMITS.unlearnt:
+    if unlearnt_in_few and steps is not None:
         return _few_steps(run, history, steps)
     if _unlearnt_so_far(history):
         return _beginning(run, history)
@@ -94,6 +100,11 @@ def examine(evidence: Evidence) -> CheckResult:  # noqa: PLR0911 - one answer a 
             CAUSE, "The curves hold fewer than three values of mAP, so that no trend can be told.", n=history.size
         )
     return _of_any_head(run, history)
+
+
+def _most_is_done(run: RunFacts, history: History) -> bool:
+    """More than half of the schedule: what was seen of it stands for the rest."""
+    return bool(2 * history.epochs[-1] > (run.epochs_planned or 0))
 
 
 def _interrupted(run: RunFacts, history: History) -> CheckResult:

@@ -16,6 +16,8 @@ NOMINAL = 64.0
 """nbs of both families: gradients of round(64 / batch) batches are added up before a step (yolo.md A4)."""
 SHORTEST_WARMUP = 100
 """Batches that versions before 8.4 warm up for at least (yolo.md A9)."""
+UNCHANGED = 0.1
+"""Share of epochs without a step from which batch_size says so; see its threshold for what set it."""
 DECAY, RAMP = 0.9999, 2000.0
 """of the moving average of the weights: decay 0.9999 (1 - exp(-u / 2000)) at step u, in both families (yolo.md A4)."""
 
@@ -165,6 +167,12 @@ def unchanged_epochs(history: History) -> int:
     said = ((losses[:, 1:] > 0) & known[: len(losses), 1:]).any(axis=0)
     trained = (training[:, 1:] != training[:, :-1]).any(axis=0)
     return int((same.all(axis=0) & said & trained & ~history.seams[1:]).sum())
+
+
+def steps_seen(history: History) -> int | None:
+    """Steps by the curves alone, where epochs without one show that an epoch makes no more than one; else None."""
+    unchanged = unchanged_epochs(history)
+    return history.size - unchanged if unchanged >= UNCHANGED * max(1, history.size - 1) else None
 
 
 def average_lag(steps: int) -> float:

@@ -192,6 +192,17 @@ def test_few_steps_explain_a_map_of_zero_in_many_epochs():
     assert finding is not None and not any("nbs" in remedy.patch for remedy in finding.remedies)
 
 
+def test_epochs_without_a_step_tell_how_few_steps_there_were_without_any_data():
+    held = np.arange(41) // 4 * 4
+    run = cases.run(np.full(41, 0.0), val=cases.falling(41, seed=2)[held], planned=50, status="interrupted")
+    finding = examine(cases.curves_only(run)).finding
+    assert finding is not None and "only about 11 optimizer steps" in finding.title
+    early = cases.run(np.zeros(9), val=cases.falling(9, seed=2)[held[:9]], planned=50, status="interrupted")
+    assert "interrupted" in examine(cases.curves_only(early)).finding.title
+    learnt = cases.run(0.3 * cases.smooth(41)[held], val=cases.falling(41, seed=2)[held])
+    assert "steps" not in examine(cases.curves_only(learnt)).reason
+
+
 def test_no_metrics_are_inconclusive():
     run = cases.with_curves(cases.run(), metrics={})
     assert examine(cases.curves_only(run)).outcome == "inconclusive"

@@ -168,6 +168,15 @@ def test_spikes_are_found_and_one_is_forgiven():
     assert examine(cases.curves_only(cases.run(train=train))).outcome == "passed"
 
 
+def test_spikes_of_epochs_without_a_step_are_those_of_few_images():
+    held = np.arange(cases.EPOCHS) // 4 * 4
+    spiky = cases.falling()
+    spiky[[30, 45, 60, 75]] *= 1.6
+    few = cases.run(cases.smooth()[held], train=spiky, val=cases.falling(seed=2)[held])
+    assert examine(cases.curves_only(few)).outcome == "passed"
+    assert examine(cases.curves_only(cases.run(train=spiky))).outcome == "warned"
+
+
 def test_closing_mosaic_is_no_spike():
     train = cases.falling()
     train[-10:] *= 1.5
