@@ -61,8 +61,8 @@ class Thresholds:
     spikes: int = threshold(
         3,
         "Spikes of the training loss (Hampel, 5 deviations, 20 %). Of 300 simulated healthy runs none had three; a "
-        "single one is often a bad batch or a resumption (benchmarks/curve_false_alarms.py). Not counted where an epoch "
-        "is fewer images than a step: 2 of 23 such public runs have three, 1 of 254 others.",
+        "single one is often a bad batch or a resumption (benchmarks/curve_false_alarms.py). Not counted where an "
+        "epoch is fewer images than a step: 2 of 23 such public runs have three, 1 of 254 others.",
     )
     oscillation: float = threshold(
         0.12,
