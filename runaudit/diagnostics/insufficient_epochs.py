@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 
 from runaudit.diagnostics.answers import found, inconclusive, not_run, passed, why_absent
+from runaudit.diagnostics.batch_remedies import fewer_images_a_step
 from runaudit.diagnostics.evidence import Check, CheckResult, Evidence, Impact, Measurement, Remedy, Severity
 from runaudit.diagnostics.history import FURTHER_METRICS, History, history_of, judged_by, number, warmup_epochs
 from runaudit.diagnostics.more_epochs import LIMITS as MORE_EPOCHS
@@ -92,7 +93,7 @@ def examine(evidence: Evidence) -> CheckResult:  # noqa: PLR0911 - one answer a 
     if _still_warming(history):
         return _warmed_throughout(run, history)
     if unlearnt_in_few and steps is not None:
-        return _few_steps(run, history, steps)
+        return _few_steps(evidence, history, steps)
     if _unlearnt_so_far(history):
         return _beginning(run, history)
     if np.isfinite(history.metric).sum() < 3 or not history.metric_name:
@@ -199,13 +200,11 @@ def _patience(run: RunFacts, epochs: int) -> int | None:
     return max(epochs // 2, int(2 * number(run.argument("patience"), 0.0)))
 
 
-def _few_steps(run: RunFacts, history: History, steps: int) -> CheckResult:
-    shorter = (
-        (Remedy("Use a smaller batch", "More steps an epoch; the frameworks add up to 64 images a step.", {"nbs": 16}),)
-        if run.framework == "ultralytics"
-        else ()  # YOLOv5 adds up 64 images whatever is asked for
-    )
-    epochs = max(100, math.ceil(history.size * 2 * LIMITS.steps / max(steps, 1)))
+def _few_steps(evidence: Evidence, history: History, steps: int) -> CheckResult:
+    run = evidence.run
+    # YOLOv5 adds up 64 images whatever is asked for.
+    shorter = (fewer_images_a_step(evidence, 4, None),) if run.framework == "ultralytics" else ()
+    epochs = max(100, 100 * math.ceil(history.size * 2 * LIMITS.steps / max(steps, 1) / 100))
     return found(
         CAUSE,
         "major",

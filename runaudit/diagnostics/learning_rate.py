@@ -177,7 +177,11 @@ def _rate_place(history: History) -> str:
 
 
 def _remedies(run: RunFacts, schedule: Schedule) -> tuple[Remedy, ...]:
-    anneal = () if schedule.cosine else (cosine_annealing(proposed_rate(schedule), run.epochs_planned or 100),)
+    anneal = (
+        ()
+        if schedule.cosine
+        else (cosine_annealing(proposed_rate(schedule), run.epochs_planned or 100, schedule.effective),)
+    )
     return (lower_rate(schedule), *anneal, longer_warmup(5.0), reduce_on_plateau())
 
 
@@ -360,7 +364,7 @@ def _no_scheduler(run: RunFacts, history: History, schedule: Schedule) -> CheckR
             *_rate_evidence(history, schedule)[:1],
             Measurement("last learning rate", _short(schedule.last), threshold=_short(rate * schedule.asked_final)),
         ),
-        remedies=(cosine_annealing(rate, run.epochs_planned or 100), reduce_on_plateau()),
+        remedies=(cosine_annealing(rate, run.epochs_planned or 100, schedule.effective), reduce_on_plateau()),
         effect=1.0,
         n=schedule.rows,
     )

@@ -192,7 +192,7 @@ def _finding(
         + f". best.pt keeps the peak, last.pt does not. {WEAK}",
         evidence=(
             Measurement(
-                "decline of mAP after its peak",
+                f"decline of {metric_word(history)} after its peak",
                 round(decline.drop, 4),
                 threshold=round(decline.margin, 4),
                 n=int(rows.size),

@@ -7,7 +7,7 @@ from runaudit.diagnostics.schedule import DEFAULT_RATE, Schedule
 from runaudit.diagnostics.wording import counted
 
 COSINE_CODE = """\
-optimizer = torch.optim.SGD(model.parameters(), lr={rate:g}, momentum=0.937, nesterov=True)
+optimizer = {optimizer}
 scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max={epochs}, eta_min={rate:g} * 0.01)
 for epoch in range({epochs}):
     train_one_epoch(model, optimizer)
@@ -22,14 +22,17 @@ for epoch in range(epochs):
 """
 
 
-def lower_learning_rate(rate: float, optimizer: str, *, automatic: bool) -> Remedy:
-    """A learning rate of `rate`; names the optimizer too, since optimizer=auto would ignore lr0."""
+def lower_learning_rate(rate: float, optimizer: str, *, automatic: bool, high: bool) -> Remedy:
+    """A learning rate of `rate`; names the optimizer too, since optimizer=auto would ignore lr0. `high`: the rate in
+    use is above the optimizer's usual one."""
     patch: dict[str, object] = {"lr0": rate}
     if automatic:
         patch["optimizer"] = optimizer
     return Remedy(
         title=f"Start from lr0={rate:g}",
-        why="The rate is above what this optimizer trains stably with; a third to a tenth of it usually does.",
+        why="The rate is above what this optimizer trains stably with; a third to a tenth of it usually does."
+        if high
+        else "The rate is not high for this optimizer, but a third of it is the cheapest to try.",
         patch=patch,
         reference="https://docs.ultralytics.com/usage/cfg/#train-settings",
     )
@@ -37,7 +40,12 @@ def lower_learning_rate(rate: float, optimizer: str, *, automatic: bool) -> Reme
 
 def lower_rate(schedule: Schedule) -> Remedy:
     """A third of the rate in use, and no more than the usual one (diagnostics.md B6: a tenth to a third)."""
-    return lower_learning_rate(proposed_rate(schedule), schedule.effective or "SGD", automatic=schedule.automatic)
+    return lower_learning_rate(
+        proposed_rate(schedule),
+        schedule.effective or "SGD",
+        automatic=schedule.automatic,
+        high=(schedule.times_usual or 0.0) > 1.0 + 1e-9,
+    )
 
 
 def proposed_rate(schedule: Schedule) -> float:
@@ -45,12 +53,19 @@ def proposed_rate(schedule: Schedule) -> float:
     return float(f"{min(usual, (schedule.peak or schedule.asked_rate or usual) * 0.3):.2g}")
 
 
-def cosine_annealing(rate: float, epochs: int) -> Remedy:
+def cosine_annealing(rate: float, epochs: int, optimizer: str | None = None) -> Remedy:
+    """`optimizer` by the frameworks' name; SGD where it is not known, or torch has none of that name."""
+    adaptive = optimizer in ("Adam", "AdamW", "Adamax", "NAdam", "RAdam")
+    made = (
+        f"torch.optim.{optimizer}(model.parameters(), lr={rate:g})"
+        if adaptive
+        else f"torch.optim.SGD(model.parameters(), lr={rate:g}, momentum=0.937, nesterov=True)"
+    )
     return Remedy(
         title="Anneal the learning rate with a cosine",
         why="The rate then falls smoothly to a hundredth, and noise that comes from a high rate falls with it.",
         patch={"cos_lr": True, "lrf": 0.01},
-        code=COSINE_CODE.format(rate=rate, epochs=epochs),
+        code=COSINE_CODE.format(optimizer=made, rate=rate, epochs=epochs),
         reference="https://docs.pytorch.org/docs/stable/generated/torch.optim.lr_scheduler.CosineAnnealingLR.html",
     )
 

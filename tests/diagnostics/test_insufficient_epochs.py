@@ -186,7 +186,7 @@ def test_few_steps_explain_a_map_of_zero_in_many_epochs():
     evidence = replace(cases.curves_only(cases.run(np.full(60, 0.01))), dataset=cases.dataset(train=(16, 16)))
     result = examine(evidence)
     assert result.finding is not None and "optimizer steps" in result.finding.title
-    assert {"nbs": 16} in [remedy.patch for remedy in result.finding.remedies]
+    assert {"batch": 4, "nbs": 4} in [remedy.patch for remedy in result.finding.remedies]
     old = replace(evidence, run=evidence.run.model_copy(update={"framework": "yolov5"}))
     finding = examine(old).finding
     assert finding is not None and not any("nbs" in remedy.patch for remedy in finding.remedies)

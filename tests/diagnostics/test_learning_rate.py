@@ -37,6 +37,16 @@ def test_divergence_at_a_high_rate_is_major():
     assert any("ReduceLROnPlateau" in (remedy.code or "") for remedy in result.finding.remedies)
 
 
+def test_what_is_proposed_fits_the_optimizer_and_the_rate_in_use():
+    metric, train = collapsing()
+    adam = cases.run(metric, train=train, rate=cases.linear_rate(lr0=0.0005), arguments={"optimizer": "AdamW"})
+    lower, anneal, *_ = examine(cases.curves_only(adam)).finding.remedies
+    assert "not high" in lower.why and lower.patch == {"lr0": 0.00015}
+    assert "torch.optim.AdamW(model.parameters(), lr=0.00015)" in anneal.code
+    cosine = adam.model_copy(update={"configuration": cases.run(arguments={"cos_lr": True}).configuration})
+    assert not any("cos_lr" in remedy.patch for remedy in examine(cases.curves_only(cosine)).finding.remedies)
+
+
 def test_learning_nothing_at_a_high_rate_is_critical():
     run = cases.run(np.zeros(60), train=np.full(60, 4.0), rate=cases.linear_rate(60, lr0=0.5), arguments={"lr0": 0.5})
     result = examine(cases.curves_only(run))
