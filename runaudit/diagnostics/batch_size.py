@@ -301,7 +301,8 @@ def _sound(history: History | None, batch: Batch | None) -> CheckResult:
         return inconclusive(
             CAUSE, "The batch is not known: neither arguments nor a log tell it, or AutoBatch chose it.", n=n
         )
-    said = f"A step uses {batch.effective} images ({batch.accumulated} batches of {batch.size})"
+    said = f"A step uses {batch.effective} images ({batch.accumulated} "
+    said += f"{'batch' if batch.accumulated == 1 else 'batches'} of {batch.size})"
     if batch.steps is None:
         return inconclusive(
             CAUSE,
