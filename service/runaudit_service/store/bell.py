@@ -103,12 +103,13 @@ class Bell:
         self._rung_unlooked[queue] += 1
         if self._rung_unlooked[queue] < ENOUGH:
             return False
-        if (self.waiting(queue) or 0) < ENOUGH:
-            self._rung_unlooked[queue] = 0
-            return False
-        # The count stays where it is, so that the first bell after the quiet looks again.
+        # Quiet already while it is looked, so that of many requests one looks. The count stays where it is, so that the
+        # first bell after the quiet looks again.
         self._quiet_until[queue] = time.monotonic() + QUIET_SECONDS
-        return True
+        if (self.waiting(queue) or 0) >= ENOUGH:
+            return True
+        self._rung_unlooked[queue], self._quiet_until[queue] = 0, 0.0
+        return False
 
     def silence(self, queue: str) -> bool:
         """Forgets the bells of `queue` that no worker has heard yet; says whether there were any.
