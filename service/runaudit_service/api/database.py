@@ -67,4 +67,7 @@ async def _enter(session: AsyncSession) -> None:
     await session.connection()
     tenant_id = _tenant.get()
     if tenant_id is not None:
-        await driver_of(session).execute(_SET_TENANT, (str(tenant_id),))
+        connection = driver_of(session)
+        # The driver's BEGIN goes the same way.
+        async with connection.pipeline():
+            await connection.execute(_SET_TENANT, (str(tenant_id),))

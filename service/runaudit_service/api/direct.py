@@ -8,7 +8,7 @@ Everything else goes through `Database`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, LiteralString, cast
 
 from psycopg import AsyncConnection, OperationalError
@@ -16,6 +16,10 @@ from psycopg.pq import TransactionStatus
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from runaudit_service.store.tenancy import TENANT_SETTING
+
+Row = tuple[Any, ...]
+Statement = tuple[LiteralString, Mapping[str, Any]]
+"""with its parameters"""
 
 CONNECTIONS: Final = 8
 """at most, of a process: they wait for the database only, and one event loop keeps no more of them busy"""
@@ -46,10 +50,23 @@ def driver_of(session: AsyncSession) -> AsyncConnection[Any]:
 
 async def row_of(
     connection: AsyncConnection[Any], statement: LiteralString, parameters: Mapping[str, Any]
-) -> tuple[Any, ...] | None:
+) -> Row | None:
     """The first row of a statement on a connection of `driver_of`; None if there is none."""
-    found: tuple[Any, ...] | None = await (await connection.execute(statement, parameters)).fetchone()
+    found: Row | None = await (await connection.execute(statement, parameters)).fetchone()
     return found
+
+
+async def rows_of_each(connection: AsyncConnection[Any], statements: Sequence[Statement]) -> list[list[Row]]:
+    """The rows of each of several statements, on a connection of `driver_of`, for one way to the database.
+
+    They are made one after the other, each sees what those before it did, and none is made after one that fails.
+    """
+    if not statements:
+        return []
+    async with connection.pipeline():
+        made = [await connection.execute(statement, parameters) for statement, parameters in statements]
+    # Here all of them have been answered.
+    return [await one.fetchall() if one.description else [] for one in made]
 
 
 class DirectStatements:
@@ -60,7 +77,7 @@ class DirectStatements:
         self._idle: list[AsyncConnection[Any]] = []
         self._places = asyncio.Semaphore(CONNECTIONS)
 
-    async def row(self, statement: LiteralString, parameters: Mapping[str, Any]) -> tuple[Any, ...] | None:
+    async def row(self, statement: LiteralString, parameters: Mapping[str, Any]) -> Row | None:
         """The one row of a statement that does no harm when it is made twice; None if there is none.
 
         A connection that turns out to have died is replaced, and the statement made again. Raises psycopg's
@@ -84,7 +101,7 @@ class DirectStatements:
 
     async def _ask(
         self, connection: AsyncConnection[Any], statement: LiteralString, parameters: Mapping[str, Any]
-    ) -> tuple[Any, ...] | None:
+    ) -> Row | None:
         try:
             return await (await connection.execute(statement, parameters)).fetchone()
         finally:

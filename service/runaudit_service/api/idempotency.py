@@ -14,7 +14,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import AsyncIterator, Mapping
+import uuid
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -31,7 +32,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from runaudit_service.api.auth import Caller
 from runaudit_service.api.database import Database
-from runaudit_service.api.direct import DirectStatements, driver_of, row_of
+from runaudit_service.api.direct import DirectStatements, Row, Statement, driver_of, rows_of_each
 from runaudit_service.api.errors import InFlightError, InvalidRequestError
 from runaudit_service.store.models import IdempotencyKey, new_id
 from runaudit_service.store.tenancy import TENANT_SETTING
@@ -88,6 +89,16 @@ IdempotencyHeader = Annotated[
 
 
 @dataclass(frozen=True)
+class _Hold:
+    """A key, and the name of the request that holds it: the columns of IdempotencyKey."""
+
+    api_key_id: uuid.UUID
+    operation: str
+    key: str
+    holder: uuid.UUID
+
+
+@dataclass(frozen=True)
 class Answer:
     """What a retry gets."""
 
@@ -99,7 +110,7 @@ class Answer:
 class Claim:
     """This request's hold on its key. Without a key it does nothing, and everything is done."""
 
-    def __init__(self, row: IdempotencyKey | None, earlier: IdempotencyKey | None) -> None:
+    def __init__(self, row: _Hold | None, earlier: IdempotencyKey | None) -> None:
         self._row = row
         self._earlier = earlier
         self.first = earlier is None
@@ -131,8 +142,12 @@ class Claim:
 
         Raises InFlightError if the hold was lost to another request.
         """
+        self.require_kept(await rows_of_each(driver_of(session), self.keeping(payload, answer)))
+
+    def keeping(self, payload: str, answer: Answer) -> list[Statement]:
+        """The statement of `keep`, for who makes it along with others: `require_kept` has to see its rows."""
         if self._row is None:
-            return
+            return []
         answered = {
             "fingerprint": payload,
             "status": answer.status,
@@ -140,7 +155,11 @@ class Claim:
             "body": answer.body,
             "kept": KEPT,
         }
-        if await row_of(driver_of(session), _KEEP, _named(self._row) | answered) is None:
+        return [(_KEEP, _named(self._row) | answered)]
+
+    def require_kept(self, rows: Sequence[Sequence[Row]]) -> None:
+        """After the statements of `keeping`: raises InFlightError if the hold was lost to another request."""
+        if self._row is not None and not any(rows):
             raise InFlightError("Another request with this Idempotency-Key was let in while this one took its time.")
         self.kept = True
 
@@ -156,7 +175,7 @@ async def claimed(
     if header is None:
         yield Claim(None, None)
         return
-    row = IdempotencyKey(api_key_id=caller.key_id, operation=operation, key=_key(header), holder=new_id())
+    row = _Hold(caller.key_id, operation, _key(header), new_id())
     claim = await _claim(database, direct, caller, row)
     if not claim.first:
         yield claim
@@ -170,8 +189,8 @@ async def claimed(
             await asyncio.shield(_let_go(database, row, renewing))
 
 
-async def _claim(database: Database, direct: DirectStatements, caller: Caller, row: IdempotencyKey) -> Claim:
-    if row.holder is not None and row.holder.int % FORGET_EACH == 0:
+async def _claim(database: Database, direct: DirectStatements, caller: Caller, row: _Hold) -> Claim:
+    if row.holder.int % FORGET_EACH == 0:
         await _forget_expired(database, caller)
     if await direct.row(_TAKE, _named(row) | {"tenant_id": caller.tenant_id, "lease": LEASE}) is not None:
         return Claim(row, None)
@@ -188,7 +207,7 @@ async def _forget_expired(database: Database, caller: Caller) -> None:
         await session.execute(delete(IdempotencyKey).where(over))
 
 
-async def _renew(database: Database, row: IdempotencyKey) -> None:
+async def _renew(database: Database, row: _Hold) -> None:
     """Move the end of the hold on until cancelled, or until it is lost: `keep` then finds out."""
     held = True
     while held:
@@ -200,7 +219,7 @@ async def _renew(database: Database, row: IdempotencyKey) -> None:
             logger.warning("the hold on an idempotency key can't be renewed: %s", error)
 
 
-async def _write(session: AsyncSession, row: IdempotencyKey, **values: Any) -> bool:
+async def _write(session: AsyncSession, row: _Hold, **values: Any) -> bool:
     """Set values of the key, if this request holds it or nobody does; whether it was so.
 
     A hold that ran out is still good while nobody else has taken the key.
@@ -215,7 +234,7 @@ async def _write(session: AsyncSession, row: IdempotencyKey, **values: Any) -> b
     return await session.scalar(statement.returning(IdempotencyKey.key)) is not None
 
 
-async def _let_go(database: Database, row: IdempotencyKey, renewing: asyncio.Task[None]) -> None:
+async def _let_go(database: Database, row: _Hold, renewing: asyncio.Task[None]) -> None:
     # A renewal that is on its way would bring the hold back.
     await asyncio.wait([renewing])
     mine = and_(_same(row), IdempotencyKey.holder == row.holder, IdempotencyKey.status.is_(None))
@@ -223,11 +242,11 @@ async def _let_go(database: Database, row: IdempotencyKey, renewing: asyncio.Tas
         await session.execute(delete(IdempotencyKey).where(mine))
 
 
-def _named(row: IdempotencyKey) -> dict[str, Any]:
+def _named(row: _Hold) -> dict[str, Any]:
     return {name: getattr(row, name) for name in ("api_key_id", "operation", "key", "holder")}
 
 
-def _same(row: IdempotencyKey) -> ColumnElement[bool]:
+def _same(row: _Hold) -> ColumnElement[bool]:
     return and_(
         IdempotencyKey.api_key_id == row.api_key_id,
         IdempotencyKey.operation == row.operation,

@@ -1,10 +1,10 @@
 """Removes artifacts that no audit needs: titles whose audits were deleted, and blobs to which no title is left.
 
 Whoever brings a blob into use and whoever removes one agree by an advisory lock of its digest, held to the end of
-their transaction: requests share it (`HOLD_BLOB`), a removal has it alone, and passes over what it can't have. So
-either the request sees the blob gone, and puts it there again or answers that it is not there, or the removal sees the
-request's rows. A blob is deleted before the rows that named it are: a kill in between leaves rows that are removed next
-time, never an audit without its artifact.
+their transaction: requests share it (`HOLD_BLOB`, `HOLD_BLOBS`), a removal has it alone, and passes over what it can't
+have. So either the request sees the blob gone, and puts it there again or answers that it is not there, or the removal
+sees the request's rows. A blob is deleted before the rows that named it are: a kill in between leaves rows that are
+removed next time, never an audit without its artifact.
 """
 
 from __future__ import annotations
@@ -22,6 +22,10 @@ BATCH: Final = 100
 _KEY: Final = "hashtextextended('blob ' || :sha256, 0)"
 HOLD_BLOB: Final = text(f"SELECT pg_advisory_xact_lock_shared({_KEY})")
 """before a request looks whether a blob is there, or puts it there; at most as long as a blob is deleted"""
+HOLD_BLOBS: Final = (
+    f"SELECT count(pg_advisory_xact_lock_shared({_KEY.replace(':', '')})) FROM unnest(%(digests)s::text[]) AS sha256"  # noqa: S608
+)
+"""`HOLD_BLOB` of several, for the driver itself; in one order, so that two requests do not wait for each other"""
 HAVE_ALONE: Final = text(f"SELECT pg_try_advisory_xact_lock({_KEY})")
 
 _RELEASED: Final = text(

@@ -17,12 +17,13 @@ from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session
 
 from runaudit_service.api.audits.repository import AuditRepository
-from runaudit_service.api.database import Database
+from runaudit_service.api.database import Database, act_for
 from runaudit_service.store.blobs import BlobStoreError, FolderBlobs, open_blobs
 from runaudit_service.store.database import async_engine
 from runaudit_service.store.models import Artifact
 from runaudit_service.store.removal import remove_released, remove_untitled
 from runaudit_service.store.settings import Settings
+from runaudit_service.store.tenancy import API_ROLE
 from tests.service.clients import Api, code_of
 from tests.service.conftest import Owner
 from tests.worker.outside import outside, reply
@@ -107,9 +108,10 @@ def test_an_artifact_that_a_request_holds_is_let_alone(
     api.delete(f"/v1/audits/{submitted(api, content)}")
 
     async def held() -> int:
-        database = Database(async_engine(settings.database_url))
+        database = Database(async_engine(settings.database_url, role=API_ROLE))
+        act_for(owner.tenant.id)
         async with database.transaction() as session:
-            await AuditRepository(session, owner.tenant.id).hold_blobs([digest])
+            await AuditRepository(session, owner.tenant.id).ground("default", [digest], {}, 0)
             removed = await asyncio.to_thread(remove_released, engine, blobs, grace_seconds=0)
         await database.engine.dispose()
         return removed

@@ -23,7 +23,7 @@ from runaudit_service.api.auth import Caller, Writer
 from runaudit_service.api.bodies import JSON_TYPE, content_type, parse_json, read_json
 from runaudit_service.api.errors import MediaTypeError, NotFoundError, responses
 from runaudit_service.api.idempotency import Answer, IdempotencyHeader, claimed
-from runaudit_service.api.limits.quotas import require_place_in_queue, storage_kept
+from runaudit_service.api.limits.quotas import storage_kept
 from runaudit_service.api.multipart import MULTIPART_TYPE, Submission, read_submission
 from runaudit_service.api.resources import Resources, Shared
 from runaudit_service.api.response_headers import ASK_AGAIN, ETAG, REPLAYED, TRY_AGAIN, location
@@ -140,13 +140,12 @@ async def create_audit(
         async with shared.database.transaction() as session:
             async with storage_kept(session, caller.tenant_id, limits):
                 order = await sources.with_digests_of_uploads(session, caller.tenant_id, order)
-                submitted = await _service(shared, session, caller).submit(order, stored, path)
-            if submitted.queue is not None:
-                await require_place_in_queue(session, caller.tenant_id, limits)
+                service = _service(shared, session, caller)
+                submitted = await service.plan(order, stored, path, limits)
             for upload in submission.files.values():
                 await upload.writer.commit()
             answer = _answer(submitted)
-            await claim.keep(session, payload, answer)
+            claim.require_kept(await service.write(submitted, claim.keeping(payload, answer)))
     return _queued(submitted, answer, shared, background)
 
 
@@ -205,9 +204,11 @@ async def cancel_audit(caller: Writer, audit_id: AuditId, shared: Shared) -> Aud
 )
 async def rerun_audit(caller: Writer, audit_id: AuditId, shared: Shared, background: BackgroundTasks) -> Response:
     """A new audit of the same artifacts with the same options; its `rerun_of` names the old one."""
+    limits = await shared.limits.of(caller.tenant_id)
     async with shared.database.transaction() as session:
-        submitted = await _service(shared, session, caller).rerun(audit_id)
-        await require_place_in_queue(session, caller.tenant_id, await shared.limits.of(caller.tenant_id))
+        service = _service(shared, session, caller)
+        submitted = await service.plan_again(audit_id, limits)
+        await service.write(submitted)
     return _queued(submitted, _answer(submitted), shared, background)
 
 

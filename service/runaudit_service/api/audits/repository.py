@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, LiteralString, cast
+from datetime import datetime
+from typing import Any, Final, cast
 
 from psycopg.types.json import Jsonb
 from sqlalchemy import Text, delete, func, select, update
 from sqlalchemy import cast as sql_cast
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from runaudit_service.api.audits import submit_statements as sql
 from runaudit_service.api.audits.schemas import Role
-from runaudit_service.api.direct import driver_of, row_of
+from runaudit_service.api.direct import Row, Statement, driver_of, rows_of_each
 from runaudit_service.store import log_context
 from runaudit_service.store.blobs import Blob
 from runaudit_service.store.models import Artifact, Audit, AuditArtifact, Event, Job, Project, ReportRow, new_id
 from runaudit_service.store.remote_source import pinned_digest
-from runaudit_service.store.removal import HOLD_BLOB
 from runaudit_service.store.terms import ADD_TERMS, DROP_TERMS, label_terms
 
 
@@ -49,50 +50,31 @@ class AuditRecord:
     inputs: tuple[Input, ...]
 
 
-# The statements of submitting, for the driver itself (api/direct.py): pipelines submit all day long.
-_PROJECT: Final = "SELECT id, default_policy FROM projects WHERE tenant_id = %(tenant_id)s AND name = %(name)s"
-_HOLD_BLOB: Final = str(HOLD_BLOB).replace(":sha256", "%(sha256)s")
-_ARTIFACT: Final = "SELECT id, bytes FROM artifacts WHERE tenant_id = %(tenant_id)s AND sha256 = %(sha256)s"
-_ADD_ARTIFACT: Final = """
-    INSERT INTO artifacts AS known (id, tenant_id, sha256, bytes, file_name)
-    VALUES (%(id)s, %(tenant_id)s, %(sha256)s, %(bytes)s, %(file_name)s)
-    ON CONFLICT (tenant_id, sha256) DO UPDATE SET file_name = coalesce(known.file_name, excluded.file_name)
-    RETURNING id
-"""
-_LOCK_FINGERPRINT: Final = "SELECT pg_advisory_xact_lock(hashtextextended(%(project_and_fingerprint)s, 0))"
-_EARLIER: Final = """
-    SELECT id FROM audits
-    WHERE tenant_id = %(tenant_id)s AND project_id = %(project_id)s AND fingerprint = %(fingerprint)s
-      AND state NOT IN ('failed', 'cancelled') AND cancel_requested_at IS NULL
-    ORDER BY created_at DESC, id DESC LIMIT 1
-"""
-_ADD: Final = """
-    INSERT INTO audits (
-        id, tenant_id, project_id, run_name, state, progress_stage, depth, policy, baseline, labels, environment,
-        callback_url, auditor_version, fingerprint, rerun_of
-    ) VALUES (
-        %(id)s, %(tenant_id)s, %(project_id)s, %(run_name)s, %(state)s, %(state)s, %(depth)s, %(policy)s, %(baseline)s,
-        %(labels)s, %(environment)s, %(callback_url)s, %(auditor_version)s, %(fingerprint)s, %(rerun_of)s
-    ) RETURNING created_at, version, attempt, progress_done, progress_total
-"""
-_DATABASES_OWN: Final = ("created_at", "version", "attempt", "progress_done", "progress_total")
-# Apart from the audit itself, for row-level security shows these rows to whoever sees their audit already.
-_ADD_ROWS: Final = """
-    WITH inputs AS (
-        INSERT INTO audit_artifacts (audit_id, role, artifact_id, path, url)
-        SELECT %(audit_id)s, given.* FROM unnest(
-            %(roles)s::text[], %(artifact_ids)s::uuid[], %(paths)s::text[], %(urls)s::text[]
-        ) AS given
-    ), work AS (
-        INSERT INTO jobs (id, audit_id, kind, queue, max_attempts, request_id, traceparent)
-        VALUES (
-            %(job_id)s, %(audit_id)s, %(kind)s, %(queue)s, %(max_attempts)s, %(request_id)s, %(traceparent)s
-        )
-    )
-    INSERT INTO events (tenant_id, audit_id, type, data) VALUES (
-        %(tenant_id)s, %(audit_id)s, 'audit.queued', jsonb_build_object('state', %(state)s::text, 'attempt', 0)
-    )
-"""
+@dataclass(frozen=True)
+class Title:
+    """This tenant's artifact of a digest, and the bytes of its blob."""
+
+    artifact_id: uuid.UUID
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What the database says before an audit is made: its project, when it is created, and the titles by digest."""
+
+    project_id: uuid.UUID
+    default_policy: dict[str, Any]
+    now: datetime
+    queue_is_full: bool
+    """as many audits of this tenant wait as may"""
+    titles: Mapping[str, Title]
+
+
+_WRITTEN: Final = (
+    *("id", "project_id", "run_name", "state", "progress_stage", "depth", "callback_url", "auditor_version"),
+    *("fingerprint", "rerun_of", "created_at", "version", "attempt", "progress_done", "progress_total"),
+)
+"""the columns of a new audit that the driver takes as they are"""
 
 
 class AuditRepository:
@@ -112,9 +94,40 @@ class AuditRepository:
         row = (await self._session.execute(query)).one_or_none()
         return (await self.with_inputs([row]))[0] if row is not None else None
 
-    async def project(self, name: str) -> tuple[uuid.UUID, dict[str, Any]] | None:
-        """The id of this tenant's project of a name, and its default policy."""
-        return cast("tuple[uuid.UUID, dict[str, Any]] | None", await self._row(_PROJECT, name=name))
+    async def ground(
+        self, project: str, digests: Sequence[str], sent: Mapping[str, tuple[Blob, str | None]], most_waiting: int
+    ) -> Ground | None:
+        """What a new audit in this project needs to know; None if this tenant has no such project.
+
+        Args:
+            project: its name.
+            digests: of all artifacts of the audit, sorted. Their blobs are let alone by removals from here on, until
+                the transaction ends: look for them, or place them, after this.
+            sent: by digest, those of them that came with the request, and the names that they were sent under. They
+                get titles, where the tenant has none.
+            most_waiting: as many audits as may wait; 0: any number.
+        """
+        asked: list[Statement] = [
+            (sql.HOLD_BLOBS, {"digests": list(digests)}),
+            (sql.PROJECT, {"tenant_id": self._tenant_id, "project": project, "most_waiting": most_waiting}),
+        ]
+        named = [digest for digest in digests if digest not in sent]
+        if named:
+            asked.append((sql.FIND_ARTIFACTS, {"tenant_id": self._tenant_id, "named": named}))
+        if sent:
+            columns = {
+                "ids": [new_id() for _ in sent],
+                "sent": list(sent),
+                "bytes": [blob.bytes for blob, _ in sent.values()],
+                "file_names": [file_name for _, file_name in sent.values()],
+            }
+            asked.append((sql.ADD_ARTIFACTS, {"tenant_id": self._tenant_id, **columns}))
+        _, found, *titles = await rows_of_each(driver_of(self._session), asked)
+        if not found:
+            return None
+        project_id, default_policy, now, queue_is_full = found[0]
+        by_digest = {sha256: Title(artifact_id, size) for rows in titles for sha256, artifact_id, size in rows}
+        return Ground(project_id, default_policy, now, queue_is_full, by_digest)
 
     async def version(self, audit_id: uuid.UUID) -> int | None:
         """Only the version of the audit: what a conditional GET needs."""
@@ -126,9 +139,10 @@ class AuditRepository:
 
         Holds a lock on the fingerprint until the transaction ends, so that of two equal requests one sees the other.
         """
-        await self._row(_LOCK_FINGERPRINT, project_and_fingerprint=f"{project_id} {fingerprint}")
-        found = await self._row(_EARLIER, project_id=project_id, fingerprint=fingerprint)
-        return await self.get(found[0]) if found is not None else None
+        same = {"tenant_id": self._tenant_id, "project_id": project_id, "fingerprint": fingerprint}
+        lock = {"project_and_fingerprint": f"{project_id} {fingerprint}"}
+        _, found = await rows_of_each(driver_of(self._session), [(sql.LOCK_FINGERPRINT, lock), (sql.EARLIER, same)])
+        return await self.get(found[0][0]) if found else None
 
     async def lock(self, audit_id: uuid.UUID) -> tuple[AuditRecord, Sequence[Job]] | None:
         """The audit and its jobs, both locked: jobs first, as the queue does, against deadlocks."""
@@ -141,40 +155,20 @@ class AuditRepository:
         record = await self.get(audit_id)
         return (record, locked_jobs) if record is not None else None
 
-    async def hold_blobs(self, digests: Iterable[str]) -> None:
-        """Have removals let these blobs alone until the transaction ends. Before looking for them, or placing them."""
-        for digest in digests:
-            await self._row(_HOLD_BLOB, sha256=digest)
+    async def add(self, audit: Audit, inputs: Sequence[Input], job: Job, along: Sequence[Statement]) -> list[list[Row]]:
+        """A new audit with its artifacts, its job, and the event that tells of it; and what is made along with them,
+        whose rows it gives.
 
-    async def artifact(self, sha256: str) -> Input | None:
-        """This tenant's artifact of a digest, without a role yet (`run` is put in)."""
-        found = await self._row(_ARTIFACT, sha256=sha256)
-        return Input("run", sha256, found[1], artifact_id=found[0]) if found is not None else None
-
-    async def add_artifact(self, role: Role, blob: Blob, file_name: str | None) -> Input:
-        """This tenant's title to a blob; the one it has already, if it has."""
-        made = await self._row(_ADD_ARTIFACT, id=new_id(), sha256=blob.sha256, bytes=blob.bytes, file_name=file_name)
-        return Input(role, blob.sha256, blob.bytes, artifact_id=made[0] if made is not None else None)
-
-    async def add(self, audit: Audit, inputs: Sequence[Input], job: Job) -> None:
-        """A new audit with its artifacts, its job, and the event that tells of it. `audit` gets what the database adds.
-
-        Neither becomes an object of the session.
+        `audit` has all that it will have in the database. Neither becomes an object of the session.
         """
-        audit.tenant_id = self._tenant_id
-        audit.state = audit.progress_stage = audit.state or "queued"
-        written = ("id", "tenant_id", "project_id", "run_name", "state", "depth", "callback_url", "auditor_version")
-        row = {name: getattr(audit, name) for name in (*written, "fingerprint", "rerun_of")}
+        row = {name: getattr(audit, name) for name in _WRITTEN}
         row |= {name: Jsonb(getattr(audit, name)) for name in ("policy", "labels", "environment")}
         row["baseline"] = Jsonb(audit.baseline) if audit.baseline is not None else None
         rows = {
             "audit_id": audit.id,
             "tenant_id": self._tenant_id,
             "state": audit.state,
-            "roles": [given.role for given in inputs],
-            "artifact_ids": [given.artifact_id for given in inputs],
-            "paths": [given.path for given in inputs],
-            "urls": [given.url for given in inputs],
+            "inputs": Jsonb([_source(given) for given in inputs]),
             "job_id": job.id,
             "kind": job.kind,
             "queue": job.queue,
@@ -182,17 +176,16 @@ class AuditRepository:
             "request_id": log_context.request_id(),
             "traceparent": log_context.traceparent(),
         }
-        connection = driver_of(self._session)
-        async with connection.pipeline():
-            made = await connection.execute(_ADD, row)
-            await connection.execute(_ADD_ROWS, rows)
-        # Here all of it has been answered.
-        added = await made.fetchone()
-        for name, value in zip(_DATABASES_OWN, added or (), strict=True):
-            setattr(audit, name, value)
+        statements = [(sql.ADD, row | {"tenant_id": self._tenant_id}), (sql.ADD_ROWS, rows), *along]
+        _, _, *answers = await rows_of_each(driver_of(self._session), statements)
         if audit.labels:
             terms = sorted(label_terms(audit.labels))
             await self._session.execute(ADD_TERMS, {"audit_id": audit.id, "terms": terms})
+        return answers
+
+    async def along(self, statements: Sequence[Statement]) -> list[list[Row]]:
+        """The rows of statements that would have been made along with a new audit."""
+        return await rows_of_each(driver_of(self._session), statements)
 
     async def tell(self, audit: Audit, event: str) -> None:
         """Write an event of the audit."""
@@ -261,8 +254,11 @@ class AuditRepository:
             inputs[use.audit_id].append(_input(use, artifact))
         return [AuditRecord(audit, project, tuple(inputs[audit.id])) for audit, project in rows]
 
-    async def _row(self, statement: LiteralString, **parameters: Any) -> tuple[Any, ...] | None:
-        return await row_of(driver_of(self._session), statement, {"tenant_id": self._tenant_id, **parameters})
+
+def _source(given: Input) -> dict[str, str | None]:
+    """The columns of an input in `audit_artifacts`, as JSON has them: cheaper for the driver than arrays."""
+    artifact_id = None if given.artifact_id is None else str(given.artifact_id)
+    return {"role": given.role, "artifact_id": artifact_id, "path": given.path, "url": given.url}
 
 
 def _input(use: AuditArtifact, artifact: Artifact | None) -> Input:

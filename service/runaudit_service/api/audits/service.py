@@ -1,19 +1,26 @@
-"""What happens to audits: submitted, cancelled, run again, deleted. Flushes only; the endpoint commits and rings."""
+"""What happens to audits: submitted, cancelled, run again, deleted. Flushes only; the endpoint commits and rings.
+
+Submitting has two steps: `plan` and `plan_again` find out what is to be, so that it can be answered, and `write` writes
+it, along with what else the endpoint has to write, its answer.
+"""
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from runaudit import __version__
-from runaudit_service.api.audits.repository import AuditRecord, AuditRepository, Input
+from runaudit_service.api.audits.repository import AuditRecord, AuditRepository, Ground, Input, Title
 from runaudit_service.api.audits.schemas import AuditRequest, Role
+from runaudit_service.api.direct import Row, Statement
 from runaudit_service.api.errors import ConflictError, InvalidRequestError, NotFoundError
+from runaudit_service.api.limits.book import Limits
+from runaudit_service.api.limits.quotas import QueuedAuditsQuotaError
 from runaudit_service.api.webhooks.callbacks import call_back
 from runaudit_service.store import log_context
 from runaudit_service.store.blobs import Blob, BlobStore
@@ -33,10 +40,15 @@ class Stored:
 
 @dataclass(frozen=True)
 class Submitted:
-    """An audit that was asked for. `queue` is the bell to ring after the commit; None: it was there before."""
+    """An audit that was asked for, with the job to do it, to be written; without a job, it was there before."""
 
     record: AuditRecord
-    queue: Queue | None
+    job: Job | None = None
+
+    @property
+    def queue(self) -> Queue | None:
+        """The bell to ring after the commit."""
+        return None if self.job is None else cast("Queue", self.job.queue)
 
 
 class AuditService:
@@ -56,23 +68,23 @@ class AuditService:
             raise _no_audit(audit_id)
         return record
 
-    async def submit(self, order: AuditRequest, stored: dict[Role, Stored], path: str | None) -> Submitted:
+    async def plan(
+        self, order: AuditRequest, stored: dict[Role, Stored], path: str | None, limits: Limits
+    ) -> Submitted:
         """A new audit of what was sent or named; `path` is the checked path of the data set, if it has one.
 
         The caller puts the blobs of `stored` in their place after this, within the same transaction.
 
         The same run, data and options, audited before by this version in this project, give that audit again, unless
         `force`. What has a path, or a URL that names no digest, is never the same: its content may have changed.
-        Raises NotFoundError.
+        Raises NotFoundError, InvalidRequestError, and QueuedAuditsQuotaError.
         """
-        project_id, default_policy = await self._project(order.project)
-        await self._audits.hold_blobs(_digests(order, stored))
-        inputs = await self._inputs(order, stored, path)
-        policy = order.policy.model_dump(mode="json", exclude_defaults=True) if order.policy else default_policy
+        ground = await self._ground(order.project, _digests(order, stored), limits, stored)
+        inputs = await self._inputs(order, stored, path, ground.titles)
+        policy = order.policy.model_dump(mode="json", exclude_defaults=True) if order.policy else ground.default_policy
         baseline = await self._baseline(policy)
-        audit = Audit(
-            id=new_id(),
-            project_id=project_id,
+        audit = _new_audit(
+            ground,
             run_name=order.run_name,
             depth=order.depth,
             policy=policy,
@@ -84,21 +96,21 @@ class AuditService:
             **baseline,
         )
         if not order.force and all(given.digest is not None for given in inputs):
-            earlier = await self._audits.earlier(project_id, audit.fingerprint)
+            earlier = await self._audits.earlier(ground.project_id, audit.fingerprint)
             if earlier is not None:
                 if order.callback_url is not None:
                     await call_back(self._session, earlier.audit, order.callback_url)
-                return Submitted(earlier, None)
-        return await self._queue(audit, order.project, inputs)
+                return Submitted(earlier)
+        return self._queued(audit, order.project, inputs, ground, limits)
 
-    async def rerun(self, audit_id: uuid.UUID) -> Submitted:
-        """A new audit of the same artifacts with the same options. Raises NotFoundError."""
+    async def plan_again(self, audit_id: uuid.UUID, limits: Limits) -> Submitted:
+        """A new audit of the same artifacts with the same options. Raises NotFoundError and QueuedAuditsQuotaError."""
         record = await self.get(audit_id)
-        await self._audits.hold_blobs(given.sha256 for given in record.inputs if given.sha256 is not None)
+        digests = sorted({given.sha256 for given in record.inputs if given.sha256 is not None})
+        ground = await self._ground(record.project, digests, limits)
         old = record.audit
-        audit = Audit(
-            id=new_id(),
-            project_id=old.project_id,
+        audit = _new_audit(
+            ground,
             run_name=old.run_name,
             depth=old.depth,
             policy=old.policy,
@@ -111,7 +123,18 @@ class AuditService:
             # As it was measured then: the baseline itself may have been deleted since.
             **({} if old.baseline is None else {"baseline": old.baseline}),
         )
-        return await self._queue(audit, record.project, record.inputs)
+        return self._queued(audit, record.project, record.inputs, ground, limits)
+
+    async def write(self, submitted: Submitted, along: Sequence[Statement] = ()) -> list[list[Row]]:
+        """Write what was planned, and what is to be written along with it, whose rows it gives."""
+        audit = submitted.record.audit
+        if submitted.job is None:
+            return await self._audits.along(along)
+        rows = await self._audits.add(audit, submitted.record.inputs, submitted.job, along)
+        log_context.note(audit_id=audit.id, job_id=submitted.job.id)
+        if audit.callback_url is not None:
+            await call_back(self._session, audit, audit.callback_url)
+        return rows
 
     async def cancel(self, audit_id: uuid.UUID) -> AuditRecord:
         """Cancel at once what no worker holds; else ask the worker, which looks when it renews its lease.
@@ -159,19 +182,16 @@ class AuditService:
             raise ConflictError("There is no report yet: the audit has not ended.", code="audit_not_ended")
         return text
 
-    async def _queue(self, audit: Audit, project: str, inputs: Sequence[Input]) -> Submitted:
+    def _queued(self, audit: Audit, project: str, inputs: Sequence[Input], ground: Ground, limits: Limits) -> Submitted:
+        if ground.queue_is_full:
+            raise QueuedAuditsQuotaError(limits.max_queued_audits)
         fetches = any(given.url is not None for given in inputs)
         queue = FETCH_QUEUE if fetches else QUEUE_OF_DEPTH[audit.depth]
-        if fetches:
-            audit.state = audit.progress_stage = "fetching"
+        audit.state = audit.progress_stage = "fetching" if fetches else "queued"
         job = Job(id=new_id(), kind="fetch" if fetches else "audit", queue=queue, max_attempts=self._max_attempts)
-        await self._audits.add(audit, inputs, job)
-        log_context.note(audit_id=audit.id, job_id=job.id)
-        if audit.callback_url is not None:
-            await call_back(self._session, audit, audit.callback_url)
         # As it would be read: `run` before `data`.
         record = AuditRecord(audit, project, tuple(sorted(inputs, key=lambda given: given.role, reverse=True)))
-        return Submitted(record, queue)
+        return Submitted(record, job)
 
     async def _lock(self, audit_id: uuid.UUID) -> tuple[AuditRecord, Sequence[Job]]:
         locked = await self._audits.lock(audit_id)
@@ -179,44 +199,50 @@ class AuditService:
             raise _no_audit(audit_id)
         return locked
 
-    async def _project(self, name: str) -> tuple[uuid.UUID, dict[str, Any]]:
-        """Its id and default policy. Raises NotFoundError."""
-        project = await self._audits.project(name)
-        if project is None:
-            raise NotFoundError(f"There is no project {name!r}.", code="project_not_found", place="/project")
-        return project
+    async def _ground(
+        self, project: str, digests: Sequence[str], limits: Limits, stored: Mapping[Role, Stored] | None = None
+    ) -> Ground:
+        """Raises NotFoundError."""
+        sent: dict[str, tuple[Blob, str | None]] = {}
+        # Deletions release an audit's titles in this order, too. What was sent in both roles has its name as the run.
+        for _, one in sorted((stored or {}).items(), reverse=True):
+            sent.setdefault(one.blob.sha256, (one.blob, one.file_name))
+        ground = await self._audits.ground(project, digests, sent, limits.max_queued_audits)
+        if ground is None:
+            raise NotFoundError(f"There is no project {project!r}.", code="project_not_found", place="/project")
+        return ground
 
-    async def _inputs(self, order: AuditRequest, stored: dict[Role, Stored], path: str | None) -> list[Input]:
+    async def _inputs(
+        self, order: AuditRequest, stored: dict[Role, Stored], path: str | None, titles: Mapping[str, Title]
+    ) -> list[Input]:
         inputs = []
         for role, digest in _named(order).items():
             if role in stored:
-                inputs.append(await self._audits.add_artifact(role, stored[role].blob, stored[role].file_name))
+                inputs.append(_titled(role, stored[role].blob.sha256, titles))
             elif digest is not None:
-                inputs.append(await self._known(role, digest))
+                inputs.append(await self._known(role, digest, titles))
         for role, url in _urls(order).items():
             if url is not None:
-                inputs.append(await self._to_be_fetched(role, url))
+                inputs.append(await self._to_be_fetched(role, url, titles))
         if path is not None:
             inputs.append(Input("data", path=path))
         return inputs
 
-    async def _to_be_fetched(self, role: Role, url: str) -> Input:
+    async def _to_be_fetched(self, role: Role, url: str, titles: Mapping[str, Title]) -> Input:
         """A URL; or, if it names the digest of an artifact that this tenant has here already, that."""
         wanted = Input(role, url=url)
-        found = await self._audits.artifact(wanted.digest) if wanted.digest is not None else None
-        if found is None or found.sha256 is None or not await self._blobs.look(found.sha256):
+        if wanted.digest is None or wanted.digest not in titles or not await self._blobs.look(wanted.digest):
             return wanted
-        return replace(found, role=role)
+        return _titled(role, wanted.digest, titles)
 
-    async def _known(self, role: Role, digest: str) -> Input:
-        found = await self._audits.artifact(digest)
-        if found is None or not await self._blobs.look(digest):
+    async def _known(self, role: Role, digest: str, titles: Mapping[str, Title]) -> Input:
+        if digest not in titles or not await self._blobs.look(digest):
             raise NotFoundError(
                 f"There is no artifact {digest}. Upload it as a part of the request.",
                 code="artifact_not_found",
                 place="/artifact_sha256" if role == "run" else "/data/sha256",
             )
-        return replace(found, role=role)
+        return _titled(role, digest, titles)
 
     async def _baseline(self, policy: dict[str, Any]) -> dict[str, Any]:
         """What the policy's baseline measured, as `Audit` keeps it: nothing without one. Raises InvalidRequestError."""
@@ -232,6 +258,16 @@ class AuditService:
                 "The baseline is no audit that succeeded.", code="baseline_not_found", place="/policy/baseline_audit"
             )
         return {"baseline": measured}
+
+
+def _new_audit(ground: Ground, **columns: Any) -> Audit:
+    """An audit as it is at first."""
+    at_first = {"version": 1, "attempt": 0, "progress_done": 0, "progress_total": 0}
+    return Audit(id=new_id(), project_id=ground.project_id, created_at=ground.now, **at_first, **columns)
+
+
+def _titled(role: Role, sha256: str, titles: Mapping[str, Title]) -> Input:
+    return Input(role, sha256, titles[sha256].bytes, artifact_id=titles[sha256].artifact_id)
 
 
 def _named(order: AuditRequest) -> dict[Role, str | None]:

@@ -26,7 +26,6 @@ from runaudit_service.api.hooks.orders import is_test, order_of_event, order_of_
 from runaudit_service.api.hooks.repository import HookRepository, Receiver, receiver
 from runaudit_service.api.hooks.schemas import GenericEvent, HookBody, MlflowEvent, ModelVersionCreated
 from runaudit_service.api.idempotency import Answer, IdempotencyHeader, claimed
-from runaudit_service.api.limits.quotas import require_place_in_queue
 from runaudit_service.api.multipart import Submission
 from runaudit_service.api.resources import Resources, Shared
 from runaudit_service.api.response_headers import REPLAYED, TRY_AGAIN, location
@@ -186,9 +185,8 @@ async def _submitted(
     """The audit that the order asks for, as `POST /v1/audits` makes it."""
     order = await sources.with_digests_of_uploads(session, tenant_id, order)
     service = AuditService(session, tenant_id, shared.blobs, shared.settings.max_attempts)
-    submitted = await service.submit(order, {}, path)
-    if submitted.queue is not None:
-        await require_place_in_queue(session, tenant_id, await shared.limits.of(tenant_id))
+    submitted = await service.plan(order, {}, path, await shared.limits.of(tenant_id))
+    await service.write(submitted)
     return submitted
 
 

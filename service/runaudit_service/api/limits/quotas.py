@@ -14,7 +14,6 @@ from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from runaudit_service.api.direct import driver_of, row_of
 from runaudit_service.api.errors import ApiError
 from runaudit_service.api.limits.book import Limits
 from runaudit_service.store.room import HOLD_ROOM, USED_BYTES, no_room
@@ -23,10 +22,12 @@ QUEUE_RETRY_SECONDS: Final = 60
 """an audit takes from seconds to minutes"""
 
 
-# Not counted to the end: how far over it is does not matter.
-_ONE_WAITS_TOO_MANY: Final = """
-    SELECT FROM audits WHERE tenant_id = %(tenant_id)s AND state IN ('queued', 'fetching') OFFSET %(most)s LIMIT 1
+ONE_WAITS_TOO_MANY: Final = """
+    SELECT FROM audits WHERE tenant_id = %(tenant_id)s AND state IN ('queued', 'fetching')
+    OFFSET greatest(%(most_waiting)s - 1, 0) LIMIT 1
 """
+"""whether as many wait as may (not 0), so that one more would be too many: not counted to the end, for how far over it
+is does not matter"""
 
 
 class QueuedAuditsQuotaError(ApiError):
@@ -37,15 +38,8 @@ class QueuedAuditsQuotaError(ApiError):
     title = "Too many audits wait already"
     headers = {"Retry-After": str(QUEUE_RETRY_SECONDS)}
 
-
-async def require_place_in_queue(session: AsyncSession, tenant_id: uuid.UUID, limits: Limits) -> None:
-    """After an audit was added: raises QueuedAuditsQuotaError if more wait now than may."""
-    most = limits.max_queued_audits
-    if not most:
-        return
-    over = await row_of(driver_of(session), _ONE_WAITS_TOO_MANY, {"tenant_id": tenant_id, "most": most})
-    if over is not None:
-        raise QueuedAuditsQuotaError(f"{most} audits of this tenant wait already, which is as many as may wait.")
+    def __init__(self, most: int) -> None:
+        super().__init__(f"{most} audits of this tenant wait already, which is as many as may wait.")
 
 
 @asynccontextmanager
