@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from fastapi.middleware import Middleware
 
 from runaudit import __version__
-from runaudit_service.api import errors, health
+from runaudit_service.api import errors, health, reference_page
 from runaudit_service.api.artifacts import endpoints as artifacts
 from runaudit_service.api.audits import change_endpoints as changes
 from runaudit_service.api.audits import compare_endpoints as comparisons
@@ -92,6 +92,7 @@ def create_app(settings: Settings) -> FastAPI:
         description=DESCRIPTION,
         license_info={"name": "AGPL-3.0-or-later", "identifier": "AGPL-3.0-or-later"},
         lifespan=lifespan,
+        docs_url=None,
         redoc_url=None,
         middleware=[
             Middleware(RequestContext, metrics=resources.http_metrics),
@@ -116,6 +117,7 @@ def create_app(settings: Settings) -> FastAPI:
         webhooks,
         callbacks,
         health,
+        reference_page,
     ):
         app.include_router(module.router)
     describe(app)

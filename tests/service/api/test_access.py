@@ -74,7 +74,10 @@ NEEDS: Final[dict[tuple[str, str], str]] = {
     ("GET", "/metrics"): OPEN,
     ("GET", "/openapi.json"): OPEN,
     ("GET", "/docs"): OPEN,
-    ("GET", "/docs/oauth2-redirect"): OPEN,
+    ("GET", "/docs/start.js"): OPEN,
+    ("GET", "/docs/swagger-ui-bundle.js"): OPEN,
+    ("GET", "/docs/swagger-ui.css"): OPEN,
+    ("GET", "/docs/favicon-32x32.png"): OPEN,
 }
 GUARDED: Final = sorted(route for route, scope in NEEDS.items() if scope not in (OPEN, SIGNED))
 WITH_ID: Final = [route for route in GUARDED if "{" in route[1]]
