@@ -53,6 +53,22 @@ def test_the_same_bytes_are_kept_once(tmp_path: Path) -> None:
     assert len(files_below(tmp_path)) == 1
 
 
+def test_a_blob_and_all_that_leads_to_it_survive_a_power_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, synced, fsync = FolderBlobs(tmp_path), [], os.fsync
+
+    def note(descriptor: int) -> None:
+        fsync(descriptor)
+        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink())
+
+    monkeypatch.setattr(os, "fsync", note)
+    placed = store.path(asyncio.run(put(store, b"kept")).sha256)
+    content, *folders = synced
+    assert (content.parent, folders) == (store.spool, [store.root, placed.parent])
+    synced.clear()
+    asyncio.run(put(store, b"kept"))
+    assert synced[1:] == [placed.parent]
+
+
 @pytest.mark.parametrize("pieces", [(b"x" * 11,), (b"x" * 10, b"x")])
 def test_too_much_is_refused_and_leaves_nothing(tmp_path: Path, pieces: tuple[bytes, ...]) -> None:
     with pytest.raises(ArtifactTooLargeError) as caught:

@@ -67,8 +67,13 @@ class FolderBlobs(BlobStore):
         self.secure(spooled)
         target = self.path(spooled.blob.sha256)
         with full_disk_told():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            spooled.path.replace(target)
+            try:
+                spooled.path.replace(target)
+            except FileNotFoundError:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                # The folder itself is new in its own.
+                sync_folder(self.root)
+                spooled.path.replace(target)
             sync_folder(target.parent)
 
     def check(self) -> None:
