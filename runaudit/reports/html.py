@@ -74,7 +74,7 @@ def _header(report: Report, drawn: Mapping[str, str]) -> Markup:
     verdict = phrases.VERDICTS[report.verdict]
     return element(
         "header",
-        element("h1", "Runaudit: ", element("span", verdict, class_=f"verdict {report.verdict}")),
+        element("h1", Markup("Runaudit: "), element("span", verdict, class_=f"verdict {report.verdict}")),
         element("p", report.headline, class_="headline"),
         element("p", phrases.run_line(report)),
         element("nav", *_spaced(links), aria_label="Parts of the report"),

@@ -183,3 +183,7 @@ def luminance(colour: str) -> float:
     channels = [int(colour[index : index + 2], 16) / 255 for index in (1, 3, 5)]
     red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels)
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def test_the_verdict_stands_apart_from_the_name():
+    assert "<h1>Runaudit: <span" in render_html(build(faulty_evidence()))
