@@ -438,6 +438,17 @@ def _half_the_images(_run: Path, data: Path, _severity: int, _rng: np.random.Gen
         (data / "labels" / "val" / f"{image.stem}.txt").unlink()
 
 
+def _lopsided_half(_run: Path, data: Path, _severity: int, _rng: np.random.Generator) -> None:
+    """Half of validation, in which the last two classes are rare, though training had as many of them as of others."""
+    of_class = {file: [int(row[0]) for row in _rows(file)] for file in _labels(data)}
+    rare = sorted({number for numbers in of_class.values() for number in numbers})[-2:]
+    by_rarity = sorted(of_class, key=lambda file: sum(number in rare for number in of_class[file]))
+    dropped = {file.stem for file in by_rarity[len(by_rarity) // 2 :]}
+    for file in [*_images(data), *_labels(data)]:
+        if file.stem in dropped:
+            file.unlink()
+
+
 def _few_dead_channels(run: Path, _data: Path, _severity: int, _rng: np.random.Generator) -> None:
     """One channel of each layer of the deep half at zero, as pruned by training itself."""
 
@@ -539,6 +550,7 @@ CONTROLS: Final = (
     Fault("", "png", _as_png, "nothing"),
     Fault("", "twins", _twins_within_validation, "nothing"),
     Fault("", "half", _half_the_images, "nothing"),
+    Fault("", "lopsided", _lopsided_half, "nothing"),
     Fault("", "few-dead-channels", _few_dead_channels, "nothing", seen=False),
     Fault("", "slightly-unsure", _slightly_unsure, "nothing", seen=False),
     Fault("", "rounded", _rounded, "nothing", seen=False),
@@ -550,7 +562,7 @@ CONTROLS: Final = (
 )
 """healthy runs that look a little like faulty ones; nothing may be found that matters"""
 CONFUSABLE: Final[dict[str, tuple[str, ...]]] = {
-    "class_imbalance": ("cells",),
+    "class_imbalance": ("cells", "lopsided"),
     "distribution_shift": ("slightly-darker", "all-dark"),
     "annotation_errors": ("a-little-noise",),
     "data_leakage": ("twins",),
