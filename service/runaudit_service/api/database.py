@@ -27,11 +27,6 @@ def act_for(tenant_id: uuid.UUID | None) -> None:
     _tenant.set(tenant_id)
 
 
-def acting_for() -> uuid.UUID | None:
-    """The tenant that this request acts for, once its key is known."""
-    return _tenant.get()
-
-
 class Database:
     """Sessions on the engine. A connection is held inside the `async with` only, so keep uploads and waits outside."""
 

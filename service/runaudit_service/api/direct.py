@@ -48,14 +48,6 @@ def driver_of(session: AsyncSession) -> AsyncConnection[Any]:
     return cast("AsyncConnection[Any]", connection)
 
 
-async def row_of(
-    connection: AsyncConnection[Any], statement: LiteralString, parameters: Mapping[str, Any]
-) -> Row | None:
-    """The first row of a statement on a connection of `driver_of`; None if there is none."""
-    found: Row | None = await (await connection.execute(statement, parameters)).fetchone()
-    return found
-
-
 async def rows_of_each(connection: AsyncConnection[Any], statements: Sequence[Statement]) -> list[list[Row]]:
     """The rows of each of several statements, on a connection of `driver_of`, for one way to the database.
 

@@ -9,11 +9,12 @@ import json
 from typing import Any, Final
 
 from runaudit_service.api.errors import PROBLEM_TYPE
+from runaudit_service.api.webhooks.schemas import WEBHOOK_EXAMPLE
 
 JSON_TYPE: Final = "application/json"
 _AUDIT: Final = "019abf3e-6d5f-7c1e-8b1a-2f6f0a3f9b10"
 _BASELINE: Final = "019abf1c-20aa-7d0f-9d7e-51c7a4f3e0d2"
-_WEBHOOK: Final = "019abf40-3a1b-7e55-9c41-6f0f4b7d2a10"
+_WEBHOOK: Final = WEBHOOK_EXAMPLE["id"]
 _MOMENT: Final = "2026-11-24T08:15:00.000000Z"
 
 # code: (status, a detail as it may come)
@@ -229,20 +230,7 @@ _COMPARISON: Final[dict[str, Any]] = {
 }
 _HOOKED: Final = {"outcome": "queued", "audit_id": _AUDIT, "detail": "Audit of version 7 of road-signs."}
 _IGNORED: Final = {"outcome": "ignored", "audit_id": None, "detail": "Only new model versions are audited."}
-_NEW_WEBHOOK: Final[dict[str, Any]] = {
-    "id": _WEBHOOK,
-    "url": "https://ci.example.com/hooks/runaudit",
-    "events": ["audit.succeeded", "audit.failed"],
-    "format": "standard",
-    "project": None,
-    "enabled": True,
-    "disabled_at": None,
-    "disabled_reason": None,
-    "failing_since": None,
-    "previous_secret_expires_at": None,
-    "created_at": _MOMENT,
-    "secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
-}
+_NEW_WEBHOOK: Final = WEBHOOK_EXAMPLE | {"secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}
 _SECRET: Final = {"signing_secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "previous_expires_at": None}
 
 REQUESTS: Final[dict[tuple[str, str], Any]] = {

@@ -10,11 +10,12 @@ from pydantic import Field
 
 from runaudit_service.api.audits import representations
 from runaudit_service.api.audits.endpoints import AuditId
+from runaudit_service.api.audits.ids import no_audit
 from runaudit_service.api.audits.repository import AuditRecord, AuditRepository
 from runaudit_service.api.audits.schemas import MAX_LABELS, AuditBody, LabelKey, LabelValue, Name, RequestModel
 from runaudit_service.api.auth import Writer
 from runaudit_service.api.bodies import read_json
-from runaudit_service.api.errors import ApiError, InvalidRequestError, NotFoundError, responses
+from runaudit_service.api.errors import ApiError, InvalidRequestError, responses
 from runaudit_service.api.resources import Shared
 from runaudit_service.api.response_headers import ASK_AGAIN, ETAG
 
@@ -71,7 +72,7 @@ async def change_audit(
         audits = AuditRepository(session, caller.tenant_id)
         found = await audits.lock(audit_id)
         if found is None:
-            raise NotFoundError(f"There is no audit {audit_id}.", code="audit_not_found")
+            raise no_audit(audit_id)
         record = found[0]
         if if_match is not None and not representations.matches(if_match, record.audit.version, record.project):
             raise PreconditionError("The audit is not the version of If-Match any more. Get it again.")

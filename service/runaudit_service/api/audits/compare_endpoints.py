@@ -11,19 +11,17 @@ from fastapi import APIRouter, Depends, Path
 from runaudit.reports.compare import Comparison, compare
 from runaudit.reports.schema import Report
 from runaudit_service.api.audits.endpoints import AuditId
+from runaudit_service.api.audits.ids import audit_id_of, no_audit
 from runaudit_service.api.audits.repository import AuditRepository
 from runaudit_service.api.auth import Reader
-from runaudit_service.api.errors import ConflictError, NotFoundError, responses
+from runaudit_service.api.errors import ConflictError, responses
 from runaudit_service.api.resources import Shared
 
 router = APIRouter(prefix="/v1/audits", tags=["audits"])
 
 
 async def _other_id(other_id: Annotated[str, Path(json_schema_extra={"format": "uuid"})]) -> uuid.UUID:
-    try:
-        return uuid.UUID(other_id)
-    except ValueError:
-        raise NotFoundError("There is no audit with this id.", code="audit_not_found") from None
+    return audit_id_of(other_id)
 
 
 @router.get(
@@ -45,7 +43,7 @@ async def compare_audits(
         audits = AuditRepository(session, caller.tenant_id)
         for wanted in (audit_id, other_id):
             if await audits.version(wanted) is None:
-                raise NotFoundError(f"There is no audit {wanted}.", code="audit_not_found")
+                raise no_audit(wanted)
             texts.append(await audits.report_text(wanted))
     before, after = texts
     if before is None or after is None:

@@ -16,12 +16,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from runaudit_service.api.artifacts.refused import taken_back
 from runaudit_service.api.audits import representations, sources
 from runaudit_service.api.audits.glance import LOOKING, look
+from runaudit_service.api.audits.ids import audit_id_of
 from runaudit_service.api.audits.repository import AuditRecord
 from runaudit_service.api.audits.schemas import AuditBody, AuditRequest, Role
 from runaudit_service.api.audits.service import AuditService, Stored, Submitted
 from runaudit_service.api.auth import Caller, Writer
 from runaudit_service.api.bodies import JSON_TYPE, content_type, parse_json, read_json
-from runaudit_service.api.errors import MediaTypeError, NotFoundError, responses
+from runaudit_service.api.errors import MediaTypeError, responses
 from runaudit_service.api.idempotency import Answer, IdempotencyHeader, claimed
 from runaudit_service.api.limits.quotas import storage_kept
 from runaudit_service.api.multipart import MULTIPART_TYPE, Submission, read_submission
@@ -64,10 +65,7 @@ _BODY: Final[dict[str, Any]] = {
 
 async def _audit_id(audit_id: Annotated[str, Path(json_schema_extra={"format": "uuid"})]) -> uuid.UUID:
     """An id that is no UUID is an id that nothing has."""
-    try:
-        return uuid.UUID(audit_id)
-    except ValueError:
-        raise NotFoundError("There is no audit with this id.", code="audit_not_found") from None
+    return audit_id_of(audit_id)
 
 
 AuditId = Annotated[uuid.UUID, Depends(_audit_id)]

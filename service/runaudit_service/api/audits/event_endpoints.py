@@ -13,9 +13,10 @@ from starlette.types import Receive, Scope, Send
 
 from runaudit_service.api.audits.endpoints import AuditId
 from runaudit_service.api.audits.events import EventStream, StreamPlaces
+from runaudit_service.api.audits.ids import no_audit
 from runaudit_service.api.audits.repository import AuditRepository
 from runaudit_service.api.auth import Reader
-from runaudit_service.api.errors import InvalidRequestError, NotFoundError, responses
+from runaudit_service.api.errors import InvalidRequestError, responses
 from runaudit_service.api.resources import Shared
 
 EVENT_STREAM: Final = "text/event-stream"
@@ -63,7 +64,7 @@ async def follow_audit(
     last_id = _number(last_event_id)
     async with shared.database.reading() as session:
         if await AuditRepository(session, caller.tenant_id).version(audit_id) is None:
-            raise NotFoundError(f"There is no audit {audit_id}.", code="audit_not_found")
+            raise no_audit(audit_id)
     stream = EventStream(
         shared.database, shared.watcher, caller.tenant_id, audit_id, shared.settings.event_heartbeat_seconds
     )

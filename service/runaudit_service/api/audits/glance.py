@@ -11,9 +11,10 @@ from fastapi import Request
 from pydantic import Field, TypeAdapter, ValidationError
 
 from runaudit_service.api.audits import representations
+from runaudit_service.api.audits.ids import no_audit, uuid_of
 from runaudit_service.api.auth import Caller, admitted, bearer, with_key
 from runaudit_service.api.direct import seen_by
-from runaudit_service.api.errors import NotFoundError, invalid
+from runaudit_service.api.errors import invalid
 from runaudit_service.api.resources import Resources, resources
 from runaudit_service.store.audit_body import COLUMNS, ArtifactRef, AuditBody, audit_body
 from runaudit_service.store.models import TERMINAL_STATES
@@ -86,13 +87,13 @@ async def look(request: Request) -> Glance:
     the order that holds for all calls: who calls, what is wrong with the request, what there is. Raises
     AuthenticationError, RateLimitedError, ScopeError, InvalidRequestError and NotFoundError.
     """
-    shared, known = await resources(request), _uuid(request.path_params["audit_id"])
+    shared, known = await resources(request), uuid_of(request.path_params["audit_id"])
     conditional = "if-none-match" in request.headers
     statement = _KEY_AND_VERSION if conditional else _KEY_AND_WHOLE
     caller, seen = await admitted(request, shared, await bearer(request), "audits:read", statement, audit_id=known)
     wait = _wait(request.query_params["wait"]) if "wait" in request.query_params else 0.0
     if known is None:
-        raise NotFoundError("There is no audit with this id.", code="audit_not_found")
+        raise no_audit(None)
     glance = _glance(shared, caller, known, seen, whole=not conditional)
     if wait and not glance.has_ended:
         await shared.watcher.wait_until_ended(known, wait)
@@ -133,13 +134,5 @@ def _wait(written: str) -> float:
 def _glance(shared: Resources, caller: Caller, audit_id: uuid.UUID, seen: tuple[Any, ...], *, whole: bool) -> Glance:
     row = dict(zip(_WHOLE_COLUMNS if whole else _VERSION_COLUMNS, seen, strict=True))
     if row["version"] is None:
-        raise NotFoundError(f"There is no audit {audit_id}.", code="audit_not_found")
+        raise no_audit(audit_id)
     return Glance(shared, caller, audit_id, row["version"], row["state"], row["project"], row if whole else None)
-
-
-def _uuid(written: str) -> uuid.UUID | None:
-    """An id that is no UUID is an id that nothing has."""
-    try:
-        return uuid.UUID(written)
-    except ValueError:
-        return None

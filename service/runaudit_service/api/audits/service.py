@@ -15,6 +15,7 @@ from typing import Any, cast
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from runaudit import __version__
+from runaudit_service.api.audits.ids import no_audit
 from runaudit_service.api.audits.repository import AuditRecord, AuditRepository, Ground, Input, Title
 from runaudit_service.api.audits.schemas import AuditRequest, Role
 from runaudit_service.api.direct import Row, Statement
@@ -65,7 +66,7 @@ class AuditService:
         """Raises NotFoundError."""
         record = await self._audits.get(audit_id)
         if record is None:
-            raise _no_audit(audit_id)
+            raise no_audit(audit_id)
         return record
 
     async def plan(
@@ -196,7 +197,7 @@ class AuditService:
     async def _lock(self, audit_id: uuid.UUID) -> tuple[AuditRecord, Sequence[Job]]:
         locked = await self._audits.lock(audit_id)
         if locked is None:
-            raise _no_audit(audit_id)
+            raise no_audit(audit_id)
         return locked
 
     async def _ground(
@@ -295,7 +296,3 @@ def _fingerprint(inputs: Sequence[Input], depth: str, policy: dict[str, Any], en
 
 def _unpinned(given: Input) -> str | None:
     return given.url if given.digest is None else None
-
-
-def _no_audit(audit_id: uuid.UUID) -> NotFoundError:
-    return NotFoundError(f"There is no audit {audit_id}.", code="audit_not_found")

@@ -5,12 +5,13 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from runaudit_service.api.audits.endpoints import AuditId
+from runaudit_service.api.audits.ids import no_audit
 from runaudit_service.api.audits.repository import AuditRepository
-from runaudit_service.api.errors import NotFoundError, responses
+from runaudit_service.api.errors import responses
 from runaudit_service.api.resources import Shared
 from runaudit_service.api.webhooks.endpoints import DeliveryId, Owner
 from runaudit_service.api.webhooks.repository import WebhookRepository
-from runaudit_service.api.webhooks.representations import delivery_body
+from runaudit_service.api.webhooks.representations import delivery_bodies, delivery_body
 from runaudit_service.api.webhooks.schemas import DeliveryBody, DeliveryList
 from runaudit_service.api.webhooks.service import WebhookService
 
@@ -27,11 +28,11 @@ async def list_callback_deliveries(caller: Owner, audit_id: AuditId, shared: Sha
     """Newest first, with their attempts. What endpoints were told of the audit is in their own logs."""
     async with shared.database.reading() as session:
         if await AuditRepository(session, caller.tenant_id).version(audit_id) is None:
-            raise NotFoundError(f"There is no audit {audit_id}.", code="audit_not_found")
+            raise no_audit(audit_id)
         webhooks = WebhookRepository(session, caller.tenant_id)
         found = await webhooks.callback_deliveries(audit_id)
         attempts = await webhooks.attempts([delivery.id for delivery in found])
-    return DeliveryList(items=[delivery_body(one, attempts.get(one.id, [])) for one in found], next_page_token="")
+    return DeliveryList(items=delivery_bodies(found, attempts), next_page_token="")
 
 
 @router.post(

@@ -14,7 +14,7 @@ from runaudit_service.api.bodies import documented, read_json
 from runaudit_service.api.errors import NotFoundError, responses
 from runaudit_service.api.resources import Resources, Shared
 from runaudit_service.api.webhooks.repository import WebhookRepository
-from runaudit_service.api.webhooks.representations import delivery_body
+from runaudit_service.api.webhooks.representations import delivery_bodies, delivery_body
 from runaudit_service.api.webhooks.schemas import (
     DeliveryBody,
     DeliveryFilter,
@@ -156,8 +156,7 @@ async def list_webhook_deliveries(
     if len(found) > size:
         last = found[size - 1]
         token = pagination.encode(pagination.Position(last.created_at, last.id), filters, caller.cursor_secret)
-    items = [delivery_body(delivery, attempts.get(delivery.id, [])) for delivery in found[:size]]
-    return DeliveryList(items=items, next_page_token=token)
+    return DeliveryList(items=delivery_bodies(found[:size], attempts), next_page_token=token)
 
 
 @router.post(

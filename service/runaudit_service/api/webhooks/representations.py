@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import uuid
+from collections.abc import Mapping, Sequence
 
 from runaudit_service.api.webhooks.schemas import AttemptBody, DeliveryBody
 from runaudit_service.store.webhooks import WebhookAttempt, WebhookDelivery
@@ -18,3 +19,10 @@ def delivery_body(delivery: WebhookDelivery, attempts: Sequence[WebhookAttempt])
         AttemptBody.model_validate({name: getattr(one, name) for name in AttemptBody.model_fields}) for one in attempts
     ]
     return DeliveryBody.model_validate(own | {"attempt": delivery.attempts, "attempts": told})
+
+
+def delivery_bodies(
+    deliveries: Sequence[WebhookDelivery], attempts: Mapping[uuid.UUID, Sequence[WebhookAttempt]]
+) -> list[DeliveryBody]:
+    """Their bodies, with those attempts that are of them."""
+    return [delivery_body(delivery, attempts.get(delivery.id, [])) for delivery in deliveries]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
@@ -64,28 +64,25 @@ class WebhookChange(RequestModel):
     )
 
 
+WEBHOOK_EXAMPLE: Final[dict[str, Any]] = {
+    "id": _EXAMPLE_ID,
+    "url": "https://ci.example.com/hooks/runaudit",
+    "events": ["audit.succeeded", "audit.failed"],
+    "format": "standard",
+    "project": None,
+    "enabled": True,
+    "disabled_at": None,
+    "disabled_reason": None,
+    "failing_since": None,
+    "previous_secret_expires_at": None,
+    "created_at": "2026-11-24T08:15:00.000000Z",
+}
+
+
 class WebhookBody(BaseModel):
     """An endpoint without its secret."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "id": _EXAMPLE_ID,
-                    "url": "https://ci.example.com/hooks/runaudit",
-                    "events": ["audit.succeeded", "audit.failed"],
-                    "format": "standard",
-                    "project": None,
-                    "enabled": True,
-                    "disabled_at": None,
-                    "disabled_reason": None,
-                    "failing_since": None,
-                    "previous_secret_expires_at": None,
-                    "created_at": "2026-11-24T08:15:00.000000Z",
-                }
-            ]
-        }
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": [WEBHOOK_EXAMPLE]})
 
     id: uuid.UUID
     url: str
