@@ -5,7 +5,6 @@ The installed version of ultralytics brings them together by name; older ones nu
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 from runaudit.diagnostics.answers import found, inconclusive, passed
@@ -168,8 +167,8 @@ def _numbered(evidence: Evidence, dataset: DatasetFacts) -> CheckResult | None:
 
 def _by_name(run: RunFacts) -> bool:
     """Whether the run's version is known to go by name."""
-    numbers = re.match(r"v?(\d+)\.(\d+)\.(\d+)", run.framework_version or "")
-    return numbers is not None and tuple(map(int, numbers.groups())) >= BY_NAME_FROM
+    version = run.release()
+    return version is not None and version >= BY_NAME_FROM
 
 
 def _ordered(dataset: DatasetFacts, checkpoint: CheckpointFacts, folders: list[str]) -> CheckResult:

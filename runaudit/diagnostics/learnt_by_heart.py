@@ -8,7 +8,6 @@ Detection has no such bound: its losses are sums over anchors.
 from __future__ import annotations
 
 import math
-import re
 from typing import Final
 
 import numpy as np
@@ -20,7 +19,7 @@ from runaudit.diagnostics.optimizer_steps import batch_of
 
 ROWS: Final = 3
 """epochs at the end that the training loss is the mean of"""
-MEAN_FROM: Final = (8, 3)
+MEAN_FROM: Final = (8, 3, 0)
 """ultralytics from here on is known to take the mean over the batch; before, its sum / 64 was written for some time"""
 NOMINAL: Final = 64.0
 GAP: Final = 0.2
@@ -66,8 +65,8 @@ def least_accuracy(evidence: Evidence, history: History) -> float | None:
     loss = _loss(history)
     if loss is None:
         return None
-    version = re.match(r"v?(\d+)\.(\d+)", run.framework_version or "")
-    if version is None or tuple(map(int, version.groups())) < MEAN_FROM:
+    version = run.release()
+    if version is None or version < MEAN_FROM:
         batch = batch_of(evidence)
         if batch is None:
             return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -60,12 +59,11 @@ class Figures:
 
 def conventions(run: RunFacts) -> tuple[Convention, ...]:
     """By which conventions the run may have computed what it reported."""
-    numbers = re.match(r"v?(\d+)\.(\d+)\.(\d+)", run.framework_version or "")
+    version = run.release()
     if run.framework != "ultralytics":
         return ("current",)
-    if numbers is None:
+    if version is None:
         return ("current", "older")
-    version = tuple(int(number) for number in numbers.groups())
     if version >= _CURRENT_FROM:
         return ("current",)
     return ("older",) if version <= _OLDER_UP_TO else ("current", "older")

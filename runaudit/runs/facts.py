@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 from pydantic import JsonValue
@@ -222,6 +223,11 @@ class RunFacts(Facts):
     """index into the curves' columns of the row that `best_epoch` names"""
     status: RunStatus
     notes: tuple[Note, ...] = ()
+
+    def release(self) -> tuple[int, ...] | None:
+        """The first three numbers of the framework's version; None where it is not known, or not written so."""
+        numbers = re.match(r"v?(\d+)\.(\d+)\.(\d+)", self.framework_version or "")
+        return tuple(int(number) for number in numbers.groups()) if numbers is not None else None
 
     def argument(self, key: str) -> JsonValue:
         """The run's training argument `key`, from the configuration, else from the checkpoint, else None."""
