@@ -8,9 +8,10 @@ from typing import Final
 
 from runaudit.diagnostics.answers import NO_IMPACT
 from runaudit.diagnostics.evidence import Evidence, Impact, Measurement, Remedy, Severity
-from runaudit.diagnostics.review_remedies import CORRECT, LOOK
+from runaudit.diagnostics.interventions import named
+from runaudit.diagnostics.review_remedies import CORRECT, LOOK, rewriting
 from runaudit.diagnostics.thresholds import threshold
-from runaudit.evaluation.facts import Interval, InterventionFacts
+from runaudit.evaluation.facts import Interval
 from runaudit.evaluation.label_facts import BoxHabitFacts, LabelErrorRate, LabelQualityFacts, SuspectKind
 from runaudit.runs.facts import AgreementFacts, DatasetFacts
 
@@ -127,10 +128,6 @@ def labels_are_missing(evidence: Evidence) -> bool:
     return quality is not None and any(rate.kind == "overlooked" and failing(rate) for rate in quality.rates)
 
 
-def intervention(evidence: Evidence, name: str) -> InterventionFacts | None:
-    return next((change for change in evidence.interventions if change.name == name), None)
-
-
 def error_issues(evidence: Evidence, quality: LabelQualityFacts) -> list[Issue]:
     """One issue a kind of error that is above what clean labels show."""
     wrong = [rate for rate in quality.rates if failing(rate)]
@@ -196,7 +193,7 @@ def _cost_of_spurious(evidence: Evidence) -> Impact:
 
 
 def _cost_by_correction(evidence: Evidence) -> Impact:
-    gain, sham = intervention(evidence, "suspects_corrected"), intervention(evidence, "random_corrected")
+    gain, sham = named(evidence, "suspects_corrected"), named(evidence, "random_corrected")
     if gain is None:
         return NO_IMPACT
     alike, alike_ends = (sham.difference, sham.ci95) if sham is not None else (0.0, (0.0, 0.0))
@@ -245,7 +242,7 @@ def habit_issues(evidence: Evidence, quality: LabelQualityFacts) -> list[Issue]:
 
 
 def _habit_issue(evidence: Evidence, habit: BoxHabitFacts) -> Issue:
-    change = intervention(evidence, "box_habit_corrected")
+    change = named(evidence, "box_habit_corrected")
     impact = NO_IMPACT
     severity: Severity = "minor"
     if change is not None:
@@ -385,22 +382,12 @@ def _percent(value: float | None) -> str:
     return f"{100 * (value or 0.0):.1f} %"
 
 
-_CORRECT: Final = """\
-import shutil
-from pathlib import Path
-shutil.copytree('dataset/labels', 'dataset/labels_before')
-for path in sorted(Path('dataset/labels/val').rglob('*.txt')):
-    fixed = []
-    for line in filter(str.strip, path.read_text().splitlines()):
-        cls, *values = line.split()
-        if len(values) != 4:
-            raise SystemExit(f'{{path}}: only rows of class, x, y, width and height can be corrected so')
-        x, y, width, height = map(float, values)
-        width, height = width / {width:.4f}, height / {height:.4f}
-        x, y = x - {right:.4f} * width, y - {down:.4f} * height
-        fixed.append(f'{{cls}} {{x:.6f}} {{y:.6f}} {{width:.6f}} {{height:.6f}}\\n')
-    path.write_text(''.join(fixed))
-"""
+_CORRECT: Final = rewriting(
+    "class, x, y, width and height can be corrected",
+    "x, y, width, height",
+    "width, height = width / {width:.4f}, height / {height:.4f}",
+    "x, y = x - {right:.4f} * width, y - {down:.4f} * height",
+)
 _DEDUPLICATE: Final = """\
 import shutil
 from pathlib import Path

@@ -53,6 +53,32 @@ for number in sorted(accepted):
         rows.append(as_row(suspect['suggested'], suspect['suggested_box'] or suspect['box']))
     label.write_text(''.join(' '.join(row) + '\\n' for row in rows))
 """
+_REWRITING: Final = """\
+import shutil
+from pathlib import Path
+shutil.copytree('dataset/labels', 'dataset/labels_before')
+for path in sorted(Path('dataset/labels/val').rglob('*.txt')):
+    fixed = []
+    for line in filter(str.strip, path.read_text().splitlines()):
+        cls, *values = line.split()
+        if len(values) != 4:
+            raise SystemExit(f'{{{{path}}}}: only rows of {rows} so')
+        {names} = map(float, values)
+        {steps}
+        fixed.append(f'{{{{cls}}}} {{{{x:.6f}}}} {{{{y:.6f}}}} {{{{width:.6f}}}} {{{{height:.6f}}}}\\n')
+    path.write_text(''.join(fixed))
+"""
+
+
+def rewriting(rows: str, names: str, *steps: str) -> str:
+    """A template for `str.format` of code that writes the label files of validation anew.
+
+    The four numbers of a row get `names`; `steps` make x, y, width and height of them, and may have fields to fill in.
+    `rows` ends the sentence for a row of another kind.
+    """
+    return _REWRITING.format(rows=rows, names=names, steps="\n        ".join(steps))
+
+
 LOOK: Final = Remedy(
     "Look at a picture of each suspect",
     "Labels in red, what the model sees in green; with the report as report.json and the data set's folder at hand.",

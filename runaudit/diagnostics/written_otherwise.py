@@ -7,6 +7,7 @@ from typing import Final
 
 from runaudit.diagnostics.evidence import Evidence, Impact, Measurement, Remedy
 from runaudit.diagnostics.label_issues import Issue
+from runaudit.diagnostics.review_remedies import rewriting
 from runaudit.evaluation.facts import InterventionFacts
 from runaudit.evaluation.label_facts import BEFORE_TURNING, READ_AS
 
@@ -68,21 +69,7 @@ def impact_of(reading: InterventionFacts) -> Impact:
     return Impact("lowers", max(0.0, reading.difference), (max(0.0, low), max(0.0, high)), "intervention")
 
 
-_REWRITE: Final = """\
-import shutil
-from pathlib import Path
-shutil.copytree('dataset/labels', 'dataset/labels_before')
-for path in sorted(Path('dataset/labels/val').rglob('*.txt')):
-    fixed = []
-    for line in filter(str.strip, path.read_text().splitlines()):
-        cls, *values = line.split()
-        if len(values) != 4:
-            raise SystemExit(f'{{path}}: only rows of class and four numbers can be rewritten so')
-        a, b, c, d = map(float, values)
-        x, y, width, height = {rule}
-        fixed.append(f'{{cls}} {{x:.6f}} {{y:.6f}} {{width:.6f}} {{height:.6f}}\\n')
-    path.write_text(''.join(fixed))
-"""
+_REWRITE: Final = rewriting("class and four numbers can be rewritten", "a, b, c, d", "x, y, width, height = {rule}")
 _EXPORT: Final = "Or correct the export, so that the next one is right too."
 _PADDED: Final = Remedy(
     "Take the padding off the labels, or hand in the padded images",
