@@ -25,7 +25,7 @@ from runaudit.isolation.forking import Forking
 from runaudit.isolation.job import JobFolder, JobSpec, Limits, Progress, Source
 from runaudit.isolation.process import child_environment
 from runaudit.isolation.sandbox import FIRST_TO_KILL
-from runaudit.isolation.supervisor import run_child
+from runaudit.isolation.supervisor import ShouldStop, run_child
 from tests.conftest import wait_until
 from tests.worker.children import alive, fork_server, is_walled_in, started_by
 
@@ -64,6 +64,11 @@ def job(tmp_path: Path, archive: bytes | None = None) -> JobFolder:
         source = Source(kind="archive", path=str(tmp_path / "run.zip"))
     folder.spec.write_text(JobSpec(run=source, depth="curves").model_dump_json())
     return folder
+
+
+def ingest(fork: Forking, folder: JobFolder, should_stop: ShouldStop = lambda: False) -> None:
+    """Read the run of a job in a forked child, to its end."""
+    run_child("ingest", folder, seconds=60, on_progress=ignore, should_stop=should_stop, start=fork.start_child)
 
 
 def run_archive(model: str = "yolov8n.pt") -> bytes:
@@ -162,7 +167,7 @@ def test_the_server_knows_nothing_and_has_one_thread(fork: Forking, secret: str)
 
 def test_a_child_sees_nothing_of_what_another_one_read(fork: Forking, tmp_path: Path) -> None:
     folder = job(tmp_path / "first", run_archive(model="a-word-of-the-first.pt"))
-    run_child("ingest", folder, seconds=60, on_progress=ignore, should_stop=lambda: False, start=fork.start_child)
+    ingest(fork, folder)
     assert "a-word-of-the-first" in folder.report.read_text()
     child = fork.start_child("ingest", waiting_pipe(tmp_path / "second"))
     try:
@@ -187,14 +192,7 @@ def test_a_child_is_ended_at_its_deadline_and_on_request(fork: Forking, tmp_path
 
 def test_how_a_child_ended_is_told_as_of_a_started_one(fork: Forking, tmp_path: Path) -> None:
     with pytest.raises(RunNotFoundError):
-        run_child(
-            "ingest",
-            job(tmp_path / "empty"),
-            seconds=60,
-            on_progress=ignore,
-            should_stop=lambda: False,
-            start=fork.start_child,
-        )
+        ingest(fork, job(tmp_path / "empty"))
 
     def kill() -> bool:
         for child in started_by(fork_server(os.getpid())):
@@ -202,18 +200,11 @@ def test_how_a_child_ended_is_told_as_of_a_started_one(fork: Forking, tmp_path: 
         return False
 
     with pytest.raises(ChildError, match="SIGKILL"):
-        run_child(
-            "ingest",
-            waiting_pipe(tmp_path / "killed"),
-            seconds=60,
-            on_progress=ignore,
-            should_stop=kill,
-            start=fork.start_child,
-        )
+        ingest(fork, waiting_pipe(tmp_path / "killed"), kill)
     broken = job(tmp_path / "broken")
     broken.spec.write_text("{")
     with pytest.raises(ChildError, match="exit code 1"):
-        run_child("ingest", broken, seconds=60, on_progress=ignore, should_stop=lambda: False, start=fork.start_child)
+        ingest(fork, broken)
     assert "Traceback" in broken.log.read_text()
 
 
@@ -226,14 +217,7 @@ def test_a_server_that_dies_takes_its_children_and_is_replaced(fork: Forking, tm
     child.end()
     child.end()
     with pytest.raises(RunNotFoundError):
-        run_child(
-            "ingest",
-            job(tmp_path / "next"),
-            seconds=60,
-            on_progress=ignore,
-            should_stop=lambda: False,
-            start=fork.start_child,
-        )
+        ingest(fork, job(tmp_path / "next"))
     assert fork_server(os.getpid()) != before
 
 
