@@ -37,6 +37,18 @@ def ended(client: httpx.Client, answer: httpx.Response) -> dict[str, object]:
     return body
 
 
+def settings_with(workplace: Workplace, data_dir: Path, blob_url: str) -> Settings:
+    """The workplace's settings, but for where data and blobs are."""
+    return Settings(
+        database_url=workplace.database_url,
+        broker_url=workplace.broker_url,
+        data_dir=data_dir,
+        blob_url=blob_url,
+        blob_access_key=ACCESS_KEY,
+        blob_secret_key=SecretStr(SECRET_KEY),
+    )
+
+
 def test_from_upload_to_retention_with_nothing_shared_but_a_bucket(
     workplace: Workplace, bucket_server: BucketServer, tmp_path: Path
 ) -> None:
@@ -90,14 +102,7 @@ def test_an_outage_of_the_bucket_costs_time_and_no_attempt(
     workplace: Workplace, bucket_server: BucketServer, tmp_path: Path
 ) -> None:
     own = BucketServer(bucket_server.root)
-    settings = Settings(
-        database_url=workplace.database_url,
-        broker_url=workplace.broker_url,
-        data_dir=tmp_path,
-        blob_url=own.url(tmp_path.name),
-        blob_access_key=ACCESS_KEY,
-        blob_secret_key=SecretStr(SECRET_KEY),
-    )
+    settings = settings_with(workplace, tmp_path, own.url(tmp_path.name))
     bell = Bell(workplace.broker_url)
     workshop = Workshop(workplace.engine, bell, settings)
     content = curves_run()
@@ -122,14 +127,7 @@ def test_an_outage_of_the_bucket_costs_time_and_no_attempt(
 
 
 def test_an_audit_of_a_damaged_artifact_ends(workplace: Workplace, bucket_server: BucketServer, tmp_path: Path) -> None:
-    settings = Settings(
-        database_url=workplace.database_url,
-        broker_url=workplace.broker_url,
-        data_dir=tmp_path,
-        blob_url=bucket_server.url(tmp_path.name),
-        blob_access_key=ACCESS_KEY,
-        blob_secret_key=SecretStr(SECRET_KEY),
-    )
+    settings = settings_with(workplace, tmp_path, bucket_server.url(tmp_path.name))
     bell = Bell(workplace.broker_url)
     workshop = Workshop(workplace.engine, bell, settings)
     content = curves_run()
