@@ -124,7 +124,6 @@ def _finding(evidence: Evidence, shift: ShiftFacts, shifted: tuple[PropertyShift
         remedies=remedies(shifted, evidence.run),
         effect=shift.area,
         n=min(shift.training_images, shift.validation_images),
-        basis="noted" if cost is None else "measured",
     )
 
 

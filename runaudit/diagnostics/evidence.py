@@ -22,8 +22,8 @@ Outcome = Literal["failed", "warned", "passed", "inconclusive", "not_run"]
 Severity = Literal["critical", "major", "minor"]
 Direction = Literal["lowers", "inflates", "unjudgeable"]
 Grade = Literal["intervention", "oracle", "observational", "none"]
-Basis = Literal["measured", "extrapolated", "noted"]
-"""what a finding stands on: what was seen, what is projected from it, or a fact without a sign that it cost anything"""
+Basis = Literal["measured", "extrapolated"]
+"""what a finding stands on: what was seen, or what is projected from it and therefore explains nothing that was"""
 
 
 @dataclass(frozen=True)

@@ -395,7 +395,6 @@ def _ignored_finding(history: History, schedule: Schedule) -> CheckResult:
         ),
         effect=schedule.peak,
         n=schedule.rows,
-        basis="noted",
     )
 
 

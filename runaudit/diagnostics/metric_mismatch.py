@@ -284,8 +284,6 @@ def _finding(evaluation: EvaluationFacts, run: RunFacts, reported_figures: Repor
         effect=difference,
         ci95=spread,
         n=evaluation.instances,
-        # A small difference that a setting explains is no reason for anything else.
-        basis="noted" if cause and severity == "minor" else "measured",
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""The order of findings: severity, basis, then the lower end of the mAP at stake, after explaining away."""
+"""The order of findings: severity, then the lower end of the mAP at stake, after explaining away."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ from dataclasses import replace
 from typing import Final
 
 from runaudit.causes import CAUSES, CauseId
-from runaudit.diagnostics.evidence import Basis, CheckResult, Finding, Severity
+from runaudit.diagnostics.evidence import CheckResult, Finding, Severity
 
 SEVERITIES: Final[tuple[Severity, ...]] = ("critical", "major", "minor")
-BASES: Final[tuple[Basis, ...]] = ("measured", "extrapolated", "noted")
 
 EXPLAINS: Final[tuple[tuple[CauseId, CauseId], ...]] = (
     ("learning_rate", "numerical_divergence"),  # too high a rate makes NaN; NaN doesn't make a rate
@@ -28,6 +27,7 @@ EXPLAINS: Final[tuple[tuple[CauseId, CauseId], ...]] = (
     ("batch_size", "underfitting"),
     ("insufficient_epochs", "underfitting"),
     ("weight_initialization", "underfitting"),
+    ("underfitting", "insufficient_epochs"),  # its check weighed the projected gain: it would leave it unfit
     ("model_architecture", "underfitting"),  # an input too small to see the objects
     ("class_mapping", "underfitting"),
     ("annotation_errors", "underfitting"),  # a model that is right counts as wrong
@@ -109,10 +109,13 @@ def _accounts_for(explainer: CheckResult, explained: CheckResult) -> bool:
     """Whether what a fault of the data was measured to cost is the larger part of the gap that overfitting shows.
 
     Labels that cost 2 points don't explain a gap of 50. Where one of them has no measured cost, nothing speaks against.
-    Nor does an extrapolated gain of more epochs explain why the model doesn't do well on its training images.
+    Nor does an extrapolated gain of more epochs explain why the model doesn't do well on its training images: where
+    underfitting was found beside one, it is what more epochs would leave.
     """
     if explained.cause == "underfitting" and explainer.finding is not None:
         return explainer.finding.basis != "extrapolated"
+    if explainer.cause == "underfitting" and explained.cause == "insufficient_epochs":
+        return explained.finding is not None and explained.finding.basis == "extrapolated"
     if explained.cause == "metric_mismatch" and explainer.cause in WEIGHED - {"class_mapping"}:
         return _changed_since(explainer, explained)
     if explainer.cause not in WEIGHED or explained.cause != "overfitting":
@@ -168,9 +171,9 @@ def _attribute(explained: Finding, cause: CauseId) -> Finding:
 def rank(results: list[CheckResult]) -> list[CheckResult]:
     """The results that have a finding, in the order of the report. Give it what `explain_away` returned.
 
-    By severity; then what was measured before what is extrapolated, and both before what is only noted; then by the
-    lower end of the impact (its interval's, else its value; a finding without a value comes after those with one), then
-    in the order of the causes. An explainer stands before what it explains, and what masks a finding before it.
+    By severity, then by the lower end of the impact (its interval's, else its value; a finding without a value comes
+    after those with one), then in the order of the causes. An explainer stands before what it explains, and what masks
+    a finding before it.
     """
     found = sorted((result for result in results if result.finding is not None), key=_key)
     by_cause = {result.cause: result for result in found}
@@ -192,15 +195,14 @@ def rank(results: list[CheckResult]) -> list[CheckResult]:
     return ranked
 
 
-def _key(result: CheckResult) -> tuple[int, int, float, int]:
+def _key(result: CheckResult) -> tuple[int, float, int]:
     finding = result.finding
     if finding is None:
-        return len(SEVERITIES), 0, 0.0, CAUSES.index(result.cause)
+        return len(SEVERITIES), 0.0, CAUSES.index(result.cause)
     impact = finding.impact
     lower = impact.ci95[0] if impact.ci95 is not None else impact.value
     return (
         SEVERITIES.index(finding.severity),
-        BASES.index(finding.basis),
         -(lower if lower is not None else -1.0),
         CAUSES.index(result.cause),
     )

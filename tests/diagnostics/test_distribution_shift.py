@@ -60,13 +60,11 @@ def test_a_shift_that_does_not_surely_cost_is_minor(after: float) -> None:
     assert judged(DARKER, change("match_photometry", 0.5, after, 0.04)).outcome == "warned"
 
 
-def test_a_shift_of_unknown_cost_is_minor_and_only_noted() -> None:
+def test_a_shift_of_unknown_cost_is_minor_and_has_no_impact() -> None:
     result = judged(shift(area=0.8))
     assert result.outcome == "warned"
     assert result.finding is not None
-    assert result.finding.impact.value is None and result.finding.basis == "noted"
-    costly = judged(DARKER, change("match_photometry", 0.5, 0.51, 0.04))
-    assert costly.finding is not None and costly.finding.basis == "measured"
+    assert result.finding.impact.value is None
 
 
 def test_every_property_has_words_and_remedies_compile() -> None:

@@ -119,18 +119,18 @@ def test_what_explains_an_explainer_comes_before_both():
     assert order(results) == ["distribution_shift", "overfitting", "confidence_threshold"]
 
 
-def test_what_was_measured_stands_before_what_is_extrapolated_and_both_before_what_is_noted():
+def test_an_extrapolated_gain_is_ordered_by_its_lower_end_like_any_other():
     results = [
-        finding("insufficient_epochs", "minor", 0.1, (0.01, 0.2), basis="extrapolated"),
         finding("model_architecture", "minor"),
-        finding("learning_rate", "minor", basis="noted"),
         finding("confidence_threshold", "minor", 0.03, (0.001, 0.04)),
+        finding("insufficient_epochs", "minor", 0.1, (0.01, 0.2), basis="extrapolated"),
+        finding("metric_mismatch", "minor", 0.005, (0.002, 0.008)),
     ]
     assert order(results) == [
+        "insufficient_epochs",
+        "metric_mismatch",
         "confidence_threshold",
         "model_architecture",
-        "insufficient_epochs",
-        "learning_rate",
     ]
 
 
