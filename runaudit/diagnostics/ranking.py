@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Final
 
 from runaudit.causes import CAUSES, CauseId
-from runaudit.diagnostics.evidence import CheckResult, Finding, Severity
+from runaudit.diagnostics.evidence import CheckResult, Finding, Impact, Severity
 
 SEVERITIES: Final[tuple[Severity, ...]] = ("critical", "major", "minor")
 
@@ -106,40 +106,43 @@ def explain_away(results: list[CheckResult]) -> list[CheckResult]:
 
 
 def _accounts_for(explainer: CheckResult, explained: CheckResult) -> bool:
-    """Whether what a fault of the data was measured to cost is the larger part of the gap that overfitting shows.
-
-    Labels that cost 2 points don't explain a gap of 50. Where one of them has no measured cost, nothing speaks against.
-    Nor does an extrapolated gain of more epochs explain why the model doesn't do well on its training images: where
-    underfitting was found beside one, it is what more epochs would leave.
-    """
-    if explained.cause == "underfitting" and explainer.finding is not None:
-        return explainer.finding.basis != "extrapolated"
-    if explainer.cause == "underfitting" and explained.cause == "insufficient_epochs":
-        return explained.finding is not None and explained.finding.basis == "extrapolated"
-    if explained.cause == "metric_mismatch" and explainer.cause in WEIGHED - {"class_mapping"}:
-        return _changed_since(explainer, explained)
-    if explainer.cause not in WEIGHED or explained.cause != "overfitting":
-        return True
+    """Whether the explainer is why the other was found, as far as what both measured can tell."""
     if explainer.finding is None or explained.finding is None:
         return True
-    cause, symptom = explainer.finding.impact, explained.finding.impact
-    alike = (cause.direction, cause.metric) == (symptom.direction, symptom.metric)
-    if cause.value is None or symptom.value is None or not alike:
+    # What more epochs are projected to gain doesn't explain why the model fits not even its training images: where both
+    # were found, the gain was weighed, and would leave it so.
+    if explained.cause == "underfitting":
+        return explainer.finding.basis == "measured"
+    if explainer.cause == "underfitting" and explained.cause == "insufficient_epochs":
+        return explained.finding.basis == "extrapolated"
+    if explained.cause == "metric_mismatch" and explainer.cause in WEIGHED - {"class_mapping"}:
+        return _changed_since(explainer.finding, explained.finding, shifted=explainer.cause == "distribution_shift")
+    if explained.cause == "overfitting" and explainer.cause in WEIGHED:
+        return _larger_part(explainer.finding.impact, explained)
+    return True
+
+
+def _larger_part(cost: Impact, overfitting: CheckResult) -> bool:
+    """Whether what a fault of the data costs is the larger part of the gap that overfitting shows.
+
+    Labels that cost 2 points don't explain a gap of 50. Where one of them has no measured cost, nothing speaks against.
+    """
+    symptom = overfitting.finding.impact if overfitting.finding is not None else None
+    if symptom is None or cost.value is None or symptom.value is None:
         return True
-    gap = explained.effect if explained.effect is not None else symptom.value
-    return cause.value >= LARGER_PART * gap
+    if (cost.direction, cost.metric) != (symptom.direction, symptom.metric):
+        return True
+    return cost.value >= LARGER_PART * (overfitting.effect if overfitting.effect is not None else symptom.value)
 
 
-def _changed_since(fault: CheckResult, mismatch: CheckResult) -> bool:
+def _changed_since(fault: Finding, mismatch: Finding, *, shifted: bool) -> bool:
     """Whether the data were changed after the run, and that is why less is measured now than the run reported.
 
     What the run itself validated on is in its figures. So a shift has to cost the larger part of what is lacking; so
     has a fault of labels or files where a setting was found that gives the reported figure by itself.
     """
-    cost = fault.finding.impact if fault.finding is not None else None
-    lacking = mismatch.finding.impact if mismatch.finding is not None else None
-    shifted = fault.cause == "distribution_shift"
-    if cost is None or lacking is None or cost.value is None or lacking.value is None:
+    cost, lacking = fault.impact, mismatch.impact
+    if cost.value is None or lacking.value is None:
         return not shifted
     larger = cost.value >= LARGER_PART * lacking.value
     if shifted:
