@@ -141,7 +141,8 @@ def _estimated(run: RunFacts, batch: Batch) -> int | None:
         return None
     total, most = batch.epochs * batch.batches, batch.accumulated
     warm = warmup_epochs(run) * batch.batches
-    if not (run.framework_version or "").startswith("8.4"):
+    version = run.release()
+    if version is None or version < (8, 4):
         warm = max(warm, SHORTEST_WARMUP)
     done = min(warm, total)
     if most == 1 or done <= 0:

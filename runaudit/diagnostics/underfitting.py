@@ -15,7 +15,7 @@ from runaudit.diagnostics.history import number
 from runaudit.diagnostics.interventions import named
 from runaudit.diagnostics.origin import origin_of
 from runaudit.diagnostics.thresholds import threshold
-from runaudit.evaluation.facts import EvaluationFacts
+from runaudit.evaluation.facts import EvaluationFacts, Interval
 
 CAUSE: Final = "underfitting"
 
@@ -63,7 +63,8 @@ def examine(evidence: Evidence) -> CheckResult:
             ci95=ends,
             n=training.images,
         )
-    excuse = _other_reason(evidence, training)
+    epochs = insufficient_epochs.examine(evidence)
+    excuse = _other_reason(evidence, training, epochs)
     if excuse is not None:
         return inconclusive(
             CAUSE,
@@ -72,10 +73,10 @@ def examine(evidence: Evidence) -> CheckResult:
             ci95=ends,
             n=training.images,
         )
-    return _finding(evidence, training, value, ends)
+    return _finding(evidence, training, epochs, ends)
 
 
-def _other_reason(evidence: Evidence, training: EvaluationFacts) -> str | None:
+def _other_reason(evidence: Evidence, training: EvaluationFacts, epochs: CheckResult) -> str | None:
     """Why a low mAP on training images needs no lack of capacity to explain it; None if nothing else does."""
     if evidence.run.curves is None:
         return "without curves nobody knows whether training had converged."
@@ -86,16 +87,15 @@ def _other_reason(evidence: Evidence, training: EvaluationFacts) -> str | None:
         result = check.examine(evidence)
         if result.outcome == "failed":
             return f"{words}: {result.reason}."
-    return _not_converged(evidence, training)
+    return _not_converged(evidence, training, epochs)
 
 
-def _not_converged(evidence: Evidence, training: EvaluationFacts) -> str | None:
+def _not_converged(evidence: Evidence, training: EvaluationFacts, epochs: CheckResult) -> str | None:
     """Whether more epochs may be what the model lacks, a sentence; None if not.
 
     A gain that is only projected is no reason against a network that is far too small, nor where its largest end would
     not lift mAP on training images to where it counts as fitting. From random weights that end was not measured.
     """
-    epochs = insufficient_epochs.examine(evidence)
     if epochs.finding is None:
         known = epochs.outcome == "passed"
         return None if known else f"whether training had converged can't be told: {epochs.reason}"
@@ -110,9 +110,8 @@ def _not_converged(evidence: Evidence, training: EvaluationFacts) -> str | None:
     return f"training had not converged: {epochs.reason}."
 
 
-def _finding(evidence: Evidence, training: EvaluationFacts, value: float, ends: tuple[float, float]) -> CheckResult:
-    small, checkpoint = far_too_small(evidence.run), evidence.run.checkpoint
-    epochs = insufficient_epochs.examine(evidence)
+def _finding(evidence: Evidence, training: EvaluationFacts, epochs: CheckResult, ends: Interval) -> CheckResult:
+    value, small, checkpoint = training.metrics.map50, far_too_small(evidence.run), evidence.run.checkpoint
     if small and epochs.finding is not None:
         why = (
             "The learning rate was sound, and validation is hardly worse, so that more data of the same kind are not "

@@ -31,15 +31,16 @@ def stakes(matches: Matches, suspects: Suspects) -> NDArray[np.float64]:
             curves[cls] = _Curve.of(matches, cls)
         return curves[cls]
 
-    adds, removes = suspects.of("overlooked") | suspects.of("swapped"), suspects.of("spurious")
-    removes = removes | suspects.of("duplicated") | suspects.of("swapped")
+    swapped = suspects.of("swapped")
+    adds = suspects.of("overlooked") | swapped
+    removes = suspects.of("spurious") | suspects.of("duplicated") | swapped
     moved = np.zeros(len(suspects.score))
     for row, (label, detection) in enumerate(zip(suspects.label.tolist(), suspects.detection.tolist(), strict=True)):
         if removes[row]:
             moved[row] += curve(int(matches.gt_cls[label])).without_a_label
         if adds[row] or (detection >= 0 and not removes[row]):
             reached = np.ones(len(IOU_THRESHOLDS), dtype=bool)
-            if suspects.of("swapped")[row]:
+            if swapped[row]:
                 reached = box_iou(matches.gt_box[[label]], matches.det_box[[detection]])[0] >= IOU_THRESHOLDS
             moved[row] += curve(int(matches.det_cls[detection])).with_found(detection, reached, more=int(adds[row]))
     return np.asarray(np.minimum(moved / classes, 1.0) * suspects.score)
