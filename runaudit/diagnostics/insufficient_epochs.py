@@ -14,7 +14,14 @@ from runaudit.diagnostics.evidence import Check, CheckResult, Evidence, Impact, 
 from runaudit.diagnostics.history import FURTHER_METRICS, History, history_of, judged_by, number, warmup_epochs
 from runaudit.diagnostics.more_epochs import LIMITS as MORE_EPOCHS
 from runaudit.diagnostics.more_epochs import Thresholds as MoreEpochs
-from runaudit.diagnostics.more_epochs import gain_of_few, gain_of_more, gain_of_the_rest, last_doubling
+from runaudit.diagnostics.more_epochs import (
+    gain_of_few,
+    gain_of_more,
+    gain_of_rising,
+    gain_of_the_rest,
+    last_doubling,
+    rises,
+)
 from runaudit.diagnostics.optimizer_steps import steps_of, steps_seen
 from runaudit.diagnostics.origin import origin_of
 from runaudit.diagnostics.remedies import longer_schedule, resume_interrupted
@@ -269,6 +276,38 @@ def _few_rows(history: History, target: int) -> CheckResult:
     )
 
 
+def _rises(history: History) -> bool:
+    """Whether the few rows of mAP50-95 rise steadily, by as much as counts. Rows without a value tell nothing."""
+    return bool(
+        history.metric_name == "map50_95" and np.isfinite(history.metric).all() and rises(history.metric, LIMITS.gain)
+    )
+
+
+def _few_rising_rows(history: History, target: int) -> CheckResult:
+    more = gain_of_rising(_best(history), target / float(history.epochs[-1]))
+    reached = counted(history.size, "epoch")
+    return found(
+        CAUSE,
+        "major" if more.ci95[0] >= LIMITS.gain else "minor",
+        f"The model was still improving when training ended, after only {reached}",
+        f"mAP50-95 rose from {history.metric[0]:.3f} to {history.metric[-1]:.3f}, steadily and to the end. {target} "
+        f"epochs are projected to add {more.value:.3f} (by the share of the headroom that runs of as few were seen to use "
+        "up). This is an extrapolation, not a measurement.",
+        evidence=(
+            Measurement("epochs run", history.size, threshold=LIMITS.rows_to_judge, source=history.place(-1)),
+            Measurement(
+                f"projected gain of {target} epochs", round(more.value, 4), LIMITS.gain, more.ci95, history.size
+            ),
+        ),
+        impact=Impact("lowers", more.value, more.ci95, "observational"),
+        remedies=(longer_schedule(target),),
+        effect=more.value,
+        ci95=more.ci95,
+        n=history.size,
+        basis="extrapolated",
+    )
+
+
 def _best(history: History) -> float:
     finite = history.metric[np.isfinite(history.metric)]
     return float(finite.max()) if finite.size else 0.0
@@ -311,6 +350,8 @@ def _trend(run: RunFacts, history: History) -> CheckResult:
     law = _law(history)
     target = 2 * max(int(reached), run.epochs_planned or 0)
     target = max(target, LIMITS.from_scratch if origin_of(run).start == "scratch" else LIMITS.few_epochs)
+    if metric.size < LIMITS.rows_to_judge and run.status != "early_stopped" and _rises(history):
+        return _few_rising_rows(history, target)
     more = gain_of_more(metric, target / reached)
     # What has levelled off before the decay promises nothing, whatever the decay then brought.
     gain = min(more.value, law.gain(reached, target)) if law is not None else more.value

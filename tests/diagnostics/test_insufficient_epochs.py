@@ -55,6 +55,32 @@ def test_a_handful_of_rows_that_seem_level_are_no_proof_of_convergence():
     assert impact.ci95 == (0.0, pytest.approx(0.11)) and impact.value == pytest.approx(0.073, abs=0.001)
 
 
+@pytest.mark.parametrize(
+    "metric",
+    [
+        # As two trainings of 5 epochs on photographs, which 40 brought to 0.387 and 0.276.
+        [0.04048, 0.10173, 0.10672, 0.13731, 0.17005],
+        [0.01477, 0.01852, 0.03007, 0.06224, 0.06203],
+    ],
+)
+def test_a_handful_of_rows_that_rise_to_the_end_are_far_too_few(metric: list[float]):
+    result = examine(cases.curves_only(cases.run(np.asarray(metric))))
+    assert result.outcome == "failed" and result.finding is not None
+    assert result.finding.title.endswith("still improving when training ended, after only 5 epochs")
+    impact = result.finding.impact
+    room, doublings = 1.0 - max(metric), np.log2(10)
+    assert impact.value is not None and impact.ci95 is not None
+    assert impact.ci95[0] == pytest.approx(MORE_EPOCHS.room_rising * doublings * room)
+    assert impact.ci95[0] < 0.21 < impact.ci95[1] and impact.ci95[0] < impact.value < impact.ci95[1]
+    assert result.finding.basis == "extrapolated"
+
+
+def test_a_handful_of_rows_that_rise_near_the_ceiling_have_little_to_gain():
+    result = examine(cases.curves_only(cases.run(np.asarray([0.81, 0.85, 0.87, 0.88, 0.9]))))
+    assert result.outcome == "warned" and result.finding is not None
+    assert result.finding.impact.ci95 is not None and 0 < result.finding.impact.ci95[0] < LIMITS.gain
+
+
 def test_a_best_row_a_little_before_the_end_is_no_sign_of_convergence_if_the_end_is_as_good():
     axis = np.arange(1, 21)
     metric = 0.9 - 0.4 * np.exp(-axis / 12) + 0.006 * (-1.0) ** axis
