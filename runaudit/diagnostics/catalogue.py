@@ -29,6 +29,7 @@ from runaudit.diagnostics import (
     weight_initialization,
 )
 from runaudit.diagnostics.evidence import Check, CheckResult, Evidence
+from runaudit.diagnostics.probed import with_probe
 
 _BY_CAUSE: Final[dict[CauseId, Check]] = {
     check.cause: check
@@ -61,9 +62,9 @@ CHECKS: Final[tuple[Check, ...]] = tuple(_BY_CAUSE[cause] for cause in CAUSES)
 
 
 def examine_all(evidence: Evidence) -> list[CheckResult]:
-    """The answer of every check, in the order of the causes.
+    """The answer of every check, in the order of the causes, with what fine-tuning measured of its fix.
 
     A check that raises is a bug and is let through: the child then ends with a code, instead of a report that lacks
     a cause without saying so.
     """
-    return [check.examine(evidence) for check in CHECKS]
+    return [with_probe(check.examine(evidence), evidence) for check in CHECKS]

@@ -291,8 +291,8 @@ def _few_rising_rows(history: History, target: int) -> CheckResult:
         "major" if more.ci95[0] >= LIMITS.gain else "minor",
         f"The model was still improving when training ended, after only {reached}",
         f"mAP50-95 rose from {history.metric[0]:.3f} to {history.metric[-1]:.3f}, steadily and to the end. {target} "
-        f"epochs are projected to add {more.value:.3f} (by the share of the headroom that runs of as few were seen to use "
-        "up). This is an extrapolation, not a measurement.",
+        f"epochs are projected to add {more.value:.3f} (by the share of the headroom that runs of as few were seen to "
+        "use up). This is an extrapolation, not a measurement.",
         evidence=(
             Measurement("epochs run", history.size, threshold=LIMITS.rows_to_judge, source=history.place(-1)),
             Measurement(

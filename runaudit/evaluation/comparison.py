@@ -26,6 +26,8 @@ from runaudit.evaluation.shift import Shift, Side, find_shift
 from runaudit.evaluation.summary import Measured
 
 COLOURS: Final = ("brightness", "contrast", "saturation", "green_red", "blue_yellow")
+PIXELS: Final = {*COLOURS, "sharpness", "noise", "blockiness"}
+"""properties that a change of pixels moves"""
 TRIED_ON: Final = 24
 """images on which blur and noise are tried until they match; a median of 24 is off by a fifth of its spread"""
 TRIED_PIXELS: Final = 12_000_000
@@ -35,11 +37,13 @@ LEAST_TRIED_ON: Final = 6
 
 @dataclass(frozen=True)
 class Comparison:
-    """The facts of both passes together."""
+    """The facts of both passes together, and the change of pixels that makes training images look like validation, if
+    a property of pixels shifted."""
 
     leakage: LeakageFacts | None
     shift: ShiftFacts | None
     interventions: tuple[InterventionFacts, ...]
+    toward_validation: PixelChange | None
 
 
 def compare(
@@ -83,19 +87,23 @@ def compare(
         "shift",
         lambda: find_shift(_side(training, of_training), _side(validation, of_validation), seed=seed),
     )
+    like_validation = "training_images_like_validation"
+    change = attempts.at(f"intervention {like_validation}", lambda: pair.toward_validation(shift, depth))
     kept = ~leakage.leaked if leakage is not None else np.ones(len(of_validation.entries), dtype=bool)
     tried = {
         "training_images": lambda: pair.training_images(kept),
         "without_leaked_images": lambda: pair.without_leaked(kept),
         "images_like_training": lambda: pair.like_training(shift),
         "match_photometry": lambda: pair.like_training_pixels(shift, depth),
-        "training_images_like_validation": lambda: pair.like_validation_pixels(shift, depth),
     }
+    if change is not None:
+        tried[like_validation] = lambda: pair.like_validation_pixels(change, depth)
     found = [attempts.at(f"intervention {name}", change) for name, change in tried.items()]
     return Comparison(
         leakage.facts if leakage is not None else None,
         shift.facts if shift is not None else None,
         tuple(one for one in found if one is not None),
+        change if _shifted(shift) & PIXELS else None,
     )
 
 
@@ -172,11 +180,15 @@ class _Pair(Alone):
             "Validation images were given the tones and colours of the training images.",
         )
 
-    def like_validation_pixels(self, shift: Shift | None, depth: Depth) -> InterventionFacts | None:
-        """The same of training images, where a property of pixels shifted."""
-        if depth != "deep" and not _shifted(shift) & {*COLOURS, "sharpness", "noise", "blockiness"}:
+    def toward_validation(self, shift: Shift | None, depth: Depth) -> PixelChange | None:
+        """What makes training images look like validation, where a property of pixels shifted; at depth `deep` in any
+        case."""
+        if depth != "deep" and not _shifted(shift) & PIXELS:
             return None
-        change = self._toward_validation(_shifted(shift), all_of_it=depth == "deep")
+        return self._toward_validation(_shifted(shift), all_of_it=depth == "deep")
+
+    def like_validation_pixels(self, change: PixelChange, depth: Depth) -> InterventionFacts | None:
+        """A pass over training images that look like validation."""
         return self._with(
             self.training,
             change,

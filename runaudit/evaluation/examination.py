@@ -14,9 +14,11 @@ from runaudit.evaluation.bootstrap import REPLICATES
 from runaudit.evaluation.clock import Clock
 from runaudit.evaluation.comparison import compare
 from runaudit.evaluation.evaluate import OnProgress, Subject, loaded_subject
-from runaudit.evaluation.facts import EvaluationFacts, ExaminationFacts
+from runaudit.evaluation.facts import EvaluationFacts, ExaminationFacts, InterventionFacts
 from runaudit.evaluation.label_review import LabelReview, review_labels
 from runaudit.evaluation.labels import Labelled, too_crowded
+from runaudit.evaluation.pixel_change import PixelChange
+from runaudit.evaluation.probe import Probe, probe, why_not_probed
 from runaudit.evaluation.reconcile import Canonical, Depth, Reported, reconcile
 from runaudit.evaluation.selection import labelled_part, sampled
 from runaudit.evaluation.single_precision import single_precision
@@ -133,10 +135,20 @@ def examine(
         "intervention float32",
         lambda: single_precision(subject, run, weights, validation, depth=depth, replicates=replicates, seed=seed),
     )
+    probed: tuple[InterventionFacts, ...] = ()
+    if depth == "deep" and everything is not None:
+        probed = _probed(
+            Probe.of(subject, run, weights, everything, validation, replicates=replicates, seed=seed),
+            compared.toward_validation if compared is not None else None,
+            attempts,
+            clock,
+        )
     absent = attempts.not_run
     if compared is not None and compared.shift is None:
         absent.setdefault("shift", ONE_SCENE)
     seconds = facts.seconds | {"compare": round(clock.seconds.get("compare", 0.0), 4)}
+    if probed:
+        seconds["probe"] = round(clock.seconds["probe"], 4)
     if training is not None:
         seconds["training"] = round(sum(training.facts.seconds.values()), 4)
     return ExaminationFacts(
@@ -147,6 +159,7 @@ def examine(
             *(compared.interventions if compared is not None else ()),
             *by_itself,
             *((precision,) if precision is not None else ()),
+            *probed,
         ),
         leakage=compared.leakage if compared is not None else None,
         shift=compared.shift if compared is not None else None,
@@ -172,6 +185,18 @@ def _labels_reviewed(subject: Subject, validation: Measured, attempts: Attempts,
         )
     except TooCrowdedError as error:
         raise too_crowded(passed.file_of(error.group), passed.labelled.split) from error
+
+
+def _probed(
+    one: Probe, toward_validation: PixelChange | None, attempts: Attempts, clock: Clock
+) -> tuple[InterventionFacts, ...]:
+    """What fine-tuning shows, where it can be done; else `attempts` is told why not."""
+    why = why_not_probed(one)
+    if why is not None:
+        attempts.not_run["intervention continued_training"] = why
+        return ()
+    with clock.stage("probe"):
+        return probe(one, toward_validation=toward_validation, attempts=attempts)
 
 
 def _training_split(subject: Subject, labels: Path) -> tuple[Labelled | None, str | None]:

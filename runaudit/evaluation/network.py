@@ -65,6 +65,20 @@ def rebuild(checkpoint: CheckpointFacts, weights: Path, device: torch.device, *,
     `checked_model_yaml` raises for a description that is not plain.
     """
     module, protocol = _loaded(checkpoint, read_tensors(weights, checkpoint.source))
+    return ready(module, protocol, device, one_to_one=one_to_one)
+
+
+def trainable(checkpoint: CheckpointFacts, weights: Path, device: torch.device) -> tuple[Any, Protocol]:
+    """The network as it was trained: not fused, float32, in training mode, and the protocol of its family.
+
+    Raises what `rebuild` raises.
+    """
+    module, protocol = _loaded(checkpoint, read_tensors(weights, checkpoint.source))
+    return module.float().to(device).train(), protocol
+
+
+def ready(module: Any, protocol: Protocol, device: torch.device, *, one_to_one: bool = False) -> Network:
+    """The network of `trainable` for inference; `module` is fused in place."""
     two_heads = getattr(module.model[-1], "one2one_cv2", None) is not None
     module.end2end = one_to_one
     module = readied(module, device)
