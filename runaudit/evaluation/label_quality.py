@@ -24,6 +24,11 @@ LEAST_CONFIDENCE: Final = 0.67
 """mean confidence of a model's surest true positives, below which it is too weak to contradict a label: its true
 positives are then no surer than its mistakes. Measured: 0.70 to 0.92 where right labels raised no alarm (ten sets and
 models, mAP50 of 0.55 to 0.96), 0.01 to 0.65 where they did (seven, mAP50 of 0.00 to 0.73)"""
+LEAST_PRECISION: Final = 0.5
+"""share of the surest detections that are true positives, below which either most labels are wrong or confidence means
+nothing, and one pass can't tell which. Measured: 0.13 to 0.51 of trainings on photographs and rendered images that were
+cut short or had few epochs, whose right labels it else contradicts (up to two thirds of them); 0.54 to 0.70 of good
+models where 30 to 40 % of the labels were dropped, moved or given another class"""
 BOTH_WAYS: Final = 0.5
 """share of a class' labels that lie on one of another class, from which that is how the classes are meant"""
 
@@ -83,13 +88,8 @@ def label_quality(matches: Matches, sizes: NDArray[Any], *, seed: int = 0) -> La
     seen = sightings(matches)
     copies, score = duplicates(matches, seen)
     duplicated = _suspects("duplicated", copies, None, score)
-    if seen.confidence < LEAST_CONFIDENCE:
-        why_not = "The model is too weak to contradict a label: " + (
-            f"its surest true positives have a mean confidence of {seen.confidence:.2f}, and {LEAST_CONFIDENCE} is "
-            "needed."
-            if seen.confidence > 0
-            else "none of its surest detections is a true positive."
-        )
+    why_not = _too_weak(seen)
+    if why_not is not None:
         unknown = {kind: Rate(None, None, len(matches.gt_cls), why_not) for kind in KINDS}
         rates = unknown | {"duplicated": _share(matches, copies, seed)}
         return LabelQuality(duplicated.best_first(), rates, seen, why_not)
@@ -128,6 +128,23 @@ def label_quality(matches: Matches, sizes: NDArray[Any], *, seed: int = 0) -> La
         *(np.concatenate([getattr(part, name) for part in parts]) for name in ("kind", "label", "detection", "score"))
     )
     return LabelQuality(joined.best_first(), rates, seen)
+
+
+def _too_weak(seen: Sightings) -> str | None:
+    """Why the model can't contradict a label, a sentence; None if it can."""
+    if seen.confidence == 0:
+        return "The model is too weak to contradict a label: none of its surest detections is a true positive."
+    if seen.confidence < LEAST_CONFIDENCE:
+        return (
+            "The model is too weak to contradict a label: its surest true positives have a mean confidence of "
+            f"{seen.confidence:.2f}, and {LEAST_CONFIDENCE} is needed."
+        )
+    if seen.precision < LEAST_PRECISION:
+        return (
+            f"Of the model's surest detections {seen.precision:.0%} agree with a label, and {LEAST_PRECISION:.0%} are "
+            "needed: most labels are wrong, or its confidence says little, and these detections can't tell which."
+        )
+    return None
 
 
 def _believed(posterior: NDArray[np.float64], ci95: Interval | None) -> NDArray[np.float64]:

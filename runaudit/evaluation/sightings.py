@@ -45,7 +45,8 @@ class Sightings:
     label; `swapped` labels whose best detection has another class while none of their own class is sure (a model in
     doubt says both); `misplaced` labels without a detection on them, and `misplaced_by` the detection of their class
     beside each; all with a rank of at least LISTED. `confidence` is the mean one of the true positives with a rank of
-    SUREST or more, 0 without any.
+    SUREST or more, 0 without any; `precision` the share of true positives among all detections with such a rank, 0
+    without any.
     """
 
     rank: NDArray[np.float64]
@@ -59,6 +60,7 @@ class Sightings:
     misplaced: NDArray[np.intp]
     misplaced_by: NDArray[np.intp]
     confidence: float
+    precision: float
 
 
 def sightings(matches: Matches) -> Sightings:
@@ -87,7 +89,8 @@ def sightings(matches: Matches) -> Sightings:
     beside_unseen = np.zeros(detections, dtype=bool)
     beside_unseen[pairs.first[~sure[pairs.second]]] = True
     lonely = (best_iou < TOUCHING) | ((best_iou < BESIDE) & ~beside_unseen)
-    surest = matches.tp[:, 0] & (rank >= SUREST)
+    surest = rank >= SUREST
+    right = matches.tp[:, 0] & surest
     overlooked = _without_twins(matches, np.flatnonzero(lonely & (rank >= LISTED)), rank)
     return Sightings(
         rank=rank,
@@ -100,7 +103,8 @@ def sightings(matches: Matches) -> Sightings:
         swapped=np.flatnonzero(listed & ~same & (own_rank < SURE)),
         misplaced=misplaced,
         misplaced_by=misplaced_by,
-        confidence=float(matches.det_conf[surest].mean()) if surest.any() else 0.0,
+        confidence=float(matches.det_conf[right].mean()) if right.any() else 0.0,
+        precision=float(right.sum() / max(1, surest.sum())),
     )
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from runaudit.diagnostics.label_issues import LIMITS, limit_of
 from runaudit.evaluation.label_facts import SuspectKind
-from runaudit.evaluation.label_quality import KINDS, LEAST_CONFIDENCE, LabelQuality, label_quality
+from runaudit.evaluation.label_quality import KINDS, LEAST_CONFIDENCE, LEAST_PRECISION, LabelQuality, label_quality
 from runaudit.evaluation.matching import Matches
 from tests.evaluation.planted_labels import ErrorKind, World, planted, simulated, square_sizes
 
@@ -145,6 +145,28 @@ def test_a_weak_model_is_not_asked():
     assert quality.why_not is not None and alarms(quality) == set()
     assert not any(quality.suspects.of(kind).any() for kind in ("overlooked", "swapped", "misplaced", "spurious"))
     assert LIMITS.confidence == LEAST_CONFIDENCE
+
+
+def test_a_model_that_is_sure_of_more_than_there_is_is_not_asked():
+    """Right labels, seen by a model that is as sure of what is not there: an early epoch at a high rate."""
+    matches = simulated(WORLDS["easy"])
+    wrong = np.flatnonzero(~matches.tp[:, 0])
+    raised = matches.det_conf.copy()
+    raised[wrong] = np.random.default_rng(0).choice(matches.det_conf[matches.tp[:, 0]], size=len(wrong))
+    quality = reviewed(replace(matches, det_conf=raised))
+    assert quality.seen.precision < LEAST_PRECISION < LEAST_CONFIDENCE < quality.seen.confidence
+    assert quality.why_not is not None and f"{quality.seen.precision:.0%} agree" in quality.why_not
+    assert alarms(quality) == set()
+    assert LIMITS.precision == LEAST_PRECISION
+
+
+@pytest.mark.parametrize("kind", ["swap", "shift", "missing"])
+def test_as_many_as_two_of_five_labels_may_be_wrong(kind: ErrorKind):
+    matches = simulated(WORLDS["easy"])
+    wrong, _ = planted(matches, square_sizes(matches), kind, 0.4)
+    quality = reviewed(wrong)
+    assert quality.seen.precision > LEAST_PRECISION
+    assert FOUND_AS[kind] in alarms(quality)
 
 
 @pytest.mark.parametrize("labels", [1, 200])
