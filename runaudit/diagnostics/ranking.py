@@ -41,6 +41,7 @@ EXPLAINS: Final[tuple[tuple[CauseId, CauseId], ...]] = (
     ("insufficient_epochs", "annotation_errors"),  # what has only begun to learn contradicts right labels
     ("class_imbalance", "confidence_threshold"),  # of classes that it has hardly seen, too
     ("learning_rate", "class_imbalance"),  # all classes fail together, the rare ones first
+    ("insufficient_epochs", "class_imbalance"),  # so they do in a run that was cut short
     ("checkpoint_integrity", "metric_mismatch"),  # an altered csv or another checkpoint is the mismatch
     ("numerical_divergence", "metric_mismatch"),  # a network with NaN in it reproduces nothing
     ("weight_initialization", "metric_mismatch"),  # nor does one whose layers died after it was measured
@@ -82,6 +83,7 @@ WEIGHED: Final[frozenset[CauseId]] = frozenset(
 )
 """causes in the data, which explain a gap between training and validation only as far as they cost mAP themselves"""
 LARGER_PART: Final = 0.5
+EPOCHS_OF_RARE: Final = ("insufficient_epochs", "class_imbalance")
 
 
 def explain_away(results: list[CheckResult]) -> list[CheckResult]:
@@ -110,8 +112,8 @@ def _accounts_for(explainer: CheckResult, explained: CheckResult) -> bool:
     if explainer.finding is None or explained.finding is None:
         return True
     # What more epochs are projected to gain doesn't explain why the model fits not even its training images: where both
-    # were found, the gain was weighed, and would leave it so.
-    if explained.cause == "underfitting":
+    # were found, the gain was weighed, and would leave it so. Nor does it say which classes would gain it.
+    if explained.cause == "underfitting" or (explainer.cause, explained.cause) == EPOCHS_OF_RARE:
         return explainer.finding.basis == "measured"
     if explainer.cause == "underfitting" and explained.cause == "insufficient_epochs":
         return explained.finding.basis == "extrapolated"

@@ -182,6 +182,15 @@ def test_labels_that_a_model_of_a_few_epochs_contradicts_come_after_its_epochs()
     assert order([labels, still_rising]) == ["annotation_errors", "insufficient_epochs"]
 
 
+def test_rare_classes_of_a_run_that_was_cut_short_come_after_its_epochs():
+    rare = finding("class_imbalance", "major", 0.08, (0.02, 0.2))
+    cut_short = finding("insufficient_epochs", "major", 0.36, (0.0, 0.5))
+    assert order([rare, cut_short]) == ["insufficient_epochs", "class_imbalance"]
+    # What more epochs are projected to gain says nothing of which classes would gain it.
+    projected = finding("insufficient_epochs", "major", 0.05, (0.01, 0.1), basis="extrapolated")
+    assert order([rare, projected]) == ["class_imbalance", "insufficient_epochs"]
+
+
 def test_explaining_twice_changes_nothing():
     results = [
         finding("learning_rate", "major"),
