@@ -7,6 +7,7 @@ and without it that would be credited to every fix (diagnostics.md E2).
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -44,6 +45,9 @@ SEEDS: Final = 3
 TRAINING_IMAGES: Final = 512
 VALIDATION_IMAGES: Final = 500
 """The most of each. With all arms that is 18,432 images there and back and 6,500 passed, a minute or two of a GPU."""
+MOST_SECONDS: Final = 600.0
+"""of all arms together. An audit may take 7,200 by default, and must not fail by what it can do without."""
+TOO_SLOW: Final = f"Fine-tuning would take more than {MOST_SECONDS / 60:.0f} minutes on this machine."
 MATERIAL_BYTES: Final = 2**30
 """The most of decoded images that are held: fewer are used where imgsz is large."""
 LEAST_RATIO: Final = 10.0
@@ -60,7 +64,10 @@ SMALL_OBJECT: Final = 16.0
 
 @dataclass(frozen=True)
 class Probe:
-    """What all arms share: some `training` and `validation` images, and a pass over all of the latter."""
+    """What all arms share: some `training` and `validation` images, and a pass over all of the latter.
+
+    `until` is when they have to be done, by time.perf_counter.
+    """
 
     subject: Subject
     run: RunFacts
@@ -70,6 +77,7 @@ class Probe:
     validated: Measured
     replicates: int
     seed: int
+    until: float
 
     @classmethod
     def of(
@@ -82,9 +90,10 @@ class Probe:
         *,
         replicates: int,
         seed: int,
+        seconds: float = MOST_SECONDS,
     ) -> Probe:
         """The probe of a run's network, which stays as it is, on images drawn with `seed` from `everything`, all
-        training images, and from those of the pass `validated`."""
+        training images, and from those of the pass `validated`. It has to be done within `seconds` from now."""
         labelled = validated.passed.labelled
         return cls(
             subject=subject,
@@ -95,6 +104,7 @@ class Probe:
             validated=validated,
             replicates=replicates,
             seed=seed,
+            until=time.perf_counter() + seconds,
         )
 
     @property
@@ -130,10 +140,15 @@ class Probe:
         """The scores of the checkpoint as it is."""
         return self._scored([self._passed(self.subject, self.settings)])
 
-    def after(self, shown: Material, recipe: Recipe, settings: PassSettings) -> Scores:
-        """The scores of the checkpoint after fine-tuning, of all seeds together."""
-        found = []
+    def after(self, shown: Material, recipe: Recipe, settings: PassSettings) -> Scores | None:
+        """The scores of the checkpoint after fine-tuning, of all seeds together; None if time would not suffice."""
+        found: list[Matches] = []
+        begin = time.perf_counter()
         for number in range(SEEDS):
+            now = time.perf_counter()
+            each = (now - begin) / max(1, number)
+            if now + each * (SEEDS - number) > self.until:
+                return None
             seeded = replace(recipe, seed=self.seed + number)
             network = fine_tuned(self.subject.checkpoint, self.weights, self.subject.network.device, shown, seeded)
             found.append(self._passed(replace(self.subject, network=network), settings))
@@ -173,23 +188,35 @@ def probe(one: Probe, *, toward_validation: PixelChange | None, attempts: Attemp
     """What more training gains, and what each fix that applies gains beyond that.
 
     `toward_validation` makes training images look like validation; None without a shift. `attempts` is told of what
-    failed, as `intervention NAME`; without the sham no other arm is tried.
+    failed or had no time, as `intervention NAME`; without the sham no other arm is tried.
     """
-    sham = attempts.at("intervention continued_training", lambda: _Sham.of(one))
+    name = "intervention continued_training"
+    sham = attempts.at(name, lambda: _Sham.of(one))
     if sham is None:
+        attempts.not_run.setdefault(name, TOO_SLOW)
         return ()
-    tried: dict[str, Callable[[], InterventionFacts | None]] = {
-        "rare_classes_repeated": sham.rare_repeated,
-        "trained_on_validation_look": lambda: sham.toward_validation(toward_validation),
-        "trained_at_larger_input": sham.at_larger_input,
-    }
-    found = [attempts.at(f"intervention {name}", arm) for name, arm in tried.items()]
-    return tuple(change for change in (sham.facts, *found) if change is not None)
+    found = [sham.facts]
+    for name, arm in sham.arms(toward_validation).items():
+        after = attempts.at(f"intervention {name}", arm.after)
+        if after is None:
+            attempts.not_run.setdefault(f"intervention {name}", TOO_SLOW)
+            continue
+        what = f"{arm.what}, for {EPOCHS} epochs with {SEEDS} seeds, against as long a training without."
+        found.append(intervention(name, what, "intervention", sham.scores, after))
+    return tuple(change for change in found if change is not None)
+
+
+@dataclass(frozen=True)
+class _Arm:
+    """A fix: `what` is done, as the beginning of a sentence, and the scores `after` it, None if it takes too long."""
+
+    what: str
+    after: Callable[[], Scores | None]
 
 
 @dataclass(frozen=True)
 class _Sham:
-    """The arm without a fix, and the arms that are held against it. `facts` hold it against the checkpoint."""
+    """The arm without a fix, and what it was shown. `facts` hold it against the checkpoint."""
 
     one: Probe
     shown: Material
@@ -197,9 +224,11 @@ class _Sham:
     facts: InterventionFacts | None
 
     @classmethod
-    def of(cls, one: Probe) -> _Sham:
+    def of(cls, one: Probe) -> _Sham | None:
         shown = one.material(one.settings.imgsz)
         after = one.after(shown, one.recipe, one.settings)
+        if after is None:
+            return None
         what = (
             f"Training went on for {EPOCHS} epochs over {shown.images} training images, at a rate of {RATE:g} falling "
             f"to 0, with {SEEDS} seeds; nothing else was changed."
@@ -207,35 +236,28 @@ class _Sham:
         facts = intervention("continued_training", what, "intervention", one.before(), after)
         return cls(one, shown, after, facts)
 
-    def rare_repeated(self) -> InterventionFacts | None:
-        """None where no class is rare."""
-        drawn = repeat_factors(self.shown, self.one.subject.network.classes)
-        if drawn is None:
-            return None
-        after = self.one.after(self.shown, replace(self.one.recipe, drawn=drawn), self.one.settings)
-        return self._against("rare_classes_repeated", "Images with rare classes were shown more often", after)
-
-    def toward_validation(self, change: PixelChange | None) -> InterventionFacts | None:
-        """None without a change."""
-        if change is None or change == PixelChange():
-            return None
-        after = self.one.after(self.one.material(self.one.settings.imgsz, change), self.one.recipe, self.one.settings)
-        what = "Every second training image was given the look of the validation images"
-        return self._against("trained_on_validation_look", what, after)
-
-    def at_larger_input(self) -> InterventionFacts | None:
-        """None where most objects are large enough."""
-        imgsz = self.one.settings.imgsz
-        if median_side(self.one.validation, imgsz) >= SMALL_OBJECT:
-            return None
-        size = rounded_size(math.ceil(LARGER_INPUT * imgsz), self.one.subject.network.stride)
-        after = self.one.after(self.one.material(size), self.one.recipe, replace(self.one.settings, imgsz=size))
-        what = f"The network was trained on and validated at {size} pixels instead of {imgsz}"
-        return self._against("trained_at_larger_input", what, after)
-
-    def _against(self, name: str, what: str, after: Scores) -> InterventionFacts | None:
-        description = f"{what}, for {EPOCHS} epochs with {SEEDS} seeds, against as long a training without."
-        return intervention(name, description, "intervention", self.scores, after)
+    def arms(self, toward_validation: PixelChange | None) -> dict[str, _Arm]:
+        """The fixes that apply, by name."""
+        one, settings = self.one, self.one.settings
+        found = {}
+        drawn = repeat_factors(self.shown, one.subject.network.classes)
+        if drawn is not None:
+            found["rare_classes_repeated"] = _Arm(
+                "Images with rare classes were shown more often",
+                lambda: one.after(self.shown, replace(one.recipe, drawn=drawn), settings),
+            )
+        if toward_validation is not None and toward_validation != PixelChange():
+            found["trained_on_validation_look"] = _Arm(
+                "Every second training image was given the look of the validation images",
+                lambda: one.after(one.material(settings.imgsz, toward_validation), one.recipe, settings),
+            )
+        if median_side(one.validation, settings.imgsz) < SMALL_OBJECT:
+            size = rounded_size(math.ceil(LARGER_INPUT * settings.imgsz), one.subject.network.stride)
+            found["trained_at_larger_input"] = _Arm(
+                f"The network was trained on and validated at {size} pixels instead of {settings.imgsz}",
+                lambda: one.after(one.material(size), one.recipe, replace(settings, imgsz=size)),
+            )
+        return found
 
 
 def repeat_factors(shown: Material, classes: int) -> NDArray[np.float64] | None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +24,9 @@ from runaudit.evaluation.fine_tuning import Material
 from runaudit.evaluation.pixel_change import PixelChange
 from runaudit.evaluation.probe import (
     LEAST_RATIO,
+    MOST_SECONDS,
+    SEEDS,
+    TOO_SLOW,
     Probe,
     median_side,
     probe,
@@ -29,6 +34,7 @@ from runaudit.evaluation.probe import (
     why_not_probed,
 )
 from runaudit.evaluation.protocol import YOLOV5
+from runaudit.evaluation.selection import labelled_part
 from runaudit.runs.dataset import read_dataset
 from runaudit.runs.label_arrays import write_labels
 from runaudit.runs.run import read_run
@@ -139,6 +145,34 @@ def test_a_network_that_can_t_be_trained_says_so_and_tries_no_other_arm(prepared
     )
     assert list(attempts.not_run) == ["intervention continued_training"]
     assert "the loss is nan" in attempts.not_run["intervention continued_training"]
+
+
+def test_what_would_take_too_long_is_left_out_and_said(prepared: Prepare) -> None:
+    one = prepared("shapes-11-class_imbalance-2")
+    attempts = Attempts()
+    late = replace(one, until=time.perf_counter())
+    assert probe(late, toward_validation=None, attempts=attempts) == ()
+    assert attempts.not_run == {"intervention continued_training": TOO_SLOW}
+
+
+def test_arms_that_time_does_not_suffice_for_are_left_out(prepared: Prepare, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock jumps once the sham has its three seeds."""
+    one = prepared("shapes-11-class_imbalance-2")
+    before, passed = time.perf_counter, Probe._passed
+    passes: list[int] = []
+
+    def counted(self: Probe, *arguments: Any) -> Any:
+        passes.append(1)
+        return passed(self, *arguments)
+
+    monkeypatch.setattr(Probe, "_passed", counted)
+    monkeypatch.setattr(time, "perf_counter", lambda: before() + (MOST_SECONDS if len(passes) >= SEEDS else 0.0))
+    attempts = Attempts()
+    short = replace(one, training=labelled_part(one.training, np.arange(16)), until=before() + MOST_SECONDS)
+    found = probe(short, toward_validation=DARKER, attempts=attempts)
+    assert [change.name for change in found] == ["continued_training"]
+    assert "intervention trained_on_validation_look" in attempts.not_run
+    assert set(attempts.not_run.values()) == {TOO_SLOW}
 
 
 def test_what_can_t_be_probed_is_said(prepared: Prepare) -> None:
