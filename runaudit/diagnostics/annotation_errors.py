@@ -142,7 +142,7 @@ CHECK = Check(
     false_positives=(
         "Two classes that look alike, where the model is surely wrong: the suspects then are of one pair of classes.",
         "A weak model: its true positives are no surer than its mistakes, so that it is not asked (`confidence`, "
-        "`precision`). Nor is then told that more than half of the labels are wrong.",
+        "`precision`). Nor is then told that two thirds of the labels are wrong.",
         "A model trained on labels of another guideline: it contradicts the labels wherever the guidelines differ.",
         "Errors that training shares are learnt and not seen: the rate is of what training does not share.",
         "Objects so small that the model's boxes are too large for all of them: below the thresholds of habits on the "

@@ -45,8 +45,8 @@ class Sightings:
     label; `swapped` labels whose best detection has another class while none of their own class is sure (a model in
     doubt says both); `misplaced` labels without a detection on them, and `misplaced_by` the detection of their class
     beside each; all with a rank of at least LISTED. `confidence` is the mean one of the true positives with a rank of
-    SUREST or more, 0 without any; `precision` the share of true positives among all detections with such a rank, 0
-    without any.
+    SUREST or more, 0 without any; `precision` the share of true positives among all detections that are as sure
+    as that, 0 without any.
     """
 
     rank: NDArray[np.float64]
@@ -89,8 +89,8 @@ def sightings(matches: Matches) -> Sightings:
     beside_unseen = np.zeros(detections, dtype=bool)
     beside_unseen[pairs.first[~sure[pairs.second]]] = True
     lonely = (best_iou < TOUCHING) | ((best_iou < BESIDE) & ~beside_unseen)
-    surest = rank >= SUREST
-    right = matches.tp[:, 0] & surest
+    right = matches.tp[:, 0] & (rank >= SUREST)
+    confidence = float(matches.det_conf[right].mean()) if right.any() else 0.0
     overlooked = _without_twins(matches, np.flatnonzero(lonely & (rank >= LISTED)), rank)
     return Sightings(
         rank=rank,
@@ -103,8 +103,8 @@ def sightings(matches: Matches) -> Sightings:
         swapped=np.flatnonzero(listed & ~same & (own_rank < SURE)),
         misplaced=misplaced,
         misplaced_by=misplaced_by,
-        confidence=float(matches.det_conf[right].mean()) if right.any() else 0.0,
-        precision=float(right.sum() / max(1, surest.sum())),
+        confidence=confidence,
+        precision=float(matches.tp[matches.det_conf >= confidence, 0].mean()) if right.any() else 0.0,
     )
 
 
