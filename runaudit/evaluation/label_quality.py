@@ -25,10 +25,11 @@ LEAST_CONFIDENCE: Final = 0.67
 positives are then no surer than its mistakes. Measured: 0.70 to 0.92 where right labels raised no alarm (ten sets and
 models, mAP50 of 0.55 to 0.96), 0.01 to 0.65 where they did (seven, mAP50 of 0.00 to 0.73)"""
 LEAST_PRECISION: Final = 0.35
-"""share of the detections as sure as those that are true positives, below which either most labels are wrong or confidence
-means nothing, and one pass can't tell which. Measured: 0.01 to 0.27 of three trainings on photographs that were cut short,
-had few epochs or too high a rate, two of which else contradict a seventh to a fifth of their right labels; 0.44 to 0.71 of
-good models where 30 to 50 % of the labels were dropped, moved or given another class"""
+"""share of the detections as sure as the surest true positives that are true positives, below which either most labels
+are wrong or confidence means nothing, and one pass can't tell which. Measured: 0.01 to 0.27 of three trainings on
+photographs that were cut short, had few epochs or too high a rate, two of which else contradict a seventh to a fifth of
+their right labels; 0.44 to 0.71 of good models where 30 to 50 % of the labels were dropped, moved or given another
+class"""
 BOTH_WAYS: Final = 0.5
 """share of a class' labels that lie on one of another class, from which that is how the classes are meant"""
 
