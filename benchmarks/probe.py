@@ -20,11 +20,13 @@ from benchmarks.planted.audit_cases import prepared
 from benchmarks.planted.cases import Case, cases
 from benchmarks.planted.score import rate
 from benchmarks.planted.trainings import copy_run
+from runaudit.diagnostics.probed import ARMS
 from runaudit.evaluation.attempts import Attempts
 from runaudit.evaluation.clock import Clock
 from runaudit.evaluation.comparison import compare
 from runaudit.evaluation.evaluate import loaded_subject
 from runaudit.evaluation.facts import InterventionFacts
+from runaudit.evaluation.labels import Labelled
 from runaudit.evaluation.probe import Probe, probe
 from runaudit.evaluation.selection import labelled_part, sampled
 from runaudit.runs.dataset import read_dataset
@@ -32,12 +34,7 @@ from runaudit.runs.label_arrays import write_labels
 from runaudit.runs.run import read_run
 
 REPLICATES: Final = 1000
-FAULT_OF: Final = {
-    "continued_training": "insufficient_epochs",
-    "rare_classes_repeated": "class_imbalance",
-    "trained_on_validation_look": "distribution_shift",
-    "trained_at_larger_input": "model_architecture",
-}
+FAULT_OF: Final = {name: cause for cause, (name, _) in ARMS.items()}
 
 
 def chosen() -> Iterator[Case]:
@@ -57,34 +54,37 @@ def probed(case: Case, scratch: Path) -> tuple[InterventionFacts, ...]:
     run, data = scratch / "run", scratch / "data"
     copy_run(case.training, run)
     prepared(case, run, data)
-    weights, labels = scratch / "weights.safetensors", scratch / "labels.safetensors"
-    facts = read_run(run, weights_out=weights)
-    _, index, arrays = read_dataset(data, data / "data.yaml", own_machine=True)
-    write_labels(labels, arrays)
-    subject = loaded_subject(facts, weights=weights, index=index, device="cpu", clock=Clock())
-    of_validation, everything = subject.labelled(labels, "val"), subject.labelled(labels, "train")
-    settings = subject.canonical_settings(of_validation)
-    drawn = labelled_part(everything, sampled(len(everything.entries), len(of_validation.entries), 0))
-    validation, training = (
-        subject.measured(part, settings, replicates=REPLICATES, seed=0, clock=Clock())
-        for part in (of_validation, drawn)
-    )
+    one, everything = opened(run, data, scratch, replicates=REPLICATES)
+    passed = one.validated.passed
+    drawn = labelled_part(everything, sampled(len(everything.entries), len(passed.labelled.entries), 0))
     attempts = Attempts()
     compared = compare(
-        subject,
-        validation,
-        training,
+        one.subject,
+        one.validated,
+        one.subject.measured(drawn, passed.settings, replicates=REPLICATES, seed=0, clock=Clock()),
         everything,
         depth="standard",
         replicates=REPLICATES,
         seed=0,
         attempts=attempts,
     )
-    one = Probe.of(subject, facts, weights, everything, validation, replicates=REPLICATES, seed=0)
     found = probe(one, toward_validation=compared.toward_validation, attempts=attempts)
     for name, why in attempts.not_run.items():
         print(f"  {name}: {why}")
     return found
+
+
+def opened(run: Path, data: Path, scratch: Path, *, replicates: int) -> tuple[Probe, Labelled]:
+    """The probe of the run on its data set, on the CPU, and all training images. Tensors and labels go to `scratch`."""
+    weights, labels = scratch / "weights.safetensors", scratch / "labels.safetensors"
+    facts = read_run(run, weights_out=weights)
+    _, index, arrays = read_dataset(data, data / "data.yaml", own_machine=True)
+    write_labels(labels, arrays)
+    subject = loaded_subject(facts, weights=weights, index=index, device="cpu", clock=Clock())
+    labelled, everything = subject.labelled(labels, "val"), subject.labelled(labels, "train")
+    settings = subject.canonical_settings(labelled)
+    validated = subject.measured(labelled, settings, replicates=replicates, seed=0, clock=Clock())
+    return Probe.of(subject, facts, weights, everything, validated, replicates=replicates, seed=0), everything
 
 
 def main() -> None:

@@ -83,7 +83,8 @@ WEIGHED: Final[frozenset[CauseId]] = frozenset(
 )
 """causes in the data, which explain a gap between training and validation only as far as they cost mAP themselves"""
 LARGER_PART: Final = 0.5
-EPOCHS_OF_RARE: Final = ("insufficient_epochs", "class_imbalance")
+NOT_BY_PROJECTION: Final[frozenset[CauseId]] = frozenset(("underfitting", "class_imbalance"))
+"""what the gain that more epochs are projected to bring doesn't explain, though a measured lack of them does"""
 
 
 def explain_away(results: list[CheckResult]) -> list[CheckResult]:
@@ -113,7 +114,7 @@ def _accounts_for(explainer: CheckResult, explained: CheckResult) -> bool:
         return True
     # What more epochs are projected to gain doesn't explain why the model fits not even its training images: where both
     # were found, the gain was weighed, and would leave it so. Nor does it say which classes would gain it.
-    if explained.cause == "underfitting" or (explainer.cause, explained.cause) == EPOCHS_OF_RARE:
+    if explained.cause in NOT_BY_PROJECTION:
         return explainer.finding.basis == "measured"
     if explainer.cause == "underfitting" and explained.cause == "insufficient_epochs":
         return explained.finding.basis == "extrapolated"

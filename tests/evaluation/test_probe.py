@@ -16,9 +16,8 @@ from safetensors.torch import load_file, save_file
 
 from benchmarks.planted.bases import render
 from benchmarks.planted.trainings import Training, change_data, copy_run, trainings
+from benchmarks.probe import opened
 from runaudit.evaluation.attempts import Attempts
-from runaudit.evaluation.clock import Clock
-from runaudit.evaluation.evaluate import loaded_subject
 from runaudit.evaluation.facts import InterventionFacts
 from runaudit.evaluation.fine_tuning import Material
 from runaudit.evaluation.pixel_change import PixelChange
@@ -35,9 +34,6 @@ from runaudit.evaluation.probe import (
 )
 from runaudit.evaluation.protocol import YOLOV5
 from runaudit.evaluation.selection import labelled_part
-from runaudit.runs.dataset import read_dataset
-from runaudit.runs.label_arrays import write_labels
-from runaudit.runs.run import read_run
 
 TRAINING_IMAGES, VALIDATION_IMAGES = 64, 40
 DARKER = PixelChange(tones=tuple(level // 3 for level in range(256)))
@@ -63,16 +59,7 @@ def _prepared(training: Training, folder: Path) -> Probe:
     copy_run(training, run)
     render(training.base, data, seed=training.seed, train=TRAINING_IMAGES, val=VALIDATION_IMAGES)
     change_data(training, data)
-    weights, labels = folder / "weights.safetensors", folder / "labels.safetensors"
-    facts = read_run(run, weights_out=weights)
-    _, index, arrays = read_dataset(data, data / "data.yaml", own_machine=True)
-    write_labels(labels, arrays)
-    subject = loaded_subject(facts, weights=weights, index=index, device="cpu", clock=Clock())
-    labelled = subject.labelled(labels, "val")
-    settings = subject.canonical_settings(labelled)
-    validated = subject.measured(labelled, settings, replicates=200, seed=0, clock=Clock())
-    everything = subject.labelled(labels, "train")
-    return Probe.of(subject, facts, weights, everything, validated, replicates=200, seed=0)
+    return opened(run, data, folder, replicates=200)[0]
 
 
 @pytest.fixture(scope="module")
