@@ -27,7 +27,7 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 
-def wait_until(condition: Callable[[], bool], *, seconds: float = 20, what: str = "it") -> None:
+def wait_until(condition: Callable[[], bool], *, seconds: float = 60, what: str = "it") -> None:
     """Polls `condition` until it is true.
 
     Raises:

@@ -96,4 +96,4 @@ def test_an_upload_that_breaks_off_leaves_nothing_and_its_key_can_be_used_again(
     incoming = served.data_dir / "blobs" / "incoming"
     wait_until(lambda: not incoming.exists() or not list(incoming.iterdir()), what="the half upload being deleted")
     http.headers.update(key)
-    wait_until(lambda: posted(http, archive).status_code == 202, seconds=5, what="the key being free")
+    wait_until(lambda: posted(http, archive).status_code == 202, what="the key being free")

@@ -29,7 +29,7 @@ def test_a_process_dies_with_its_parent(death_signal: signal.Signals) -> None:
         child = int(parent.stdout.readline())
         assert Path(f"/proc/{child}").exists()
         parent.kill()
-    wait_until(lambda: not Path(f"/proc/{child}").exists(), seconds=5)
+    wait_until(lambda: not Path(f"/proc/{child}").exists())
 
 
 def test_nothing_starts_for_a_parent_that_is_gone() -> None:

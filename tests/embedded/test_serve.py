@@ -78,10 +78,8 @@ def test_killing_the_supervisor_leaves_nothing_behind(tmp_path: Path) -> None:
         assert len(everything) >= len(PARTS)
         served.process.kill()
         served.process.wait()
-        wait_until(lambda: not processes_of(data_dir), seconds=10, what="the parts ending")
-        wait_until(
-            lambda: not any(Path(f"/proc/{process}").exists() for process in everything), seconds=10, what="all ending"
-        )
+        wait_until(lambda: not processes_of(data_dir), what="the parts ending")
+        wait_until(lambda: not any(Path(f"/proc/{process}").exists() for process in everything), what="all ending")
     with serving(data_dir) as again:
         assert is_ready(again)
 

@@ -202,11 +202,11 @@ def test_from_the_request_to_the_receiver(
     made = create(api, receiver.url("/hook"), ("audit.queued", "audit.succeeded"))
     with sending(engine, postgres_url):
         audit = api.submit(run_name="a run", labels={"branch": "main"}, callback_url=receiver.url("/back")).json()
-        wait_until(lambda: len(receiver.received) == 2, seconds=10)
+        wait_until(lambda: len(receiver.received) == 2)
         succeed(engine, audit)
-        wait_until(lambda: len(receiver.at("/hook")) == 2 and len(receiver.at("/back")) == 3, seconds=10)
+        wait_until(lambda: len(receiver.at("/hook")) == 2 and len(receiver.at("/back")) == 3)
         asked = api.get(f"/v1/audits/{audit['id']}").text
-        wait_until(lambda: {one["state"] for one in deliveries(api, made)} == {"succeeded"}, seconds=10)
+        wait_until(lambda: {one["state"] for one in deliveries(api, made)} == {"succeeded"})
     verifier = Webhook(made["secret"])
     messages = {
         message["type"]: (message, one)
@@ -264,7 +264,7 @@ def test_what_a_callback_was_told_is_seen_and_told_again(
         return dict(one)
 
     with sending(engine, postgres_url):
-        wait_until(lambda: told()["state"] == "failed", seconds=10)
+        wait_until(lambda: told()["state"] == "failed")
         failed = told()
         assert (failed["url"], failed["type"], failed["audit_id"]) == (
             receiver.url("/back"),
@@ -275,7 +275,7 @@ def test_what_a_callback_was_told_is_seen_and_told_again(
         receiver.replies["/back"] = Reply(204)
         again = api.post(f"{log}/{failed['id']}/redeliver")
         assert (again.status_code, again.json()["state"]) == (202, "pending")
-        wait_until(lambda: told()["state"] == "succeeded", seconds=10)
+        wait_until(lambda: told()["state"] == "succeeded")
     assert {one.headers["webhook-id"] for one in receiver.at("/back")} == {failed["message_id"]}
     assert len(receiver.at("/back")) == 2
     assert code_of(api.post(f"{of_other}/{failed['id']}/redeliver")) == "delivery_not_found"
@@ -288,7 +288,7 @@ def test_a_ping_and_what_came_of_it(api: Api, engine: Engine, postgres_url: str,
     response = api.post(f"/v1/webhooks/{made['id']}/ping")
     assert (response.status_code, response.json()["type"], response.json()["audit_id"]) == (202, "ping", None)
     with sending(engine, postgres_url):
-        wait_until(lambda: deliveries(api, made)[0]["state"] == "failed", seconds=10)
+        wait_until(lambda: deliveries(api, made)[0]["state"] == "failed")
     (one,) = deliveries(api, made)
     assert (one["attempts"][0]["status"], one["attempts"][0]["response"]) == (418, "I am a teapot")
     message = Webhook(made["secret"]).verify(receiver.received[0].body, receiver.received[0].headers)
@@ -303,7 +303,7 @@ def test_deliveries_are_made_again_one_or_since(
     path = f"/v1/webhooks/{made['id']}"
     with sending(engine, postgres_url):
         first = api.submit(b"1").json()
-        wait_until(lambda: not api.get("/v1/webhooks").json()["items"][0]["enabled"], seconds=10)
+        wait_until(lambda: not api.get("/v1/webhooks").json()["items"][0]["enabled"])
         (gone,) = deliveries(api, made)
         assert gone["state"] == "failed"
         # What happens while it is disabled is kept, and told when it is asked for.
@@ -318,15 +318,15 @@ def test_deliveries_are_made_again_one_or_since(
         assert api.request("PATCH", path, json={"enabled": True}).json()["disabled_reason"] is None
         later = {"since": deliveries(api, made)[0]["created_at"]}
         assert api.post(f"{path}/redeliver", json=later).json() == {"redelivered": 1}
-        wait_until(lambda: len(receiver.received) == 2, seconds=10)
+        wait_until(lambda: len(receiver.received) == 2)
         assert api.post(f"{path}/redeliver", json=since).json() == {"redelivered": 1}
-        wait_until(lambda: len(receiver.received) == 3, seconds=10)
-        wait_until(lambda: {one["state"] for one in deliveries(api, made)} == {"succeeded"}, seconds=10)
+        wait_until(lambda: len(receiver.received) == 3)
+        wait_until(lambda: {one["state"] for one in deliveries(api, made)} == {"succeeded"})
         # One that was taken may be sent again, too.
         again = api.post(f"{path}/deliveries/{gone['id']}/redeliver")
         assert (again.status_code, again.json()["state"]) == (202, "pending")
-        wait_until(lambda: len(receiver.received) == 4, seconds=10)
-        wait_until(lambda: {one["state"] for one in deliveries(api, made)} == {"succeeded"}, seconds=10)
+        wait_until(lambda: len(receiver.received) == 4)
+        wait_until(lambda: {one["state"] for one in deliveries(api, made)} == {"succeeded"})
     ids = [one.headers["webhook-id"] for one in receiver.received]
     assert ids[0] == ids[2] == ids[3] == gone["message_id"] != ids[1]
     assert receiver.received[0].body == receiver.received[3].body

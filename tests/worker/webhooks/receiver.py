@@ -20,18 +20,17 @@ class Received:
     path: str
     headers: dict[str, str]
     body: bytes
-    at: float
-    """on the monotonic clock"""
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What to answer, and how long to think before it."""
+    """What to answer, and how long or until when to think before it."""
 
     status: int = 204
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
     seconds: float = 0.0
+    until: threading.Event | None = None
 
 
 @dataclass
@@ -56,12 +55,14 @@ class Receiver:
             more = message.get("more_body", False)
         headers = {name.decode(): value.decode() for name, value in scope["headers"]}
         path = scope["path"] + (f"?{scope['query_string'].decode()}" if scope["query_string"] else "")
-        one = Received(path, headers, body, time.monotonic())
+        one = Received(path, headers, body)
         self.received.append(one)
         reply = self.replies.get(path, Reply())
         reply = reply(one) if callable(reply) else reply
         if reply.seconds:
             await asyncio.sleep(reply.seconds)
+        while reply.until is not None and not reply.until.is_set():
+            await asyncio.sleep(0.02)
         sent = [(name.encode(), value.encode()) for name, value in reply.headers.items()]
         if reply.body:
             sent.append((b"content-length", str(len(reply.body)).encode()))

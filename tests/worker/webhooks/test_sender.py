@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -43,19 +44,21 @@ def ended(engine: Engine, *delivery_ids: UUID) -> bool:
 
 def attempted(engine: Engine, delivery_id: UUID, times: int) -> None:
     """Waits until so many attempts are written down."""
-    wait_until(lambda: len(rows.attempts(engine, delivery_id)) >= times, seconds=10, what=f"attempt {times}")
+    wait_until(lambda: len(rows.attempts(engine, delivery_id)) >= times, seconds=60, what=f"attempt {times}")
 
 
-def test_events_arrive_signed_within_a_second(engine: Engine, fresh_postgres_url: str, receiver: Receiver) -> None:
+def test_events_arrive_signed_when_they_happen(
+    engine: Engine, fresh_postgres_url: str, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What arrives before that was not looked for: the database woke the sender.
+    monkeypatch.setattr("runaudit_worker.sender.LOOK_SECONDS", 600.0)
     made = rows.endpoint(engine, receiver.url("/hook?token=1"))
     with sending(engine, fresh_postgres_url):
-        begun = time.monotonic()
         submitted = submit(engine)
         claim = queue.claim(engine, ["cpu"], "worker", 60)
         assert claim is not None
         assert queue.succeed(engine, claim, RESULT)
-        wait_until(lambda: len(receiver.received) == 3, seconds=10)
-        assert receiver.received[-1].at - begun < 1
+        wait_until(lambda: len(receiver.received) == 3, seconds=60)
         wait_until(lambda: ended(engine, *(one.id for one in rows.deliveries(engine))))
     messages = [verified(made.secret, one) for one in receiver.received]
     assert sorted(message["type"] for message in messages) == ["audit.queued", "audit.started", "audit.succeeded"]  # type: ignore[type-var]
@@ -91,7 +94,7 @@ def test_a_callback_is_signed_with_the_projects_secret(
         )
         connection.execute(rotated, {"old": old})
     with sending(engine, fresh_postgres_url):
-        wait_until(lambda: len(receiver.received) == 2, seconds=10)
+        wait_until(lambda: len(receiver.received) == 2, seconds=60)
     messages = [verified(secret, one) for one in receiver.received]
     assert messages == [verified(old, one) for one in receiver.received]
     assert {message["type"] for message in messages} == {"audit.started", "audit.failed"}
@@ -109,7 +112,7 @@ def test_during_a_rotation_both_secrets_sign(engine: Engine, fresh_postgres_url:
     rows.message(engine, rotated)
     rows.message(engine, done)
     with sending(engine, fresh_postgres_url):
-        wait_until(lambda: len(receiver.received) == 2, seconds=10)
+        wait_until(lambda: len(receiver.received) == 2, seconds=60)
     (first,), (second,) = receiver.at("/a"), receiver.at("/b")
     assert verified(rotated.secret, first) == verified(old, first) == {"type": "audit.succeeded"}
     assert verified(done.secret, second)
@@ -180,7 +183,7 @@ def test_an_endpoint_that_is_gone_is_disabled(engine: Engine, fresh_postgres_url
         later = text("UPDATE webhook_deliveries SET next_attempt_at = now() + interval '1 hour' WHERE id <> :id")
         connection.execute(later, {"id": first})
     with sending(engine, fresh_postgres_url):
-        wait_until(lambda: ended(engine, first, *others), seconds=10)
+        wait_until(lambda: ended(engine, first, *others), seconds=60)
     states = sorted(rows.delivery_now(engine, one).state for one in (first, *others))
     assert states == ["failed", "skipped", "skipped"]
     assert len(receiver.received) == 1
@@ -257,30 +260,41 @@ def test_http_is_for_those_who_allow_it(engine: Engine, fresh_postgres_url: str,
     assert receiver.received == []
 
 
-def test_slow_and_dead_receivers_delay_no_other(engine: Engine, fresh_postgres_url: str, receiver: Receiver) -> None:
-    patience = 6.0
-    receiver.replies["/slow"] = Reply(seconds=60)
+def test_slow_and_dead_receivers_delay_no_other(
+    engine: Engine, fresh_postgres_url: str, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Else a machine that is busy makes the quick receiver a slow one.
+    monkeypatch.setattr("runaudit_worker.webhooks.attention.QUICK_SECONDS", 30.0)
+    first_end, rest_end = threading.Event(), threading.Event()
+
+    def slowly(_one: Received) -> Reply:
+        return Reply(500, until=first_end if len(receiver.at("/slow")) <= 20 else rest_end)
+
+    receiver.replies["/slow"] = slowly
     slow = [rows.endpoint(engine, receiver.url("/slow")) for _ in range(40)]
     dead = rows.endpoint(engine, "http://127.0.0.1:1/")
     quick = rows.endpoint(engine, receiver.url("/quick"))
     late = rows.endpoint(engine, receiver.url("/late"))
     rows.message(engine, quick)
-    with sending(engine, fresh_postgres_url, seconds=patience):
+    with sending(engine, fresh_postgres_url, seconds=300):
         # A place is earned by an answer.
-        wait_until(lambda: len(receiver.at("/quick")) == 1, seconds=10)
+        wait_until(lambda: len(receiver.at("/quick")) == 1, seconds=60)
         for one in slow:
             rows.message(engine, one, 5)
         rows.message(engine, dead, 50)
-        wait_until(lambda: len(receiver.at("/slow")) >= 20, seconds=20)
+        wait_until(lambda: len(receiver.at("/slow")) >= 31, seconds=60)
         rows.message(engine, quick, 50)
-        wait_until(lambda: len(receiver.at("/quick")) == 51, seconds=20)
-        # No place of a slow one had to become free for that: they have half of them, one each, and they wait.
-        assert receiver.at("/quick")[-1].at < receiver.at("/slow")[0].at + patience
-        assert 20 <= len(receiver.at("/slow")) <= 32
+        wait_until(lambda: len(receiver.at("/quick")) == 51, seconds=60)
+        # No place of a slow one became free for that: they have half of them, one each, and hold them.
+        assert 31 <= len(receiver.at("/slow")) <= 32
         # One that never answered before waits until a place of the slow ones is free, however much waits for those.
         rows.message(engine, late)
-        wait_until(lambda: len(receiver.at("/late")) == 1, seconds=20)
+        time.sleep(1)
+        assert receiver.at("/late") == []
+        first_end.set()
+        wait_until(lambda: len(receiver.at("/late")) == 1, seconds=60)
         assert len(receiver.at("/slow")) < 80
+        rest_end.set()
 
 
 def test_a_receiver_out_of_time_is_tried_again(engine: Engine, fresh_postgres_url: str, receiver: Receiver) -> None:
@@ -290,7 +304,7 @@ def test_a_receiver_out_of_time_is_tried_again(engine: Engine, fresh_postgres_ur
         attempted(engine, one, 1)
     (attempt,) = rows.attempts(engine, one)
     assert (attempt.status, attempt.error) == (None, "too_slow")
-    assert 0.25 < attempt.seconds < 1.5
+    assert 0.25 < attempt.seconds < 4.5
     assert rows.delivery_now(engine, one).state == "pending"
 
 
@@ -301,7 +315,7 @@ def test_a_ping_is_sent_once_and_says_nothing_about_audits(
     up, down = rows.endpoint(engine, receiver.url("/up")), rows.endpoint(engine, receiver.url("/down"))
     pings = [rows.ping(engine, one) for one in (up, down)]
     with sending(engine, fresh_postgres_url):
-        wait_until(lambda: ended(engine, *pings), seconds=10)
+        wait_until(lambda: ended(engine, *pings), seconds=60)
     assert [rows.delivery_now(engine, one).state for one in pings] == ["succeeded", "failed"]
     message = verified(up.secret, receiver.at("/up")[0])
     assert (message["type"], message["data"]) == ("ping", {"webhook_id": str(up.id)})
@@ -360,7 +374,7 @@ def test_told_to_stop_a_sender_gives_back_what_it_can_not_finish(
     receiver.replies["/slow"] = Reply(seconds=30)
     (one,) = rows.message(engine, rows.endpoint(engine, receiver.url("/slow")))
     with sending(engine, fresh_postgres_url, seconds=15):
-        wait_until(lambda: len(receiver.received) == 1, seconds=10)
+        wait_until(lambda: len(receiver.received) == 1, seconds=60)
     back = rows.delivery_now(engine, one)
     assert (back.state, back.attempts) == ("pending", 0)
     assert back.next_attempt_at is not None
@@ -371,7 +385,7 @@ def test_two_senders_send_nothing_twice(engine: Engine, fresh_postgres_url: str,
     made = [rows.endpoint(engine, receiver.url(f"/{number}")) for number in range(4)]
     with sending(engine, fresh_postgres_url), sending(engine, fresh_postgres_url):
         sent = [delivery for one in made for delivery in rows.message(engine, one, 50)]
-        wait_until(lambda: ended(engine, *sent), seconds=20)
+        wait_until(lambda: ended(engine, *sent), seconds=60)
     ids = [one.headers["webhook-id"] for one in receiver.received]
     assert len(ids) == len(set(ids)) == 200
 
@@ -384,7 +398,7 @@ def test_people_are_told_in_their_channels(engine: Engine, fresh_postgres_url: s
     assert claim is not None
     queue.succeed(engine, claim, RESULT)
     with sending(engine, fresh_postgres_url):
-        wait_until(lambda: len(receiver.received) == 2, seconds=10)
+        wait_until(lambda: len(receiver.received) == 2, seconds=60)
     (slack,), (teams,) = receiver.at("/slack"), receiver.at("/teams")
     for one in (slack, teams):
         assert f"https://audits.example.com/v1/audits/{submitted.audit_id}/report?format=html" in one.body.decode()
@@ -396,11 +410,11 @@ def test_old_deliveries_are_forgotten(engine: Engine, fresh_postgres_url: str, r
     made = rows.endpoint(engine, receiver.url("/"))
     old, new = rows.message(engine, made, 2)
     with sending(engine, fresh_postgres_url):
-        wait_until(lambda: ended(engine, old, new), seconds=10)
+        wait_until(lambda: ended(engine, old, new), seconds=60)
     with engine.begin() as connection:
         long_ago = text("UPDATE webhook_deliveries SET ended_at = now() - interval '31 days' WHERE id = :id")
         connection.execute(long_ago, {"id": old})
     with sending(engine, fresh_postgres_url):
-        wait_until(lambda: len(rows.deliveries(engine)) == 1, seconds=10)
+        wait_until(lambda: len(rows.deliveries(engine)) == 1, seconds=60)
     assert [one.id for one in rows.deliveries(engine)] == [new]
     assert rows.attempts(engine, old) == []
