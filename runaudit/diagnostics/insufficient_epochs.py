@@ -12,6 +12,7 @@ from runaudit.diagnostics.answers import found, inconclusive, not_run, passed, w
 from runaudit.diagnostics.batch_remedies import fewer_images_a_step
 from runaudit.diagnostics.evidence import Check, CheckResult, Evidence, Impact, Measurement, Remedy, Severity
 from runaudit.diagnostics.history import FURTHER_METRICS, History, history_of, judged_by, number, warmup_epochs
+from runaudit.diagnostics.learning import best_metric, has_learnt
 from runaudit.diagnostics.more_epochs import LIMITS as MORE_EPOCHS
 from runaudit.diagnostics.more_epochs import Thresholds as MoreEpochs
 from runaudit.diagnostics.more_epochs import (
@@ -89,7 +90,7 @@ def examine(evidence: Evidence) -> CheckResult:  # noqa: PLR0911 - one answer a 
     steps = steps_of(evidence)
     if steps is None:
         steps = steps_seen(history)
-    unlearnt_in_few = measured and steps is not None and steps < LIMITS.steps and _best(history) < LIMITS.unlearnt
+    unlearnt_in_few = measured and steps is not None and steps < LIMITS.steps and _unlearnt(run, history)
     if run.status == "interrupted" and history.epochs[-1] < (run.epochs_planned or 0):
         # Where the whole schedule would have been too few steps as well, going on is not what it lacks.
         whole = (steps or 0) * (run.epochs_planned or 0) / history.epochs[-1]
@@ -101,7 +102,7 @@ def examine(evidence: Evidence) -> CheckResult:  # noqa: PLR0911 - one answer a 
         return _warmed_throughout(run, history)
     if unlearnt_in_few and steps is not None:
         return _few_steps(evidence, history, steps)
-    if _unlearnt_so_far(history):
+    if _unlearnt_so_far(run, history):
         return _beginning(run, history)
     if np.isfinite(history.metric).sum() < 3 or not history.metric_name:
         return inconclusive(
@@ -231,11 +232,16 @@ def _few_steps(evidence: Evidence, history: History, steps: int) -> CheckResult:
     )
 
 
-def _unlearnt_so_far(history: History) -> bool:
+def _unlearnt_so_far(run: RunFacts, history: History) -> bool:
     """Few epochs and a mAP near 0: the run has hardly begun to learn, if it can."""
     if history.size >= LIMITS.few_epochs or not np.isfinite(history.metric).any():
         return False
-    return _best(history) < LIMITS.unlearnt
+    return _unlearnt(run, history)
+
+
+def _unlearnt(run: RunFacts, history: History) -> bool:
+    """A metric near 0, or a classifier that does no better than guessing."""
+    return _best(history) < LIMITS.unlearnt or has_learnt(run, history) is False
 
 
 def _beginning(run: RunFacts, history: History) -> CheckResult:
@@ -243,11 +249,16 @@ def _beginning(run: RunFacts, history: History) -> CheckResult:
         CAUSE,
         "major",
         f"After {counted(history.size, 'epoch')} the model has hardly begun to learn",
-        f"No {metric_word(history)} to speak of. A network with a new head, and all the more one from scratch, needs "
-        "more epochs than this before anything can be said about it.",
+        (
+            f"No {metric_word(history)} to speak of."
+            if _best(history) < LIMITS.unlearnt
+            else f"Its {metric_word(history)} is that of guessing."
+        )
+        + " A network with a new head, and all the more one from scratch, needs more epochs than this before anything "
+        "can be said about it.",
         evidence=(
             Measurement("epochs run", history.size, threshold=LIMITS.few_epochs, source=history.place(-1)),
-            Measurement(f"best {history.metric_name}", round(_best(history), 5), LIMITS.unlearnt, n=history.size),
+            *best_metric(run, history),
         ),
         remedies=(longer_schedule(100, _patience(run, 100)),),
         effect=float(history.size),

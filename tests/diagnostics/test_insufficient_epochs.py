@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from benchmarks.simulated_curves import simulate
+from runaudit.diagnostics.evidence import Evidence
 from runaudit.diagnostics.history import history_of
 from runaudit.diagnostics.insufficient_epochs import LIMITS, examine
 from runaudit.diagnostics.more_epochs import LIMITS as MORE_EPOCHS
@@ -198,6 +200,37 @@ def test_few_epochs_without_any_map_have_hardly_begun():
     result = examine(cases.curves_only(cases.run(np.zeros(20))))
     assert result.outcome == "failed"
     assert result.finding is not None and "hardly begun" in result.finding.title
+
+
+def guessing(loss: float, top1: float, epochs: int = 5, fall: float = 0.0) -> Evidence:
+    """A classifier without a checkpoint, whose training loss and accuracy stay where they are (or fall by a part)."""
+    run = cases.run(np.full(epochs, top1), train=loss * np.linspace(1.0, 1.0 - fall, epochs))
+    assert run.curves is not None
+    run = cases.with_curves(run, metrics={"top1": run.curves.metrics["map50_95"]})
+    return cases.curves_only(run.model_copy(update={"task": "classify"}))
+
+
+@pytest.mark.parametrize(("classes", "reached"), [(2, 0.52), (10, 0.1), (10, 0.14), (100, 0.012)])
+def test_a_classifier_that_guesses_has_hardly_begun(classes: int, reached: float):
+    result = examine(guessing(math.log(classes), reached))
+    assert result.outcome == "failed"
+    assert result.finding is not None and "hardly begun" in result.finding.title
+    assert "guessing" in result.finding.explanation or reached < LIMITS.unlearnt
+
+
+@pytest.mark.parametrize(
+    ("loss", "reached", "fall"),
+    [
+        pytest.param(math.log(10), 0.16, 0.0, id="better than guessing"),
+        pytest.param(math.log(10), 0.1, 0.1, id="the loss falls"),
+        pytest.param(0.07, 0.92, 0.0, id="trained before"),
+        pytest.param(1.2, 0.6, 0.0, id="many classes, trained before"),
+        pytest.param(math.log(10) / 4, 0.1, 0.0, id="a part of the mean tells nothing"),
+    ],
+)
+def test_a_classifier_that_does_not_guess_has_begun(loss: float, reached: float, fall: float):
+    result = examine(guessing(loss, reached, fall=fall))
+    assert result.finding is not None and "hardly begun" not in result.finding.title
 
 
 def test_a_classifier_is_judged_by_top1():
