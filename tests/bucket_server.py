@@ -36,8 +36,11 @@ class BucketServer:
         return f"s3://{bucket}/{prefix}?endpoint={quote(self.endpoint)}&region=eu-central-1"
 
     def objects(self, prefix: str) -> list[str]:
-        """The names of what is in the bucket of blobs below `prefix`, as it lies on the disk."""
-        return sorted(path.name for path in (self.root / BUCKETS[0] / prefix).rglob("*") if path.is_file())
+        """The names of what is in the bucket of blobs below `prefix`, as it lies on the disk.
+
+        A folder may go while it is walked, with the last object in it.
+        """
+        return sorted(name for _, _, names in os.walk(self.root / BUCKETS[0] / prefix) for name in names)
 
     def start(self) -> None:
         for bucket in BUCKETS:
