@@ -12,7 +12,7 @@ from runaudit.diagnostics.history import number
 from runaudit.diagnostics.parts import Part, joined, present
 from runaudit.diagnostics.small_objects import LIMITS as SMALL
 from runaudit.diagnostics.small_objects import Thresholds as SmallThresholds
-from runaudit.diagnostics.small_objects import finest_stride, shrunk_images, small_objects
+from runaudit.diagnostics.small_objects import finest_stride, too_few_pixels
 from runaudit.diagnostics.thresholds import threshold
 from runaudit.runs.facts import BoxCensus, RunFacts, SplitFacts
 
@@ -66,8 +66,7 @@ def examine(evidence: Evidence) -> CheckResult:
         )
     parts = present(
         (
-            small_objects(evidence, judged, judged.box_census, size)
-            or shrunk_images(evidence, judged, judged.box_census, size),
+            too_few_pixels(evidence, judged, judged.box_census, size),
             _crowded(evidence, val),
             _anchors(run, train if _counted(train) else judged, size[0]),
             _served_better(evidence, size[0]),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from runaudit.diagnostics.box_sizes import share_smaller, size_for
 from runaudit.diagnostics.evidence import Evidence, Impact, Measurement, Remedy
 from runaudit.diagnostics.fitted import fits_training_images
-from runaudit.diagnostics.parts import Part
+from runaudit.diagnostics.parts import Part, present
 from runaudit.diagnostics.thresholds import threshold
 from runaudit.evaluation.detection_facts import SizeMetrics
 from runaudit.evaluation.facts import EvaluationFacts
@@ -68,7 +68,16 @@ def finest_stride(run: RunFacts) -> float:
     return 4.0 if re.search(r"[-_]p2\b", (run.architecture or "").lower()) else DEFAULT_STRIDE
 
 
-def small_objects(evidence: Evidence, split: SplitFacts, census: BoxCensus, size: tuple[float, str]) -> Part | None:
+def too_few_pixels(evidence: Evidence, split: SplitFacts, census: BoxCensus, size: tuple[float, str]) -> Part | None:
+    """The graver of the two ways to show objects too small, the first where they are equal.
+
+    The other is left out: objects below the reach are among those of few cells, and both propose a larger input.
+    """
+    found = present((_small_objects(evidence, split, census, size), _shrunk_images(evidence, split, census, size)))
+    return found[0] if found else None
+
+
+def _small_objects(evidence: Evidence, split: SplitFacts, census: BoxCensus, size: tuple[float, str]) -> Part | None:
     """Objects below the reach of the finest stride, unless the metrics show that they are found."""
     run, stride = evidence.run, finest_stride(evidence.run)
     share = share_smaller(census, LIMITS.reach * stride, size[0])
@@ -108,7 +117,7 @@ def small_objects(evidence: Evidence, split: SplitFacts, census: BoxCensus, size
     )
 
 
-def shrunk_images(evidence: Evidence, split: SplitFacts, census: BoxCensus, size: tuple[float, str]) -> Part | None:
+def _shrunk_images(evidence: Evidence, split: SplitFacts, census: BoxCensus, size: tuple[float, str]) -> Part | None:
     """Images are made much smaller than they are, and most objects end up with few cells of the finest level."""
     stride = finest_stride(evidence.run)
     native = census.longer_sides[1] if census.longer_sides is not None else 0.0

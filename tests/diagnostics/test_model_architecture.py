@@ -153,6 +153,17 @@ def test_ap_by_size_makes_it_major_or_refutes_it():
     assert examine(sized(sides, longer=1280, evaluation=by_size(0.5, 0.5))).outcome == "passed"
 
 
+def test_the_graver_of_too_small_and_shrunk_names_the_finding():
+    few = [(10.0, 10.0), *[(28.0, 28.0)] * 6, *[(200.0, 200.0)] * 3]
+    assert "finest stride" in examine(sized(few, longer=1280)).reason, "both are minor: the first"
+    graver = examine(sized(few, longer=1280, evaluation=by_size(0.2, 0.5)))
+    assert graver.outcome == "failed" and graver.finding is not None
+    assert "shrunk to 640" in graver.finding.title
+    assert len([remedy for remedy in graver.finding.remedies if "imgsz" in remedy.patch]) == 1
+    many = [*few, (10.0, 10.0)]
+    assert "finest stride" in examine(sized(many, longer=1280, evaluation=by_size(0.2, 0.5))).reason, "both are major"
+
+
 def crowded(counts, **arguments) -> Evidence:
     census = cases.boxes(crowd=counts)
     splits = {"val": cases.split((250, 200), source="images/val", box_census=census)}
