@@ -223,10 +223,11 @@ CHECK = Check(
         "Share of the validation objects (of training's, where there is no validation split) whose side, sqrt(w h) at "
         "the run's imgsz, is below the reach of the finest stride; refuted where the measured recall shows that they "
         "are found, or where AP of small labels is no lower than that of larger ones. Whether images are shrunk while "
-        "most objects end below two cells. Share of the objects beyond max_det in their image. For anchor-based heads "
-        "the best possible recall: the share of training objects that some anchor of the checkpoint fits within a "
-        "factor of four in width and height (a sample of 5000). At depth deep, mAP50-95 of the same weights at three "
-        "other sizes of the input, paired by image."
+        "most objects end below two cells; of the two the graver is told. At stake is what AP of the labels of COCO's "
+        "sizes below the limit lacks against larger ones, by their share. Share of the objects beyond max_det in their "
+        "image. For anchor-based heads the best possible recall: the share of training objects that some anchor of the "
+        "checkpoint fits within a factor of four in width and height (a sample of 5000). At depth deep, mAP50-95 of "
+        "the same weights at three other sizes of the input, paired by image."
     ),
     thresholds=LIMITS,
     false_positives=(

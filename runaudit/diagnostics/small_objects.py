@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 
@@ -162,9 +163,12 @@ def _shrunk_images(evidence: Evidence, split: SplitFacts, census: BoxCensus, siz
 
 @dataclass(frozen=True)
 class _Sizes:
-    """COCO's AP of the small labels and of the best larger ones, and the small ones' share of all labels."""
+    """COCO's AP of the small labels and of the best larger ones, and the small ones' share of all labels.
 
-    small: SizeMetrics
+    `small` are their sizes with an AP of enough labels, rising; `small_map` is the mean of these by labels.
+    """
+
+    small: tuple[SizeMetrics, ...]
     small_map: float
     larger: SizeMetrics
     larger_map: float
@@ -180,24 +184,40 @@ class _Sizes:
         return round(min(1.0, max(0.0, self.lacking * self.share)), 4)
 
     def evidence(self) -> tuple[Measurement, ...]:
+        least, most = (math.sqrt(area or 0.0) for area in (self.small[0].least, self.small[-1].most))
+        place = f"from {least:g} x {least:g} to" if least else "below"
+        mean = f", {' and '.join(entry.size for entry in self.small)} by their number" if len(self.small) > 1 else ""
         return (
-            Measurement("AP of labels below 32 x 32 pixels", round(self.small_map, 4), n=self.small.labels),
+            Measurement(
+                f"AP of labels {place} {most:g} x {most:g} pixels{mean}",
+                round(self.small_map, 4),
+                n=sum(entry.labels for entry in self.small),
+            ),
             Measurement(f"AP of {self.larger.size} labels", round(self.larger_map, 4), n=self.larger.labels),
         )
 
 
 def _sizes(evaluation: EvaluationFacts | None, side: float) -> _Sizes | None:
-    """AP by size, if objects of `side` pixels of the image are among the small ones, and there are enough labels."""
+    """AP by size, if there are enough labels on both sides of `side` pixels of the image.
+
+    The small ones are COCO's sizes that lie wholly below `side`, or its smallest where none does. A size of few labels
+    counts by its share, as if it did as well as the others. None, too, where nothing is lacking up to a limit below
+    `side`: what is larger than that and smaller than `side` may lack all the same.
+    """
     measured = {entry.size: entry for entry in (evaluation.per_size if evaluation is not None else ())}
-    small, total = measured.get("small"), sum(entry.labels for name, entry in measured.items() if name != "all")
-    if small is None or small.map50_95 is None or small.labels < LIMITS.labels or side**2 > (small.most or 0.0):
+    sizes = [entry for name in ("small", "medium", "large") if (entry := measured.get(name)) is not None]
+    below = [entry for entry in sizes if entry.most is not None and (entry.size == "small" or entry.most <= side**2)]
+    rated = [(entry.map50_95, entry) for entry in sizes if entry.map50_95 is not None and entry.labels >= LIMITS.labels]
+    small = [(value, entry) for value, entry in rated if entry in below]
+    others = [(value, entry) for value, entry in rated if entry not in below]
+    if not small or not others:
         return None
-    others = [entry for name in ("medium", "large") if (entry := measured.get(name)) and entry.labels >= LIMITS.labels]
-    rated = [(entry.map50_95, entry) for entry in others if entry.map50_95 is not None]
-    if not rated:
+    best, larger = max(others, key=lambda pair: pair[0])
+    mean = sum(value * entry.labels for value, entry in small) / sum(entry.labels for _, entry in small)
+    if best <= mean and side**2 > max(entry.most or 0.0 for entry in below):
         return None
-    best, larger = max(rated, key=lambda pair: pair[0])
-    return _Sizes(small, small.map50_95, larger, best, small.labels / total)
+    share = sum(entry.labels for entry in below) / sum(entry.labels for entry in sizes)
+    return _Sizes(tuple(entry for _, entry in small), mean, larger, best, share)
 
 
 def _found_anyway(evaluation: EvaluationFacts | None, share: float) -> bool:

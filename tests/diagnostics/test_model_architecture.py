@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from runaudit.diagnostics.evidence import Evidence
+from runaudit.diagnostics.evidence import CheckResult, Evidence
 from runaudit.diagnostics.model_architecture import examine
 from runaudit.diagnostics.small_objects import LIMITS, finest_stride
 from runaudit.evaluation.detection_facts import SizeMetrics
@@ -94,20 +94,26 @@ def test_small_objects_that_are_found_anyway_are_no_fault():
     assert examine(sized([TINY, LARGE], evaluation=recalled(0.55))).outcome == "failed"
 
 
-def by_size(small: float, large: float, *, labels: int = 300) -> EvaluationFacts:
-    """An evaluation that finds few of the objects, with COCO's AP of the small and of the large ones."""
-
-    def metrics(size: Any, least: float, most: float | None, value: float, count: int) -> SizeMetrics:
-        return SizeMetrics(
-            size=size, least=least, most=most, labels=count, map50_95=value, map50=value, map75=value, recall=value
+def sizes_rated(**rated: tuple[float | None, int]) -> EvaluationFacts:
+    """An evaluation that finds few of the objects, with COCO's AP and number of the labels of these sizes."""
+    areas: dict[Any, tuple[float, float | None]] = {
+        "all": (0, None),
+        "small": (0, 32**2),
+        "medium": (32**2, 96**2),
+        "large": (96**2, None),
+    }
+    entries = tuple(
+        SizeMetrics(
+            size=size, least=least, most=most, labels=labels, map50_95=value, map50=value, map75=value, recall=value
         )
-
-    entries = (
-        metrics("all", 0, None, (small + large) / 2, 300 + labels),
-        metrics("small", 0, 32**2, small, labels),
-        metrics("large", 96**2, None, large, 300),
+        for size, (least, most) in areas.items()
+        for value, labels in (rated.get(size, (None, 0)),)
     )
     return recalled(0.5).model_copy(update={"per_size": entries})
+
+
+def by_size(small: float, large: float, *, labels: int = 300) -> EvaluationFacts:
+    return sizes_rated(all=((small + large) / 2, 300 + labels), small=(small, labels), large=(large, 300))
 
 
 def test_ap_by_size_tells_what_is_at_stake():
@@ -151,6 +157,55 @@ def test_ap_by_size_makes_it_major_or_refutes_it():
     assert examine(sized(sides, longer=1280, evaluation=by_size(0.2, 0.5))).outcome == "failed"
     assert examine(sized(sides, longer=1280, evaluation=by_size(0.48, 0.5))).outcome == "warned"
     assert examine(sized(sides, longer=1280, evaluation=by_size(0.5, 0.5))).outcome == "passed"
+
+
+CELLS = [(36.0, 36.0)] * 7 + [(90.0, 90.0)] * 84 + [(200.0, 200.0)] * 9
+"""blood cells on images of 416 pixels: at imgsz 64 a cell's two strides are 104 pixels of the image"""
+
+
+def cells(sides: list[tuple[float, float]] = CELLS, **rated: tuple[float | None, int]) -> CheckResult:
+    return examine(sized(sides, longer=416, arguments={"imgsz": 64}, evaluation=sizes_rated(**rated)))
+
+
+def test_where_images_are_shrunk_far_medium_labels_are_among_the_small_ones():
+    result = cells(small=(0.0, 89), medium=(0.324, 1181), large=(0.666, 84))
+    assert result.outcome == "failed" and result.finding is not None
+    assert "shrunk to 64" in result.finding.title
+    lacking = 0.666 - 0.324 * 1181 / 1270
+    assert result.finding.impact.value == pytest.approx(lacking * 1270 / 1354, abs=1e-4)
+    evidence = {item.name: (item.value, item.n) for item in result.finding.evidence}
+    assert evidence["AP of labels below 96 x 96 pixels, small and medium by their number"] == (0.3013, 1270)
+    assert evidence["AP of large labels"] == (0.666, 84)
+
+
+def test_a_size_of_few_labels_counts_by_its_share_and_not_by_its_ap():
+    for few in ((0.9, 29), (None, 29)):
+        result = cells(small=few, medium=(0.3, 271), large=(0.6, 100))
+        assert result.finding is not None
+        assert result.finding.impact.value == pytest.approx(0.3 * 300 / 400)
+        assert "AP of labels from 32 x 32 to 96 x 96 pixels" in [item.name for item in result.finding.evidence]
+    below = cells(small=(0.3, 271), medium=(0.9, 29), large=(0.6, 100))
+    assert below.finding is not None and below.finding.impact.value == pytest.approx(0.3 * 300 / 400)
+    assert "AP of labels below 32 x 32 pixels" in [item.name for item in below.finding.evidence]
+
+
+def test_without_enough_labels_on_both_sides_no_stake_is_told():
+    for rated in (
+        {"small": (0.1, 29), "medium": (0.3, 29), "large": (0.6, 100)},
+        {"small": (0.1, 100), "medium": (0.3, 100), "large": (0.6, 29)},
+        {"small": (0.1, 100), "medium": (0.3, 100)},
+    ):
+        result = cells(CELLS[7:], **rated)
+        assert result.outcome == "warned" and result.finding is not None
+        assert result.finding.impact.value is None
+
+
+def test_labels_smaller_than_the_limit_can_t_refute_what_reaches_beyond_them():
+    for sides in (CELLS, CELLS[7:]):
+        result = cells(sides, small=(0.6, 89), medium=(0.6, 1181), large=(0.6, 84))
+        assert result.outcome == "warned" and result.finding is not None
+        assert result.finding.impact.value is None
+        assert not [item.name for item in result.finding.evidence if item.name.startswith("AP")]
 
 
 def test_the_graver_of_too_small_and_shrunk_names_the_finding():
