@@ -39,6 +39,7 @@ EXPLAINS: Final[tuple[tuple[CauseId, CauseId], ...]] = (
     ("numerical_divergence", "confidence_threshold"),
     ("insufficient_epochs", "confidence_threshold"),
     ("insufficient_epochs", "annotation_errors"),  # what has only begun to learn contradicts right labels
+    ("model_architecture", "annotation_errors"),  # so does what sees objects of a few pixels
     ("class_imbalance", "confidence_threshold"),  # of classes that it has hardly seen, too
     ("learning_rate", "class_imbalance"),  # all classes fail together, the rare ones first
     ("insufficient_epochs", "class_imbalance"),  # so they do in a run that was cut short

@@ -182,6 +182,12 @@ def test_labels_that_a_model_of_a_few_epochs_contradicts_come_after_its_epochs()
     assert order([labels, still_rising]) == ["annotation_errors", "insufficient_epochs"]
 
 
+def test_labels_that_a_model_of_few_pixels_contradicts_come_after_its_input():
+    labels = finding("annotation_errors", "major", 0.03, (0.01, 0.05))
+    assert order([labels, finding("model_architecture", "major")]) == ["model_architecture", "annotation_errors"]
+    assert order([labels, finding("model_architecture", "minor")]) == ["annotation_errors", "model_architecture"]
+
+
 def test_rare_classes_of_a_run_that_was_cut_short_come_after_its_epochs():
     rare = finding("class_imbalance", "major", 0.08, (0.02, 0.2))
     cut_short = finding("insufficient_epochs", "major", 0.36, (0.0, 0.5))
