@@ -55,7 +55,8 @@ class BoxHabitFacts(Facts):
     """How labels differ from sure detections on average; of one class, or of all (`class_id` None).
 
     `width` and `height` are label over detection, 1 where alike; `right` and `down` how far the label's centre is off,
-    over the detection's sides. Intervals resample images.
+    over the detection's sides. Edges at the border of the image don't count, so that each edge has boxes of its own;
+    `boxes` are those of the edge that has fewest. Intervals take images as the units drawn.
     """
 
     class_id: int | None = None

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from runaudit.evaluation.attempts import Attempts
 from runaudit.evaluation.average_precision import detection_metrics
 from runaudit.evaluation.bootstrap import bootstrap, difference_interval, interval
-from runaudit.evaluation.box_offsets import Residuals, corrected, habit
+from runaudit.evaluation.box_offsets import FEWEST, Residuals, corrected, habit
 from runaudit.evaluation.box_pairs import overlapping
 from runaudit.evaluation.class_permutation import complete
 from runaudit.evaluation.distinct_images import independent_images
@@ -107,22 +107,23 @@ def class_mapped(base: Baseline, mapping: dict[int, int], classes: int) -> Inter
     )
 
 
-def habit_corrected(base: Baseline, found: Residuals) -> InterventionFacts | None:
+def habit_corrected(base: Baseline, found: Residuals, sizes: NDArray[Any]) -> InterventionFacts | None:
     """mAP with the mean looseness and offset taken off the labels; None with too few boxes.
 
-    The mean is measured on one half of the images and applied to the other, both ways, so that no label is corrected by
-    what its own detection says.
+    The mean is measured on one half of the images, of `sizes` (k, 2), and applied to the other, both ways, so that no
+    label is corrected by what its own detection says. A half may have half of what all need: that makes the correction
+    less exact, which takes from its gain, and no interval is made of it.
     """
     matches = base.matches
     # Frames of one scene go to one half.
     image, unit = matches.unit[matches.gt_image[found.label]], matches.unit[matches.gt_image]
     box = matches.gt_box.copy()
     for half in (0, 1):
-        measured = habit(image[image % 2 != half], found.value[image % 2 != half])
+        measured = habit(image[image % 2 != half], found.value[image % 2 != half], fewest=FEWEST // 2)
         if measured is None:
             return None
         rows = unit % 2 == half
-        box[rows] = corrected(matches.gt_box[rows], measured.mean)
+        box[rows] = corrected(matches.gt_box[rows], measured.edge, sizes[matches.gt_image[rows]])
     return base.compared(
         "box_habit_corrected",
         "The mean looseness and offset of the labels against sure detections taken off every label, measured on the "

@@ -101,7 +101,7 @@ def review_labels(
     if quality.why_not is None:
         found = residuals(base.matches, quality.seen, sizes)
         habits = _habits(base.matches, found)
-        changed = attempts.at("intervention box_habit_corrected", lambda: habit_corrected(base, found))
+        changed = attempts.at("intervention box_habit_corrected", lambda: habit_corrected(base, found, sizes))
         interventions.extend([changed] if changed is not None else [])
     facts = LabelQualityFacts(
         rates=tuple(_rate(base.matches, quality, number) for number in range(len(KINDS))),

@@ -13,6 +13,8 @@ from runaudit.evaluation.protocol import ULTRALYTICS
 from runaudit.evaluation.relabelling import relabelled
 
 SIDE = 640
+AT_A_BORDER = 0.9
+"""share of the large objects that one border cuts off"""
 ErrorKind = Literal["missing", "swap", "shift", "spawn", "duplicate"]
 
 
@@ -69,6 +71,46 @@ def simulated(world: World) -> Matches:
         det_image=detections.image,
         det_cls=detections.cls,
         det_conf=conf[order].astype(np.float32),
+        det_box=detections.box,
+        tp=true_positives(detections, labels),
+        gt_image=labels.image,
+        gt_cls=labels.cls,
+        gt_box=labels.box,
+    )
+
+
+def drawn_again(box: NDArray[np.float64], width: float, height: float, right: float, down: float):
+    """The boxes (n, 4) so many times as wide and high, their centres moved by shares of the sides."""
+    side = box[:, 2:] - box[:, :2]
+    centre = (box[:, :2] + box[:, 2:]) / 2 + np.array([right, down]) * side
+    side = side * np.array([width, height])
+    return np.hstack([centre - side / 2, centre + side / 2])
+
+
+def large_objects(images: int = 60, *, scale: float = 1.0, seed: int = 0) -> Matches:
+    """Three large objects an image, most cut off by a border, seen surely; labels `scale` as large, cut off as well."""
+    rng = np.random.default_rng(seed)
+    image = np.repeat(np.arange(images), 3)
+    rows = np.arange(len(image))
+    side = rng.uniform(120, 220, (len(image), 2))
+    corner = rng.uniform(60, SIDE - 60 - side)
+    box = np.hstack([corner, corner + side])
+    edge = rng.integers(0, 4, len(image))
+    onto = np.where(edge < 2, 0.0, float(SIDE)) - box[rows, edge]
+    moved = rng.uniform(size=len(image)) < AT_A_BORDER
+    box[np.ix_(moved, [0, 2])] += np.where(edge % 2 == 0, onto, 0)[moved, None]
+    box[np.ix_(moved, [1, 3])] += np.where(edge % 2 == 1, onto, 0)[moved, None]
+    found = np.clip(box + rng.normal(0, 0.03, box.shape) * np.tile(side, 2), 0, SIDE)
+    labels = Boxes(image, np.zeros_like(image), np.clip(drawn_again(box, scale, scale, 0, 0), 0, SIDE))
+    confidence = rng.uniform(0.7, 0.95, len(image))
+    order = np.lexsort((-confidence, image))
+    detections = Boxes(image[order].astype(np.int32), labels.cls[order].astype(np.int32), found[order].astype("f4"))
+    labels = Boxes(labels.image.astype(np.int32), labels.cls.astype(np.int32), labels.box.astype("f4"))
+    return Matches(
+        image=np.arange(images, dtype=np.int32),
+        det_image=detections.image,
+        det_cls=detections.cls,
+        det_conf=confidence[order].astype(np.float32),
         det_box=detections.box,
         tp=true_positives(detections, labels),
         gt_image=labels.image,

@@ -18,7 +18,8 @@ from runaudit.evaluation.label_quality import label_quality
 from runaudit.evaluation.matching import Matches
 from runaudit.evaluation.protocol import ULTRALYTICS, YOLOV5
 from runaudit.evaluation.relabelling import relabelled
-from tests.evaluation.planted_labels import ErrorKind, World, planted, simulated, square_sizes
+from runaudit.evaluation.sightings import sightings
+from tests.evaluation.planted_labels import ErrorKind, World, large_objects, planted, simulated, square_sizes
 
 
 def changes(matches: Matches) -> dict[str, InterventionFacts]:
@@ -58,10 +59,18 @@ def test_a_constant_looseness_is_given_back(protocol):
     )
     base = Baseline.of(loose, protocol)
     seen = label_quality(loose, square_sizes(loose)).seen
-    change = habit_corrected(base, residuals(loose, seen, square_sizes(loose)))
+    change = habit_corrected(base, residuals(loose, seen, square_sizes(loose)), square_sizes(loose))
     assert change is not None and change.grade == "intervention"
     assert change.after == pytest.approx(Baseline.of(clean, protocol).value, abs=0.02)
     assert change.difference > 0.1
+
+
+def test_a_constant_looseness_of_objects_at_the_border_is_given_back():
+    clean, loose = large_objects(40), large_objects(40, scale=1.3)
+    base, sizes = Baseline.of(loose, ULTRALYTICS), square_sizes(loose)
+    change = habit_corrected(base, residuals(loose, sightings(loose), sizes), sizes)
+    assert change is not None and change.difference > 0.1
+    assert change.after == pytest.approx(Baseline.of(clean, ULTRALYTICS).value, abs=0.05)
 
 
 def test_mapping_permuted_ids_gives_back_everything():
