@@ -326,7 +326,15 @@ def _correction(habit: BoxHabitFacts) -> Remedy:
         "Take the constant off the validation labels, after looking at some",
         "One scale and one offset for all boxes. If it is training that was labelled loosely, correct that instead and "
         "train again.",
-        code=_CORRECT.format(width=habit.width, height=habit.height, right=habit.right, down=habit.down),
+        code=correction_code(habit),
+    )
+
+
+def correction_code(habit: BoxHabitFacts) -> str:
+    """Python that takes the habit off label files, edge by edge, each over the side that is left."""
+    wider, higher = (habit.width - 1) / 2, (habit.height - 1) / 2
+    return _CORRECT.format(
+        left=wider - habit.right, top=higher - habit.down, right=wider + habit.right, bottom=higher + habit.down
     )
 
 
@@ -392,8 +400,12 @@ def _percent(value: float | None) -> str:
 _CORRECT: Final = rewriting(
     "class, x, y, width and height can be corrected",
     "x, y, width, height",
-    "width, height = width / {width:.4f}, height / {height:.4f}",
-    "x, y = x - {right:.4f} * width, y - {down:.4f} * height",
+    "edges = x - width / 2, y - height / 2, x + width / 2, y + height / 2",
+    "# A label that ends at the border of the image was cut off there, and still does.",
+    "loose = zip(edges, ({left:.4f}, {top:.4f}, {right:.4f}, {bottom:.4f}))",
+    "left, top, right, bottom = (much if 0.01 < edge < 0.99 else 0 for edge, much in loose)",
+    "width, height = width / (1 + left + right), height / (1 + top + bottom)",
+    "x, y = x - (right - left) / 2 * width, y - (bottom - top) / 2 * height",
 )
 _DEDUPLICATE: Final = """\
 import shutil

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from runaudit.diagnostics.label_issues import _CORRECT, _DEDUPLICATE
+from runaudit.diagnostics.label_issues import _DEDUPLICATE, correction_code
+from tests.diagnostics import cases
 
-CORRECT = _CORRECT.format(width=1.25, height=1.25, right=0.1, down=0.0)
+CORRECT = correction_code(cases.box_habit(1.25, 1.25, right=0.1))
 POLYGON = "0 0.30 0.60 0.58 0.60 0.58 0.72 0.30 0.72\n"
 
 
@@ -25,6 +26,11 @@ def test_a_constant_is_taken_off_boxes_and_the_labels_are_kept(tmp_path: Path) -
     assert run(CORRECT, tmp_path, "1 0.5 0.5 0.25 0.5\n\n").returncode == 0
     assert (tmp_path / "dataset/labels/val/a.txt").read_text() == "1 0.480000 0.500000 0.200000 0.400000\n"
     assert (tmp_path / "dataset/labels_before/val/a.txt").read_text() == "1 0.5 0.5 0.25 0.5\n\n"
+
+
+def test_an_edge_at_the_border_stays_there(tmp_path: Path) -> None:
+    assert run(CORRECT, tmp_path, "1 0.1225 0.5 0.245 0.5\n").returncode == 0
+    assert (tmp_path / "dataset/labels/val/a.txt").read_text() == "1 0.100000 0.500000 0.200000 0.400000\n"
 
 
 def test_twice_the_same_box_is_kept_once(tmp_path: Path) -> None:
