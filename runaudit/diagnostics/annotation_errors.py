@@ -130,8 +130,9 @@ CHECK = Check(
         "group) leave the model's mistakes out. Spurious: labels without any detection, "
         "where the model has no excuse (it sees smaller labels, most of the class and most of the image), less its own "
         "misses, of which what it hardly sees tells how many there are. "
-        "Duplicated: IoU of 0.8 or more between labels. Habits: mean log ratio of sides and mean offset against sure "
-        "detections, cross-fitted where corrected. Rules: mAP50-95 with the labels read as two corners, as corner and "
+        "Duplicated: IoU of 0.8 or more between labels. Habits: how far each edge of a label lies outside that of a "
+        "sure detection, over the detection's side, on average, edges at the border of the image left out; "
+        "cross-fitted where corrected. Rules: mAP50-95 with the labels read as two corners, as corner and "
         "size, with swapped, mirrored or upturned axes, as of a padded square, or as the next image's. What errors "
         "cost: mAP50-95 with the suspects corrected, less the gain "
         "of correcting as many confirmed labels. Annotators: boxes matched at IoU 0.5, F1, Cohen's kappa, "
@@ -145,8 +146,8 @@ CHECK = Check(
         "`precision`). Nor is then told that two thirds of the labels are wrong.",
         "A model trained on labels of another guideline: it contradicts the labels wherever the guidelines differ.",
         "Errors that training shares are learnt and not seen: the rate is of what training does not share.",
-        "Objects so small that the model's boxes are too large for all of them: below the thresholds of habits on the "
-        "sets measured.",
+        "Objects so small that the model's boxes are too large for all of them: right labels of 7 pixels, half the "
+        "size that was trained, are called tight (`scale`).",
         "Spurious labels that touch objects, and all of them in crowds, are not found.",
     ),
     references=(
