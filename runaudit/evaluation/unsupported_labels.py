@@ -22,8 +22,9 @@ from runaudit.evaluation.sightings import CROWDED, ON, SURE, TOUCHING, Sightings
 
 STRATA: Final = 4
 """quarters of the judged labels by size"""
-FEWEST: Final = 200
-"""labels that have to be judged"""
+FEWEST: Final = 60
+"""labels that have to be judged. Of 332 draws of 60 to 150 labels from 40 clean sets none reached the limit, of 250 2
+of 136, as with 200; where a third or a half as many boxes were invented 16 of 17 did"""
 SMALLER: Final = 0.1
 """share of the clearly seen labels that must be smaller than a label: its size is then no excuse"""
 MOST_SEEN: Final = 0.5
