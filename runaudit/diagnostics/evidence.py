@@ -16,6 +16,7 @@ from runaudit.evaluation.facts import (
     LeakageFacts,
     ShiftFacts,
 )
+from runaudit.evaluation.label_facts import ContrastFacts
 from runaudit.runs.facts import DatasetFacts, RunFacts
 
 Outcome = Literal["failed", "warned", "passed", "inconclusive", "not_run"]
@@ -40,6 +41,7 @@ class Evidence:
     interventions: tuple[InterventionFacts, ...] = ()
     leakage: LeakageFacts | None = None
     shift: ShiftFacts | None = None
+    label_contrast: tuple[ContrastFacts, ...] = ()
     environment: dict[str, Any] = field(default_factory=dict)
     absent: dict[str, str] = field(default_factory=dict)
     """part (`curves`, `checkpoint`, `dataset`, `evaluation`, `training`, `classification`) -> why it is missing, a

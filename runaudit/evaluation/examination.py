@@ -15,6 +15,8 @@ from runaudit.evaluation.clock import Clock
 from runaudit.evaluation.comparison import compare
 from runaudit.evaluation.evaluate import OnProgress, Subject, loaded_subject
 from runaudit.evaluation.facts import EvaluationFacts, ExaminationFacts, InterventionFacts
+from runaudit.evaluation.label_contrast import label_contrast
+from runaudit.evaluation.label_facts import ContrastFacts
 from runaudit.evaluation.label_review import LabelReview, review_labels
 from runaudit.evaluation.labels import Labelled, too_crowded
 from runaudit.evaluation.pixel_change import PixelChange
@@ -62,8 +64,8 @@ def examine(
         unreproduced: says what the run reported where that differs from the measured facts; settings are then tried.
 
     Raises what `evaluate.measure` raises, for the validation split only: whatever else can't be done, or runs out of
-    memory, is told of in `absent`, by its name (`training`, `labels`, `leakage`, `shift`, `intervention NAME`,
-    `trial NAME`), and the rest goes on.
+    memory, is told of in `absent`, by its name (`training`, `labels`, `label_contrast`, `leakage`, `shift`,
+    `intervention NAME`, `trial NAME`), and the rest goes on.
     """
     report = on_progress or (lambda stage, done, total: None)
     clock = Clock()
@@ -118,6 +120,7 @@ def examine(
         facts = facts.model_copy(update={"label_quality": reviewed.facts})
     with clock.stage("compare"):
         by_itself = alone(subject, validation, depth=depth, replicates=replicates, seed=seed, attempts=attempts)
+    contrast = attempts.at("label_contrast", lambda: _contrasted(subject, training, validation, seed=seed))
     compared = None
     if training is not None and everything is not None:
         with clock.stage("compare"):
@@ -163,6 +166,7 @@ def examine(
         ),
         leakage=compared.leakage if compared is not None else None,
         shift=compared.shift if compared is not None else None,
+        label_contrast=contrast or (),
         absent=absent,
     )
 
@@ -185,6 +189,17 @@ def _labels_reviewed(subject: Subject, validation: Measured, attempts: Attempts,
         )
     except TooCrowdedError as error:
         raise too_crowded(passed.file_of(error.group), passed.labelled.split) from error
+
+
+def _contrasted(
+    subject: Subject, training: Measured | None, validation: Measured, *, seed: int
+) -> tuple[ContrastFacts, ...]:
+    """How often training labels contradict the model, and validation labels; () where boxes can't be held against each
+    other, as those of rotated boxes can't."""
+    if training is None or validation.facts.task == "obb":
+        return ()
+    files = [subject.index.images[position].file for position in training.matches.image]
+    return label_contrast(training.matches, validation.matches, files=files, seed=seed)
 
 
 def _probed(

@@ -14,7 +14,7 @@ from runaudit.evaluation.detection_facts import (
     ThresholdFacts,
 )
 from runaudit.evaluation.detection_facts import Interval as Interval  # noqa: PLC0414 - handed on
-from runaudit.evaluation.label_facts import LabelQualityFacts
+from runaudit.evaluation.label_facts import ContrastFacts, LabelQualityFacts
 from runaudit.runs.facts import Facts, Note, Task
 
 FurtherGeometry = Literal["mask", "pose"]
@@ -269,6 +269,7 @@ class ExaminationFacts(Facts):
     interventions: tuple[InterventionFacts, ...] = ()
     leakage: LeakageFacts | None = None
     shift: ShiftFacts | None = None
+    label_contrast: tuple[ContrastFacts, ...] = ()
     absent: dict[str, str] = {}
 
 

@@ -7,6 +7,8 @@ from typing import Final, Literal
 from runaudit.runs.facts import Facts
 
 SuspectKind = Literal["overlooked", "spurious", "swapped", "misplaced", "duplicated"]
+Contradiction = Literal["overlooked", "swapped", "misplaced"]
+"""what a detection is of that agrees with no label: of none, of one of another class, beside one"""
 Interval = tuple[float, float]
 Box = tuple[float, float, float, float]
 READ_AS: Final = "labels_read_as_"
@@ -118,3 +120,20 @@ class LabelQualityFacts(Facts):
     found: dict[int, int] = {}
     """class -> labels of it with a detection of any class on them"""
     too_little: str | None = None
+
+
+class ContrastFacts(Facts):
+    """What share of the detections contradicts the training labels in one way, and what share of equally sure ones the
+    validation labels (`label_contrast`); in [0, 1].
+
+    `difference` is training less validation, `ci95` its interval by resampling images; `detections` counts those of
+    training. `images` are the training images with such detections, the surest first.
+    """
+
+    kind: Contradiction
+    training: float
+    validation: float
+    difference: float
+    ci95: Interval
+    detections: int
+    images: tuple[str, ...] = ()

@@ -49,6 +49,7 @@ def evidence_of(
         interventions=examination.interventions if examination is not None else (),
         leakage=examination.leakage if examination is not None else None,
         shift=examination.shift if examination is not None else None,
+        label_contrast=examination.label_contrast if examination is not None else (),
         environment=dict(spec.environment),
         absent={part: why for part, why in missing.items() if why is not None} | measured,
     )
