@@ -9,7 +9,7 @@ from runaudit.diagnostics import data_leakage
 from runaudit.diagnostics.answers import found, inconclusive, passed
 from runaudit.diagnostics.evidence import CheckResult, Evidence, Impact, Measurement, Remedy
 from runaudit.diagnostics.interventions import named
-from runaudit.diagnostics.label_issues import cost_of_suspects, failing
+from runaudit.diagnostics.label_issues import cost_of_suspects, failing, habit_issues
 from runaudit.diagnostics.thresholds import threshold
 from runaudit.diagnostics.written_otherwise import reading_of
 from runaudit.evaluation.facts import Interval, InterventionFacts
@@ -89,18 +89,21 @@ def shift_cost(evidence: Evidence) -> float:
 
 
 def label_cost(evidence: Evidence) -> float:
-    """What wrong validation labels surely cost: lower ends, of labels written by another rule and of those that are
-    wrong by themselves; these cost 0 where no kind of error is above that of clean labels.
+    """What wrong validation labels surely cost: lower ends, of labels written by another rule, of those drawn by
+    another habit and of those that are wrong by themselves; these cost 0 where none is above that of clean labels.
 
     They lower mAP in validation and not on training images, whose labels the model has learnt.
     """
     reading = reading_of(evidence)
     misread = max(0.0, reading.ci95[0]) if reading is not None and reading.ci95 is not None else 0.0
     quality = evidence.evaluation.label_quality if evidence.evaluation is not None else None
-    if quality is None or not any(failing(rate) for rate in quality.rates):
+    if quality is None:
         return misread
+    habits = sum(issue.impact.ci95[0] for issue in habit_issues(evidence, quality) if issue.impact.ci95 is not None)
+    if not any(failing(rate) for rate in quality.rates):
+        return misread + habits
     ends = cost_of_suspects(evidence).ci95
-    return misread + (ends[0] if ends is not None else 0.0)
+    return misread + habits + (ends[0] if ends is not None else 0.0)
 
 
 def _impact(left: float, ends: Interval) -> Impact:

@@ -31,6 +31,8 @@ from runaudit.evaluation.sightings import ON
 
 PROBABLE: Final = 0.5
 """score from which a label is more probably wrong than the model"""
+FOLDS: Final = 5
+"""parts of the images that a correction is fitted around; halves leave too few boxes of small validation splits"""
 REPLICATES: Final = 200
 """of a paired difference: its interval's ends then vary by a tenth of its width"""
 
@@ -110,24 +112,25 @@ def class_mapped(base: Baseline, mapping: dict[int, int], classes: int) -> Inter
 def habit_corrected(base: Baseline, found: Residuals, sizes: NDArray[Any]) -> InterventionFacts | None:
     """mAP with the mean looseness and offset taken off the labels; None with too few boxes.
 
-    The mean is measured on one half of the images, of `sizes` (k, 2), and applied to the other, both ways, so that no
-    label is corrected by what its own detection says. A half may have half of what all need: that makes the correction
-    less exact, which takes from its gain, and no interval is made of it.
+    The images, of `sizes` (k, 2), go to FOLDS parts, and each is corrected by what the others show, so that no label
+    is by what its own detection says. A fit may have half of what all need: that makes the correction less exact,
+    which takes from its gain, and no interval is made of it.
     """
     matches = base.matches
-    # Frames of one scene go to one half.
+    # Frames of one scene go to one part.
     image, unit = matches.unit[matches.gt_image[found.label]], matches.unit[matches.gt_image]
     box = matches.gt_box.copy()
-    for half in (0, 1):
-        measured = habit(image[image % 2 != half], found.value[image % 2 != half], fewest=FEWEST // 2)
+    for fold in range(FOLDS):
+        others = image % FOLDS != fold
+        measured = habit(image[others], found.value[others], fewest=FEWEST // 2)
         if measured is None:
             return None
-        rows = unit % 2 == half
+        rows = unit % FOLDS == fold
         box[rows] = corrected(matches.gt_box[rows], measured.edge, sizes[matches.gt_image[rows]])
     return base.compared(
         "box_habit_corrected",
-        "The mean looseness and offset of the labels against sure detections taken off every label, measured on the "
-        "other half of the images.",
+        "The mean looseness and offset of the labels against sure detections taken off every label, measured on "
+        "other images.",
         "intervention",
         relabelled(matches, base.protocol, gt_box=box),
     )
