@@ -55,6 +55,7 @@ EXPLAINS: Final[tuple[tuple[CauseId, CauseId], ...]] = (
     ("class_mapping", "metric_mismatch"),  # a model measured by other classes' labels doesn't reproduce its figures
     ("class_mapping", "class_imbalance"),
     ("class_mapping", "annotation_errors"),  # through permuted ids every label looks swapped
+    ("label_files", "annotation_errors"),  # objects whose label files are lost, or whose rows are refused, have none
     ("annotation_errors", "metric_mismatch"),  # labels that changed since the run lower what is measured now
     ("label_files", "validation_set_too_small"),  # a split without labels is too small for no other reason
     ("distribution_shift", "metric_mismatch"),  # images that were changed since the run

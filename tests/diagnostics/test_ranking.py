@@ -188,6 +188,12 @@ def test_labels_that_a_model_of_few_pixels_contradicts_come_after_its_input():
     assert order([labels, finding("model_architecture", "minor")]) == ["annotation_errors", "model_architecture"]
 
 
+def test_objects_whose_label_files_are_lost_come_after_the_files():
+    labels = finding("annotation_errors", "major", 0.24, (0.11, 0.36))
+    assert order([labels, finding("label_files", "major", 0.1, (0.05, 0.2))]) == ["label_files", "annotation_errors"]
+    assert order([labels, finding("label_files", "minor")]) == ["annotation_errors", "label_files"]
+
+
 def test_rare_classes_of_a_run_that_was_cut_short_come_after_its_epochs():
     rare = finding("class_imbalance", "major", 0.08, (0.02, 0.2))
     cut_short = finding("insufficient_epochs", "major", 0.36, (0.0, 0.5))
