@@ -15,6 +15,7 @@ from runaudit.diagnostics.history import number
 from runaudit.diagnostics.interventions import named
 from runaudit.diagnostics.origin import origin_of
 from runaudit.diagnostics.thresholds import threshold
+from runaudit.diagnostics.wording import counted
 from runaudit.evaluation.facts import EvaluationFacts, Interval
 
 CAUSE: Final = "underfitting"
@@ -45,7 +46,7 @@ def examine(evidence: Evidence) -> CheckResult:
             ci95=ends,
             n=training.images,
         )
-    if fits_training_images(evidence):
+    if value >= FITTED.low:
         return passed(
             CAUSE,
             f"mAP50 is {value:.3f} on {training.images} training images: the model can fit what it is trained on.",
@@ -125,16 +126,20 @@ def _finding(evidence: Evidence, training: EvaluationFacts, epochs: CheckResult,
             else "The learning rate was sound, validation is hardly worse, and what more epochs are projected to add "
             "doesn't make it fit: neither they nor more data of the same kind are what it lacks first."
         )
-    counted = (
+    size = (
         (Measurement("parameters", checkpoint.parameters, FITTED.parameters, source=checkpoint.source),)
         if small and checkpoint is not None
         else ()
     )
+    frozen = _frozen(evidence)
+    was = "was" if frozen == 1 else "were"
+    held = f" {counted(frozen, 'layer')} {was} frozen, and learnt nothing of these images." if frozen else ""
     return found(
         CAUSE,
-        "major",
+        "minor" if fits_training_images(evidence) else "major",
         f"The model fits not even its training images: mAP50 is {value:.3f} on them",
-        f"{training.images} images that the model was trained on were validated as the validation images are. {why}",
+        f"{training.images} images that the model was trained on were validated as the validation images are. {why}"
+        f"{held}",
         evidence=(
             Measurement("mAP50 on training images", round(value, 4), FITTED.low, ends, training.images),
             Measurement(
@@ -144,13 +149,27 @@ def _finding(evidence: Evidence, training: EvaluationFacts, epochs: CheckResult,
                 training.ci95.get("map50_95"),
                 training.images,
             ),
-            *counted,
+            *size,
         ),
         remedies=_remedies(evidence),
         effect=value,
         ci95=ends,
         n=training.images,
     )
+
+
+def _frozen(evidence: Evidence) -> int:
+    """How many layers were not trained, 0 for none. A list names them, but a list of one in YOLOv5, which counts them
+    (YOLOv5 train.py, ultralytics engine/trainer.py)."""
+    frozen = evidence.run.argument("freeze")
+    if isinstance(frozen, list):
+        one = frozen[0] if len(frozen) == 1 and evidence.run.framework == "yolov5" else None
+        return len(frozen) if one is None else _frozen_count(one)
+    return _frozen_count(frozen)
+
+
+def _frozen_count(value: object) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
 
 
 def _remedies(evidence: Evidence) -> tuple[Remedy, ...]:
@@ -162,7 +181,13 @@ def _remedies(evidence: Evidence) -> tuple[Remedy, ...]:
         code='model = YOLO("yolov8s-p2.yaml").load("yolov8s.pt")\n',
         reference="https://github.com/ultralytics/ultralytics/tree/main/ultralytics/cfg/models/v8",
     )
+    thawed = Remedy(
+        "Train all layers",
+        "What is frozen can't learn the images. Frozen layers save memory, and hold a small data set's overfitting.",
+        {"freeze": None},
+    )
     return (
+        *((thawed,) if _frozen(evidence) else ()),
         Remedy(
             "Take a deeper or wider model",
             "The next size of the same family (n, s, m, l, x) has two to four times the parameters.",
@@ -187,9 +212,10 @@ CHECK = Check(
     question=__doc__ or "",
     statistic=(
         "mAP50 on a random part of the training images, validated as the validation images are, with its bootstrap "
-        "interval; low only counts where the gap to validation is small and neither divergence, learning rate nor "
-        "too few epochs explain it. A projected gain of more epochs explains it only if it would make the model fit, "
-        "and not where the network has a sixteenth of the parameters of the smallest stock detectors."
+        "interval: minor where the value is low, major where the interval is. It only counts where the gap to "
+        "validation is small and neither divergence, learning rate nor too few epochs explain it. A projected gain of "
+        "more epochs explains it only if it would make the model fit, and not where the network has a sixteenth of the "
+        "parameters of the smallest stock detectors."
     ),
     thresholds=LIMITS,
     false_positives=(

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from runaudit.diagnostics.evidence import CheckResult, Evidence
+from runaudit.diagnostics.fitted import LIMITS as FITTED
 from runaudit.diagnostics.underfitting import CHECK
 from runaudit.runs.facts import RunFacts
 from tests.diagnostics.cases import checkpoint, dataset, evaluation, falling, run
@@ -41,6 +42,34 @@ def test_a_model_that_fits_nothing_after_convergence_underfits() -> None:
 
 def test_a_model_that_fits_its_training_images_passes() -> None:
     assert judged(0.6).outcome == "passed"
+
+
+def test_a_low_value_whose_interval_is_not_low_is_minor() -> None:
+    lower = judged(0.53)
+    assert lower.ci95 is not None and lower.effect is not None
+    assert lower.effect < FITTED.low <= lower.ci95[1]
+    assert lower.finding is not None and lower.finding.severity == "minor"
+
+
+@pytest.mark.parametrize(
+    ("framework", "freeze", "layers"),
+    [
+        ("ultralytics", 22, "22 layers were frozen"),
+        ("ultralytics", [0, 1, 2], "3 layers were frozen"),
+        ("ultralytics", [0], "1 layer was frozen"),
+        ("yolov5", [10], "10 layers were frozen"),
+        ("yolov5", [0], None),
+        ("ultralytics", None, None),
+        ("ultralytics", 0, None),
+        ("ultralytics", True, None),
+    ],
+)
+def test_layers_that_were_frozen_are_thawed_first(framework: str, freeze: object, layers: str | None) -> None:
+    result = judged(0.3, run=run(arguments={"freeze": freeze}).model_copy(update={"framework": framework}))
+    assert result.finding is not None
+    assert (layers is None) == ("frozen" not in result.finding.explanation)
+    assert layers is None or layers in result.finding.explanation
+    assert (result.finding.remedies[0].patch == {"freeze": None}) == (layers is not None)
 
 
 def test_a_wide_gap_is_another_cause() -> None:
