@@ -76,7 +76,7 @@ class Thresholds:
     contrast: float = threshold(
         0.04,
         "Lower end of how much more often the detections of training images contradict its labels than equally sure "
-        "ones those of validation. Of 79 trainings on rendered images with right labels the healthy ones (32) reached "
+        "ones those of validation. Of 79 trainings on rendered images with right labels the 25 healthy ones reached "
         "0.002, the faulty ones 0.008, but for 0.021 of one of which rare classes had been painted over and 0.025 of a "
         "network far too small for a crowd; of 11 on photographs the highest was 0.016. Of five on photographs with "
         "wrong training labels it was 0.38 and 0.45 where 60 % had been left out, 0.10 and 0.21 where 35 % had another "
