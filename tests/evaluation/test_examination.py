@@ -13,6 +13,7 @@ import pytest
 
 from examples.shapes import render
 from runaudit.diagnostics import (
+    annotation_errors,
     data_leakage,
     distribution_shift,
     image_format,
@@ -86,6 +87,7 @@ def examined(clean_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Call
             interventions=facts.interventions,
             leakage=facts.leakage,
             shift=facts.shift,
+            label_contrast=facts.label_contrast,
             absent=facts.absent,
         )
         return Examined(facts, evidence, steps)
@@ -129,7 +131,14 @@ def test_a_random_split_is_clean(examined: Callable[..., Examined]) -> None:
     assert (training.split, training.images) == ("train", IMAGES)
     assert training.settings | {"bootstrap_seed": 0} == found.facts.evaluation.settings
     assert (leakage.exact, leakage.near, leakage.scene, leakage.repeated) == (0, 0, 0, 0)
-    for check in (data_leakage.CHECK, distribution_shift.CHECK, overfitting.CHECK, underfitting.CHECK):
+    assert [one.kind for one in found.facts.label_contrast] == ["overlooked", "swapped", "misplaced"]
+    for check in (
+        annotation_errors.CHECK,
+        data_leakage.CHECK,
+        distribution_shift.CHECK,
+        overfitting.CHECK,
+        underfitting.CHECK,
+    ):
         assert found.asks(check).outcome == "passed", check.cause
     steps = [(done, total) for stage, done, total in found.steps if stage == "validate"]
     assert {total for _, total in steps} == {2 * IMAGES}
@@ -183,6 +192,23 @@ def test_copied_images_are_leaked(examined: Callable[..., Examined]) -> None:
     assert without.before == pytest.approx(found.facts.evaluation.metrics.map50_95)
     assert without.ci95 is not None
     assert without.ci95[0] <= without.difference <= without.ci95[1]
+
+
+def test_training_labels_that_are_left_out_are_found_by_validation_that_has_them(
+    examined: Callable[..., Examined],
+) -> None:
+    def plant(data: Path) -> None:
+        for path in sorted((data / "labels/train").glob("*.txt")):
+            path.write_text("".join(f"{row}\n" for row in path.read_text().splitlines()[::2]))
+
+    found = examined(plant)
+    (overlooked,) = (one for one in found.facts.label_contrast if one.kind == "overlooked")
+    assert overlooked.training > 0.3 > overlooked.validation
+    assert {Path(name).parent.name for name in overlooked.images} == {"train"}
+    result = found.asks(annotation_errors.CHECK)
+    assert result.finding is not None and result.finding.severity == "major"
+    assert "training images" in result.finding.title
+    assert result.finding.affected_images[0] in overlooked.images
 
 
 def test_a_validation_split_of_training_images_can_not_be_trusted(examined: Callable[..., Examined]) -> None:
