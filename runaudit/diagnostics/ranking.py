@@ -40,6 +40,7 @@ EXPLAINS: Final[tuple[tuple[CauseId, CauseId], ...]] = (
     ("insufficient_epochs", "confidence_threshold"),
     ("insufficient_epochs", "annotation_errors"),  # what has only begun to learn contradicts right labels
     ("model_architecture", "annotation_errors"),  # so does what sees objects of a few pixels
+    ("distribution_shift", "annotation_errors"),  # or in another light than it has learnt
     ("class_imbalance", "confidence_threshold"),  # of classes that it has hardly seen, too
     ("learning_rate", "class_imbalance"),  # all classes fail together, the rare ones first
     ("insufficient_epochs", "class_imbalance"),  # so they do in a run that was cut short
@@ -122,6 +123,10 @@ def _accounts_for(explainer: CheckResult, explained: CheckResult) -> bool:
         return explained.finding.basis == "extrapolated"
     if explained.cause == "metric_mismatch" and explainer.cause in WEIGHED - {"class_mapping"}:
         return _changed_since(explainer.finding, explained.finding, shifted=explainer.cause == "distribution_shift")
+    if (explainer.cause, explained.cause) == ("distribution_shift", "annotation_errors"):
+        # A slight shift doesn't make a model contradict half of its labels.
+        cost, labels = explainer.finding.impact.value, explained.finding.impact.value
+        return cost is None or labels is None or cost >= labels
     if explained.cause == "overfitting" and explainer.cause in WEIGHED:
         return _larger_part(explainer.finding.impact, explained)
     return True

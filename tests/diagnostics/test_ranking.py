@@ -188,6 +188,15 @@ def test_labels_that_a_model_of_few_pixels_contradicts_come_after_its_input():
     assert order([labels, finding("model_architecture", "minor")]) == ["annotation_errors", "model_architecture"]
 
 
+def test_labels_that_a_model_contradicts_in_another_light_come_after_the_light():
+    labels = finding("annotation_errors", "major", 0.03, (0.02, 0.05))
+    darker = finding("distribution_shift", "major", 0.06, (0.01, 0.08))
+    assert order([labels, darker]) == ["distribution_shift", "annotation_errors"]
+    assert order([labels, finding("distribution_shift", "minor")]) == ["annotation_errors", "distribution_shift"]
+    many = finding("annotation_errors", "major", 0.2, (0.1, 0.3))
+    assert order([darker, many]) == ["annotation_errors", "distribution_shift"]
+
+
 def test_objects_whose_label_files_are_lost_come_after_the_files():
     labels = finding("annotation_errors", "major", 0.24, (0.11, 0.36))
     assert order([labels, finding("label_files", "major", 0.1, (0.05, 0.2))]) == ["label_files", "annotation_errors"]
