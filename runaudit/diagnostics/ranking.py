@@ -111,7 +111,7 @@ def explain_away(results: list[CheckResult]) -> list[CheckResult]:
     return [by_cause[result.cause] for result in results]
 
 
-def _accounts_for(explainer: CheckResult, explained: CheckResult) -> bool:
+def _accounts_for(explainer: CheckResult, explained: CheckResult) -> bool:  # noqa: PLR0911 - one answer a case
     """Whether the explainer is why the other was found, as far as what both measured can tell."""
     if explainer.finding is None or explained.finding is None:
         return True
