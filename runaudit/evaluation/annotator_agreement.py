@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from runaudit.evaluation.box_pairs import BoxPairs, largest, overlapping
+from runaudit.evaluation.unit_totals import drawn_totals
 from runaudit.runs.facts import AgreementFacts, ImageIndex
 from runaudit.runs.label_arrays import LabelArrays
 
@@ -165,8 +166,7 @@ def _interval(
     counts = np.stack(
         [np.bincount(np.searchsorted(images, part), minlength=len(images)) for part in (matched, first, second)], axis=1
     )
-    patterns, occurring = np.unique(counts, axis=0, return_counts=True)
-    drawn = np.random.default_rng(0).multinomial(len(images), occurring / len(images), size=REPLICATES) @ patterns
+    drawn = drawn_totals(counts, replicates=REPLICATES, generator=np.random.default_rng(0))
     boxes = drawn[:, 1] + drawn[:, 2]
     values = 2 * drawn[boxes > 0, 0] / boxes[boxes > 0]
     return tuple(np.quantile(values, [0.025, 0.975]).tolist()) if len(values) else None

@@ -15,10 +15,11 @@ from typing import Any, Final, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from runaudit.evaluation.box_pairs import among, largest, overlapping
+from runaudit.evaluation.box_pairs import largest, overlapping
 from runaudit.evaluation.label_facts import Contradiction, ContrastFacts
 from runaudit.evaluation.matching import Matches
-from runaudit.evaluation.sightings import ON, TOUCHING
+from runaudit.evaluation.sightings import ON, TOUCHING, without_twins
+from runaudit.evaluation.unit_totals import drawn_totals
 
 EDGES: Final[NDArray[np.float64]] = np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9])
 """confidences from which a bin begins; what is below the first says too little of an object"""
@@ -85,12 +86,7 @@ def label_contrast(
 
 def _seen(matches: Matches) -> _Seen:
     """What the model sees, at EDGES[0] or surer, by the surest detection of each object."""
-    sure = np.flatnonzero(matches.det_conf >= EDGES[0])
-    order = sure[np.argsort(-matches.det_conf[sure], kind="stable")]
-    twins = among(matches.det_image[order], matches.det_box[order], ON)
-    first = np.ones(len(order), dtype=bool)
-    first[twins.second] = False
-    rows = order[first]
+    rows = without_twins(matches, np.flatnonzero(matches.det_conf >= EDGES[0]), matches.det_conf)
     pairs = overlapping(matches.det_image[rows], matches.det_box[rows], matches.gt_image, matches.gt_box, TOUCHING)
     same = matches.det_cls[rows[pairs.first]] == matches.gt_cls[pairs.second]
     of_any, _ = largest(pairs.first, pairs.iou, len(rows))
@@ -107,10 +103,8 @@ def _seen(matches: Matches) -> _Seen:
 
 def _drawn(table: NDArray[np.float64], generator: np.random.Generator) -> NDArray[np.float64]:
     """Counts of REPLICATES draws of the units of a table: (replicates, bins, states)."""
-    # Units with the same counts are alike, so that drawing how often each pattern occurs draws units.
-    patterns, occurring = np.unique(table.reshape(len(table), -1), axis=0, return_counts=True)
-    drawn = generator.multinomial(len(table), occurring / len(table), size=REPLICATES)
-    return np.asarray(drawn @ patterns, dtype=np.float64).reshape(REPLICATES, *table.shape[1:])
+    drawn = drawn_totals(table.reshape(len(table), -1), replicates=REPLICATES, generator=generator)
+    return drawn.reshape(REPLICATES, *table.shape[1:])
 
 
 def _shares(training: NDArray[Any], validation: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from runaudit.evaluation.box_pairs import among
 from runaudit.evaluation.label_facts import Interval, SuspectKind
 from runaudit.evaluation.matching import Matches
-from runaudit.evaluation.mistake_mixture import FEWEST, bin_of, binned, estimate
+from runaudit.evaluation.mistake_mixture import FEWEST, REPLICATES, bin_of, binned, estimate
 from runaudit.evaluation.sightings import Sightings, sightings
+from runaudit.evaluation.unit_totals import drawn_totals
 from runaudit.evaluation.unsupported_labels import FEWEST as FEWEST_JUDGED
 from runaudit.evaluation.unsupported_labels import Unsupported, unsupported
 
@@ -211,8 +212,7 @@ def _share(matches: Matches, rows: NDArray[np.intp], seed: int) -> Rate:
     """The share of labels that `rows` are, with its interval by resampling images or groups of them."""
     image, images = matches.unit[matches.gt_image], int(matches.unit.max()) + 1
     table = np.stack([np.bincount(some, minlength=images) for some in (image, image[rows])], 1)
-    patterns, occurring = np.unique(table, axis=0, return_counts=True)
-    drawn = np.random.default_rng(seed).multinomial(images, occurring / images, size=400) @ patterns
+    drawn = drawn_totals(table, replicates=REPLICATES, generator=np.random.default_rng(seed))
     low, high = np.quantile(drawn[:, 1] / np.maximum(drawn[:, 0], 1), [0.025, 0.975])
     labels = len(matches.gt_cls)
     return Rate(len(rows) / labels, (float(low), float(max(high, 3 / (3 + labels)))), labels)

@@ -16,6 +16,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from runaudit.evaluation.unit_totals import drawn_totals
+
 EDGES: Final[NDArray[np.float64]] = np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0])
 """ranks at which confidences are counted"""
 FITTED: Final = 3
@@ -104,10 +106,7 @@ def estimate(true: NDArray[np.int64], contradicting: NDArray[np.int64], *, seed:
     posterior = np.minimum.accumulate(np.r_[low, fitted[0]][::-1])[::-1]
     if trusted < FEWEST:
         return Mixture(rate, None, posterior, trusted)
-    # Images with the same counts are alike, so that drawing how often each pattern occurs draws images.
-    patterns, occurring = np.unique(table, axis=0, return_counts=True)
-    generator = np.random.default_rng(seed)
-    drawn = generator.multinomial(len(table), occurring / len(table), size=REPLICATES) @ patterns
+    drawn = drawn_totals(table, replicates=REPLICATES, generator=np.random.default_rng(seed))
     shares, _ = _fitted(drawn[:, FITTED:bins], drawn[:, bins + FITTED :])
     low, high = np.quantile(shares / (1 + shares), [0.025, 0.975])
     # No error among n objects does not exclude one: the rule of three (Hanley and Lippman-Hand, JAMA 249 (1983)).

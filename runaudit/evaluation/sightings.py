@@ -7,7 +7,7 @@ wherever the absence of a detection counts.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,7 +91,7 @@ def sightings(matches: Matches) -> Sightings:
     lonely = (best_iou < TOUCHING) | ((best_iou < BESIDE) & ~beside_unseen)
     right = matches.tp[:, 0] & (rank >= SUREST)
     confidence = float(matches.det_conf[right].mean()) if right.any() else 0.0
-    overlooked = _without_twins(matches, np.flatnonzero(lonely & (rank >= LISTED)), rank)
+    overlooked = without_twins(matches, np.flatnonzero(lonely & (rank >= LISTED)), rank)
     return Sightings(
         rank=rank,
         pairs=pairs,
@@ -129,8 +129,8 @@ def _misplaced(
     return labels, near.first[row[labels]]
 
 
-def _without_twins(matches: Matches, rows: NDArray[np.intp], rank: NDArray[np.float64]) -> NDArray[np.intp]:
-    """Of detections of one object, in several classes, the surest only."""
+def without_twins(matches: Matches, rows: NDArray[np.intp], rank: NDArray[Any]) -> NDArray[np.intp]:
+    """Of the detections `rows` of one object, in several classes, the surest only, by a `rank` of all; rising."""
     rows = rows[np.argsort(-rank[rows], kind="stable")]
     twins = among(matches.det_image[rows], matches.det_box[rows], ON)
     kept = np.ones(len(rows), dtype=bool)

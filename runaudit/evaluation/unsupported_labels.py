@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from runaudit.evaluation.box_pairs import largest, overlapping
 from runaudit.evaluation.matching import Matches
 from runaudit.evaluation.sightings import CROWDED, ON, SURE, TOUCHING, Sightings
+from runaudit.evaluation.unit_totals import drawn_totals
 
 STRATA: Final = 4
 """quarters of the judged labels by size"""
@@ -155,9 +156,8 @@ def _interval(matches: Matches, judged: NDArray[np.intp], value: NDArray[np.floa
     image = matches.unit[matches.gt_image[judged]]
     count = np.bincount(image, minlength=images)
     total = np.bincount(image, weights=value[judged], minlength=images)
-    # Images with the same counts are alike, so that drawing how often each pattern occurs draws images.
-    patterns, occurring = np.unique(np.stack([count, total.round(9)], axis=1), axis=0, return_counts=True)
-    drawn = np.random.default_rng(seed).multinomial(images, occurring / images, size=REPLICATES) @ patterns
+    table = np.stack([count, total.round(9)], axis=1)
+    drawn = drawn_totals(table, replicates=REPLICATES, generator=np.random.default_rng(seed))
     share = np.clip(drawn[:, 1] / np.maximum(drawn[:, 0], 1), 0, 1)
     low, high = np.quantile(share, [0.025, 0.975])
     return float(low), float(max(high, 3 / (3 + len(judged))))
