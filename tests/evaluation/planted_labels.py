@@ -61,13 +61,18 @@ def simulated(world: World) -> Matches:
     det_image, det_cls, conf, det_box = (np.concatenate([part[column] for part in parts]) for column in range(4))
     kept = conf >= 0.001
     det_image, det_cls, conf, det_box = det_image[kept], det_cls[kept], conf[kept], det_box[kept]
-    order = np.lexsort((-conf, det_image))
-    detections = Boxes(
-        det_image[order].astype(np.int32), det_cls[order].astype(np.int32), det_box[order].astype(np.float32)
+    return _matched(world.images, Boxes(image, cls, box), Boxes(det_image, det_cls, det_box), conf)
+
+
+def _matched(images: int, labels: Boxes, detections: Boxes, conf: NDArray[np.float64]) -> Matches:
+    """The matches of labels and detections in any order, in single precision."""
+    order = np.lexsort((-conf, detections.image))
+    labels, detections = (
+        Boxes(boxes.image[rows].astype(np.int32), boxes.cls[rows].astype(np.int32), boxes.box[rows].astype(np.float32))
+        for boxes, rows in ((labels, slice(None)), (detections, order))
     )
-    labels = Boxes(image.astype(np.int32), cls.astype(np.int32), box.astype(np.float32))
     return Matches(
-        image=np.arange(world.images, dtype=np.int32),
+        image=np.arange(images, dtype=np.int32),
         det_image=detections.image,
         det_cls=detections.cls,
         det_conf=conf[order].astype(np.float32),
@@ -101,22 +106,8 @@ def large_objects(images: int = 60, *, scale: float = 1.0, seed: int = 0) -> Mat
     box[np.ix_(moved, [0, 2])] += np.where(edge % 2 == 0, onto, 0)[moved, None]
     box[np.ix_(moved, [1, 3])] += np.where(edge % 2 == 1, onto, 0)[moved, None]
     found = np.clip(box + rng.normal(0, 0.03, box.shape) * np.tile(side, 2), 0, SIDE)
-    labels = Boxes(image, np.zeros_like(image), np.clip(drawn_again(box, scale, scale, 0, 0), 0, SIDE))
-    confidence = rng.uniform(0.7, 0.95, len(image))
-    order = np.lexsort((-confidence, image))
-    detections = Boxes(image[order].astype(np.int32), labels.cls[order].astype(np.int32), found[order].astype("f4"))
-    labels = Boxes(labels.image.astype(np.int32), labels.cls.astype(np.int32), labels.box.astype("f4"))
-    return Matches(
-        image=np.arange(images, dtype=np.int32),
-        det_image=detections.image,
-        det_cls=detections.cls,
-        det_conf=confidence[order].astype(np.float32),
-        det_box=detections.box,
-        tp=true_positives(detections, labels),
-        gt_image=labels.image,
-        gt_cls=labels.cls,
-        gt_box=labels.box,
-    )
+    cls, drawn = np.zeros_like(image), np.clip(drawn_again(box, scale, scale, 0, 0), 0, SIDE)
+    return _matched(images, Boxes(image, cls, drawn), Boxes(image, cls, found), rng.uniform(0.7, 0.95, len(image)))
 
 
 def square_sizes(matches: Matches) -> NDArray[np.int64]:
